@@ -1,0 +1,21 @@
+# A small CellVTA that learns from random weights on a CPU: nothing is frozen.
+_base_ = './cellvta_uni.py'
+
+norm_cfg = dict(type='BN')
+embed_dims = 96  # channels of the ViT and of every pyramid level
+model = dict(
+    backbone=dict(
+        encoder=dict(
+            name='vit_tiny_patch16_224',
+            weights=None,
+            frozen=False,
+            embed_dim=embed_dims,
+            depth=8,
+            num_heads=3,
+            init_values=None),
+        conv_channels=16,
+        deform_num_heads=6,
+        drop_path_rate=0.0,
+        norm_cfg=norm_cfg),
+    decode_head=dict(
+        in_channels=[3] + [embed_dims] * 4, channels=8, norm_cfg=norm_cfg))

@@ -1,0 +1,50 @@
+# CellVTA over UNI (ViT-L/16), as the paper describes it (arXiv:2504.00784).
+norm_cfg = dict(type='SyncBN')  # BatchNorm over all GPUs; plain BatchNorm on one
+model = dict(
+    type='CellSegmentor',
+    data_preprocessor=dict(
+        type='CellDataPreProcessor',
+        # Statistics of UNI's own pre-training (ImageNet's), RGB on the 0-255 scale.
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        size_divisor=16,  # px, one ViT patch
+        test_cfg=dict(size_divisor=16)),
+    backbone=dict(
+        type='CellVTAAdapter',
+        encoder=dict(
+            name='vit_large_patch16_224',
+            weights='hf-hub:MahmoodLab/UNI',
+            frozen=True,
+            init_values=1e-5),  # UNI has LayerScale; its values are loaded
+        conv_channels=64,
+        injection_stages=(0, 1, 2, 3),
+        injector_init=0.0,
+        deform_num_heads=8,
+        deform_num_points=4,
+        deform_ratio=0.5,
+        conv_ffn_ratio=0.25,
+        drop_path_rate=0.1,
+        num_extra_extractors=2,
+        norm_cfg=norm_cfg),
+    decode_head=dict(
+        type='HoverDecodeHead',
+        in_channels=[3, 1024, 1024, 1024, 1024],
+        channels=64,
+        num_classes=7,
+        norm_cfg=norm_cfg,
+        loss_np=[
+            dict(type='FocalTverskyLoss', loss_weight=1.0),
+            dict(type='HoverDiceLoss', loss_weight=1.0)
+        ],
+        loss_hv=[
+            dict(type='HVMSELoss', loss_weight=2.5),
+            dict(type='HVGradientLoss', loss_weight=8.0)
+        ],
+        loss_nc=[
+            dict(type='CrossEntropyLoss', loss_weight=0.5),
+            dict(type='HoverDiceLoss', loss_weight=0.2),
+            dict(type='MultiClassFocalTverskyLoss', loss_weight=0.5)
+        ]),
+    post_processor=dict(type='HoverPostProcessor', mpp=0.25),  # µm/px of the network
+    test_cfg=dict(mode='whole'))

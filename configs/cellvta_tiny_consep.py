@@ -1,0 +1,23 @@
+# A small CellVTA on real H&E, from random weights: CoNSeP at 40x, 22 images to train
+# and 5 to test, on a CPU.
+_base_ = [
+    './_base_/models/cellvta_tiny.py', './_base_/datasets/consep.py',
+    './_base_/schedules/schedule_iters.py'
+]
+
+# ---- what people edit ----
+data_root = 'data/CoNSeP/Train'  # folder with Images and Labels
+max_iters = 1200  # steps
+batch_size = 4  # crops of 256 x 256 px per step
+
+model = dict(
+    decode_head=dict(num_classes=5),  # with background
+    post_processor=dict(mpp=0.275))  # µm/px
+train_dataloader = dict(batch_size=batch_size, dataset=dict(data_root=data_root))
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = dict(dataset=dict(data_root=data_root))
+param_scheduler = [
+    dict(type='OneCycleLR', eta_max=2e-3, total_steps=max_iters, pct_start=0.1,
+         by_epoch=False)
+]
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)

@@ -1,0 +1,22 @@
+# A small CellVTA on drawn H&E: a few minutes of two CPU cores, nothing to download.
+_base_ = [
+    './_base_/models/cellvta_tiny.py', './_base_/datasets/synthetic_conic.py',
+    './_base_/schedules/schedule_iters.py'
+]
+
+# ---- what people edit ----
+data_root = 'data/synthetic_conic'  # from tools/dataset_converters/synthetic_conic.py
+max_iters = 500  # steps
+batch_size = 4  # patches per step
+
+model = dict(
+    decode_head=dict(num_classes=7),  # with background
+    post_processor=dict(mpp=0.5))  # µm/px, 20x
+train_dataloader = dict(batch_size=batch_size, dataset=dict(data_root=data_root))
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = dict(dataset=dict(data_root=data_root))
+param_scheduler = [
+    dict(type='OneCycleLR', eta_max=2e-3, total_steps=max_iters, pct_start=0.1,
+         by_epoch=False)
+]
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)

@@ -1,0 +1,17 @@
+# CellVTA on CoNIC as the paper describes it (arXiv:2504.00784): UNI, frozen, at 40x.
+_base_ = [
+    './_base_/models/cellvta_uni.py', './_base_/datasets/conic.py',
+    './_base_/schedules/schedule_50e.py'
+]
+
+# ---- what people edit ----
+# UNI is gated: ask for access at https://huggingface.co/MahmoodLab/UNI and log in with
+# `hf auth login`, or name a local file.
+encoder_weights = 'hf-hub:MahmoodLab/UNI'
+data_root = 'data/conic'  # folder with images.npy, labels.npy, patch_info.csv
+batch_size = 8  # tiles per GPU, for a learning rate of 3e-4
+
+model = dict(backbone=dict(encoder=dict(weights=encoder_weights)))
+train_dataloader = dict(batch_size=batch_size, dataset=dict(data_root=data_root))
+val_dataloader = dict(batch_size=batch_size, dataset=dict(data_root=data_root))
+test_dataloader = dict(batch_size=batch_size, dataset=dict(data_root=data_root))

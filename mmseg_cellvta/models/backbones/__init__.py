@@ -1,0 +1,4 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from .cellvta_adapter import CellVTAAdapter
+
+__all__ = ['CellVTAAdapter']

@@ -1,0 +1,229 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..encoders import TimmEncoder
+from ..layers import (
+    DeformableAttention,
+    InteractionBlock,
+    SpatialPriorModule,
+    map_to_tokens,
+    tokens_to_map,
+)
+from ..layers.tokens import Shapes
+
+NUM_STAGES = 4
+STRIDES = (2, 4, 8, 16)  # of the four pyramid levels, in px
+CLS_TOKEN_MODES = ('in_blocks', 'beside')
+OFFSET_INITS = ('directional', 'zero')
+
+
+@MODELS.register_module()
+class CellVTAAdapter(BaseModule):
+    """A ViT with a convolutional branch and a four-level pyramid (arXiv:2504.00784).
+
+    Args:
+        encoder: Arguments of :class:`TimmEncoder`.
+        conv_channels: Channels of the convolutional branch at 1/2 resolution.
+        conv_pyramid: Without it there is no convolutional branch: the four levels are
+            the ViT's own maps, enlarged. The baseline of the paper.
+        injection_stages: Stages of the ViT, from 0 to 3, that read the pyramid.
+        injector_init: First value of the scale of the injected features.
+        deform_num_heads: Heads of the deformable attention.
+        deform_num_points: Sampling points per head and level.
+        deform_ratio: Channels of the sampled values relative to the ViT's.
+        offset_init: 'directional' as in Deformable DETR: the points start on rays
+            around the query; 'zero' as in the released code: on the query.
+        conv_ffn_ratio: Hidden channels of the extractors' ConvFFN, relative.
+        drop_path_rate: Stochastic depth of the extractors' ConvFFN.
+        num_extra_extractors: Extractors added after the last stage.
+        cls_token: 'in_blocks' as the ViT was trained; 'beside' as in the released
+            code: prefix tokens skip all blocks.
+        out_cls_token: Return the normalised class token after the pyramid, for a
+            tissue head.
+        norm_cfg: Normalisation of the convolutional parts.
+        init_cfg: Unused by the package's configs; the encoder is never initialised.
+
+    Raises:
+        ValueError: An argument is outside its choices.
+    """
+
+    def __init__(self,
+                 encoder: dict,
+                 conv_channels: int = 64,
+                 conv_pyramid: bool = True,
+                 injection_stages: Sequence[int] = (0, 1, 2, 3),
+                 injector_init: float = 0.0,
+                 deform_num_heads: int = 8,
+                 deform_num_points: int = 4,
+                 deform_ratio: float = 0.5,
+                 offset_init: str = 'directional',
+                 conv_ffn_ratio: float = 0.25,
+                 drop_path_rate: float = 0.0,
+                 num_extra_extractors: int = 2,
+                 cls_token: str = 'in_blocks',
+                 out_cls_token: bool = False,
+                 norm_cfg: dict = dict(type='BN'),
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        _check_choice('cls_token', cls_token, CLS_TOKEN_MODES)
+        _check_choice('offset_init', offset_init, OFFSET_INITS)
+        for stage in injection_stages:
+            _check_choice('injection_stages', stage, range(NUM_STAGES))
+        if injection_stages and not conv_pyramid:
+            raise ValueError(
+                f'injection_stages={tuple(injection_stages)} has nothing to inject '
+                'with conv_pyramid=False; set injection_stages=() too')
+        self.cls_token = cls_token
+        self.offset_init = offset_init
+
+        self.encoder = TimmEncoder(**encoder)
+        norm = self.encoder.take_norm()
+        if out_cls_token and not self.encoder.num_prefix_tokens:
+            raise ValueError(f'out_cls_token: {self.encoder.name} has no class token')
+        self.cls_norm = norm if out_cls_token else None
+        dims = self.encoder.embed_dims
+        bounds = np.linspace(0, self.encoder.num_blocks, NUM_STAGES + 1).round()
+        self.stage_bounds = bounds.astype(int).tolist()
+
+        self.conv_pyramid = conv_pyramid
+        if conv_pyramid:
+            attention = dict(
+                num_heads=deform_num_heads,
+                num_points=deform_num_points,
+                value_ratio=deform_ratio)
+            self.spatial_prior = SpatialPriorModule(conv_channels, dims, norm_cfg)
+            self.level_embed = nn.Parameter(torch.zeros(3, dims))
+            self.up = nn.ConvTranspose2d(dims, dims, 2, stride=2)
+            self.interactions = nn.ModuleList(
+                InteractionBlock(
+                    dims, injector_init if stage in injection_stages else None,
+                    1 + num_extra_extractors * (stage == NUM_STAGES - 1),
+                    conv_ffn_ratio, drop_path_rate, attention)
+                for stage in range(NUM_STAGES))
+        self.norms = nn.ModuleList(
+            build_norm_layer(norm_cfg, dims)[1] for _ in range(NUM_STAGES))
+        self._init_adapter()
+
+    def init_weights(self) -> None:
+        """Does nothing: all weights are set in the constructor.
+
+        MMEngine would call the ViT's own `init_weights` and so erase what was loaded.
+        """
+        self._is_init = True
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Computes the pyramid.
+
+        Args:
+            inputs: (N, 3, H, W) float tensor, normalised; H and W are multiples of 16.
+
+        Returns:
+            Four maps (N, C, H/s, W/s) for s = 2, 4, 8, 16, and after them, with
+            `out_cls_token`, the class token (N, C).
+
+        Raises:
+            ValueError: H or W is no multiple of 16.
+        """
+        height, width = inputs.shape[2:]
+        if height % STRIDES[-1] or width % STRIDES[-1]:
+            raise ValueError(
+                f'picture of {height} x {width} px: both sides must be multiples of '
+                f'{STRIDES[-1]} px; set size_divisor={STRIDES[-1]} in the data '
+                'preprocessor')
+        grid = height // STRIDES[-1], width // STRIDES[-1]
+        num_prefix = self.encoder.num_prefix_tokens
+        tokens = self.encoder.embed(inputs)
+        prefix, x = tokens[:, :num_prefix], tokens[:, num_prefix:]
+        vit_maps, levels = [], [None] * NUM_STAGES
+        if self.conv_pyramid:
+            half, pyramid, shapes = self._read_picture(inputs)
+        for stage in range(NUM_STAGES):
+            if self.conv_pyramid:
+                x = self.interactions[stage].inject(x, pyramid, grid, shapes)
+            prefix, x = self._run_blocks(prefix, x, stage)
+            if self.conv_pyramid:
+                pyramid = self.interactions[stage].extract(x, pyramid, grid, shapes)
+            vit_maps.append(tokens_to_map(x, grid))
+        if self.conv_pyramid:
+            levels = self._split_pyramid(half, pyramid, shapes)
+        outputs = [
+            norm(_add(level, _enlarge(vit_map, STRIDES[-1] // stride)))
+            for norm, level, vit_map, stride in zip(
+                self.norms, levels, vit_maps, STRIDES, strict=True)
+        ]
+        if self.cls_norm is not None:
+            outputs.append(self.cls_norm(prefix[:, 0]))
+        return tuple(outputs)
+
+    def _read_picture(self, inputs: Tensor) -> tuple[Tensor, Tensor, Shapes]:
+        """Returns the 1/2 map and the tokens of the 1/4, 1/8 and 1/16 maps."""
+        half, *maps = self.spatial_prior(inputs)
+        levels = [
+            map_to_tokens(level) + embed
+            for level, embed in zip(maps, self.level_embed, strict=True)
+        ]
+        return half, torch.cat(levels, dim=1), [tuple(m.shape[2:]) for m in maps]
+
+    def _run_blocks(self, prefix: Tensor, x: Tensor,
+                    stage: int) -> tuple[Tensor, Tensor]:
+        """Returns prefix and patch tokens after the ViT's blocks of a stage."""
+        start, stop = self.stage_bounds[stage:stage + 2]
+        if self.cls_token == 'beside':
+            return prefix, self.encoder.run_blocks(x, start, stop)
+        tokens = self.encoder.run_blocks(torch.cat([prefix, x], dim=1), start, stop)
+        num_prefix = prefix.shape[1]
+        return tokens[:, :num_prefix], tokens[:, num_prefix:]
+
+    def _split_pyramid(self, half: Tensor, pyramid: Tensor,
+                       shapes: Shapes) -> list[Tensor]:
+        """Returns the maps at 1/2, 1/4, 1/8 and 1/16."""
+        levels = pyramid.split([h * w for h, w in shapes], dim=1)
+        maps = [
+            tokens_to_map(level, shape)
+            for level, shape in zip(levels, shapes, strict=True)
+        ]
+        return [half + self.up(maps[0]), *maps]
+
+    def _init_adapter(self) -> None:
+        """Initialises everything but the encoder, as ViT-Adapter does."""
+        for name, module in self.named_modules():
+            if name.startswith(('encoder', 'cls_norm')):
+                continue
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                fan_out = module.weight[0, 0].numel() * module.out_channels
+                nn.init.normal_(
+                    module.weight, std=math.sqrt(2 * module.groups / fan_out))
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        if self.conv_pyramid:
+            nn.init.normal_(self.level_embed)
+        if self.offset_init == 'directional':
+            for module in self.modules():
+                if isinstance(module, DeformableAttention):
+                    module.init_weights()
+
+
+def _check_choice(name: str, value, choices) -> None:
+    if value not in choices:
+        raise ValueError(f'{name}={value!r}: choose from {list(choices)}')
+
+
+def _enlarge(feature_map: Tensor, factor: int) -> Tensor:
+    return F.interpolate(
+        feature_map, scale_factor=factor, mode='bilinear', align_corners=False)
+
+
+def _add(level: Tensor | None, vit_map: Tensor) -> Tensor:
+    return vit_map if level is None else level + vit_map

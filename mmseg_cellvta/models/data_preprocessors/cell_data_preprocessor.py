@@ -1,0 +1,32 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from mmseg.models.data_preprocessor import SegDataPreProcessor
+from mmseg.registry import MODELS
+from torch.nn import functional as F
+
+PADDED_FIELDS = ('gt_inst_map', 'gt_hv_map')
+
+
+@MODELS.register_module()
+class CellDataPreProcessor(SegDataPreProcessor):
+    """MMSegmentation's preprocessor that pads the instance and HV maps along.
+
+    Takes the same arguments. What it adds to the picture is background in every map, so
+    `seg_pad_val` is 0 unless given.
+    """
+
+    def __init__(self, *args, seg_pad_val: int = 0, **kwargs) -> None:
+        super().__init__(*args, seg_pad_val=seg_pad_val, **kwargs)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Casts, normalises, pads and stacks a batch; see `SegDataPreProcessor`."""
+        data = super().forward(data, training)
+        if training:
+            for sample in data['data_samples']:
+                padding = tuple(sample.metainfo['padding_size'])
+                for name in PADDED_FIELDS:
+                    if name in sample and any(padding):
+                        field = sample.get(name)
+                        padded = F.pad(field.data, padding)
+                        del field.data
+                        field.data = padded
+        return data

@@ -1,0 +1,4 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from .hover_decode_head import HoverDecodeHead
+
+__all__ = ['HoverDecodeHead']

@@ -1,0 +1,188 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from collections.abc import Sequence
+
+import torch
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import MODELS
+from mmseg.utils import SampleList
+from torch import Tensor, nn
+
+from .hover_branch import HoverBranch, conv_block
+
+# Channels of the maps that come before the classes: background, nucleus; x, y.
+NP_CHANNELS, HV_CHANNELS = 2, 2
+
+
+@MODELS.register_module()
+class HoverDecodeHead(BaseDecodeHead):
+    """HoVer-Net's three branches (arXiv:1812.06499) over a four-level pyramid.
+
+    The branches NP (nucleus or background), HV (horizontal and vertical distance to
+    the nucleus' centre) and NC (class) share encoders of the skips, among them one that
+    reads the picture itself.
+
+    Args:
+        in_channels: Channels of the picture and of the maps at 1/2, 1/4, 1/8, 1/16.
+        channels: Channels of the decoders at full resolution; an even number.
+        num_classes: Classes with background.
+        loss_np: Losses of the NP branch, each built with logits and class map.
+        loss_hv: Losses of the HV branch.
+        loss_nc: Losses of the NC branch.
+        tissue_classes: Names of the tissues that a tissue head tells apart by the class
+            token, which follows the maps in the inputs; None for no such head.
+        loss_tissue: Loss of the tissue head; None to leave it untrained.
+        norm_cfg: Normalisation layer.
+
+    Raises:
+        ValueError: `in_channels` does not name five inputs.
+    """
+
+    def __init__(self,
+                 in_channels: Sequence[int],
+                 channels: int,
+                 num_classes: int,
+                 loss_np: Sequence[dict],
+                 loss_hv: Sequence[dict],
+                 loss_nc: Sequence[dict],
+                 tissue_classes: Sequence[str] | None = None,
+                 loss_tissue: dict | None = None,
+                 norm_cfg: dict = dict(type='BN')) -> None:
+        if len(in_channels) != 5:
+            raise ValueError(
+                f'in_channels={tuple(in_channels)}: expected five, of the picture and '
+                'of the maps at 1/2, 1/4, 1/8 and 1/16')
+        super().__init__(
+            in_channels,
+            channels,
+            num_classes=num_classes,
+            in_index=tuple(range(5)),
+            input_transform='multiple_select',
+            dropout_ratio=0,
+            norm_cfg=norm_cfg,
+            init_cfg=None)
+        # The base class assumes one map of logits per class and its own classifier.
+        del self.conv_seg, self.loss_decode
+        self.out_channels = NP_CHANNELS + HV_CHANNELS + num_classes
+        widths = [channels, 2 * channels, 4 * channels, 8 * channels]
+        self.skip_encoders = nn.ModuleList()
+        for index, width in enumerate(widths):
+            first = channels // 2 if index == 0 else width
+            self.skip_encoders.append(
+                nn.Sequential(
+                    conv_block(in_channels[index], first, norm_cfg),
+                    conv_block(first, width, norm_cfg)))
+        outputs = dict(np=NP_CHANNELS, hv=HV_CHANNELS, nc=num_classes)
+        self.branches = nn.ModuleDict({
+            name: HoverBranch(in_channels[-1], channels, maps, norm_cfg)
+            for name, maps in outputs.items()
+        })
+        self.tissue_classes = tissue_classes
+        self.tissue_head = None
+        if tissue_classes is not None:
+            self.tissue_head = nn.Linear(in_channels[-1], len(tissue_classes))
+        self.losses = nn.ModuleDict()
+        for name, cfgs in dict(np=loss_np, hv=loss_hv, nc=loss_nc).items():
+            self.losses[name] = nn.ModuleList(MODELS.build(cfg) for cfg in cfgs)
+        if loss_tissue is not None:
+            self.losses['tissue'] = nn.ModuleList([MODELS.build(loss_tissue)])
+
+    def forward(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Computes all maps.
+
+        Args:
+            inputs: Picture (N, 3, H, W), maps at 1/2, 1/4, 1/8, 1/16, and the class
+                token (N, C) if there is a tissue head.
+
+        Returns:
+            `np` (N, 2, H, W) logits, `hv` (N, 2, H, W) values, x first, `nc`
+            (N, num_classes, H, W) logits, `tissue` (N, T) logits if there is such a
+            head.
+        """
+        *shallow, deepest = self._transform_inputs(inputs)
+        skips = [
+            encode(x) for encode, x in zip(self.skip_encoders, shallow, strict=True)
+        ]
+        outputs = {
+            name: branch(skips, deepest) for name, branch in self.branches.items()
+        }
+        if self.tissue_head is not None:
+            outputs['tissue'] = self.tissue_head(inputs[-1])
+        return outputs
+
+    def loss_by_feat(self, outputs: dict[str, Tensor],
+                     data_samples: SampleList) -> dict[str, Tensor]:
+        """Computes the weighted losses of every branch.
+
+        Args:
+            outputs: What `forward` returns.
+            data_samples: Samples with `gt_inst_map` (1, H, W), `gt_sem_seg` (1, H, W)
+                class ids and `gt_hv_map` (2, H, W); the name `tissue` in their
+                metainfo if there is a tissue loss.
+
+        Returns:
+            Named losses, `loss_<branch>_<loss>`, and `acc_np` in percent.
+        """
+        nuclei = _stack(data_samples, 'gt_inst_map')[:, 0] > 0
+        class_map = _stack(data_samples, 'gt_sem_seg')[:, 0].long()
+        hv_map = _stack(data_samples, 'gt_hv_map')
+        targets = dict(np=(nuclei.long(), ), hv=(hv_map, nuclei), nc=(class_map, ))
+        if 'tissue' in self.losses:
+            targets['tissue'] = (self._tissue_ids(data_samples).to(nuclei.device), )
+        losses = {}
+        for name, modules in self.losses.items():
+            # Half precision overflows in sums over a batch of pixels.
+            prediction = outputs[name].float()
+            for module in modules:
+                losses[f'loss_{name}_{module.loss_name.removeprefix("loss_")}'] = module(
+                    prediction, *targets[name])
+        correct = outputs['np'].argmax(dim=1) == nuclei
+        losses['acc_np'] = 100 * correct.float().mean()
+        return losses
+
+    def predict_by_feat(self, outputs: dict[str, Tensor],
+                        batch_img_metas: list[dict]) -> Tensor:
+        """Concatenates probabilities of NP, HV values and probabilities of NC.
+
+        Probabilities, not logits: what sliding windows and flips average must not let
+        one confident window outvote the others.
+
+        Returns:
+            (N, 2 + 2 + num_classes, H, W) float32 tensor; `split_maps` takes it apart.
+        """
+        np_probs, nc_probs = (outputs[k].float().softmax(dim=1) for k in ('np', 'nc'))
+        return torch.cat([np_probs, outputs['hv'].float(), nc_probs], dim=1)
+
+    def _tissue_ids(self, data_samples: SampleList) -> Tensor:
+        names = [sample.metainfo.get('tissue') for sample in data_samples]
+        for name in names:
+            if name not in self.tissue_classes:
+                raise ValueError(
+                    f'tissue {name!r} is not among tissue_classes='
+                    f'{tuple(self.tissue_classes)}; add it, or set loss_tissue=None')
+        return torch.tensor([self.tissue_classes.index(name) for name in names])
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        """Refuses a checkpoint for another number of classes.
+
+        Raises:
+            ValueError: MMEngine would only warn, and test a random classifier.
+        """
+        last = self.branches['nc'].levels[-1][-1]
+        found = state_dict.get(f'{prefix}branches.nc.levels.3.2.weight')
+        if found is not None and len(found) != last.out_channels:
+            raise ValueError(
+                f'the checkpoint predicts {len(found)} classes with background, the '
+                f'model {last.out_channels}; set num_classes={len(found)}, or remove '
+                f'the keys {prefix}branches.nc.levels.3.2.* from the checkpoint to '
+                'train a new classifier')
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def split_maps(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Splits the concatenated maps (..., 4 + C, H, W) into NP, HV and NC."""
+    return maps.split(
+        [NP_CHANNELS, HV_CHANNELS, maps.shape[-3] - NP_CHANNELS - HV_CHANNELS], dim=-3)
+
+
+def _stack(data_samples: SampleList, field: str) -> Tensor:
+    return torch.stack([sample.get(field).data for sample in data_samples])

@@ -1,0 +1,4 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from .timm_encoder import TimmEncoder
+
+__all__ = ['TimmEncoder']

@@ -1,0 +1,85 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Where an encoder's weights come from, and one clear sentence when they do not."""
+import hashlib
+from pathlib import Path
+
+import torch
+from timm.models import load_state_dict, load_state_dict_from_hf
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from torch import Tensor, nn
+
+HUB_PREFIX = 'hf-hub:'
+
+
+def load_encoder_weights(vit: VisionTransformer, weights: str) -> None:
+    """Fills `vit` from a hub page or a local file.
+
+    Args:
+        vit: The model to fill; position embeddings are resampled where needed.
+        weights: `hf-hub:<owner>/<repository>`, or the path of a `.pth`, `.bin` or
+            `.safetensors` file with timm's key names.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        RuntimeError: The hub cannot be reached, or the page is gated.
+        ValueError: The weights belong to another architecture.
+    """
+    state_dict = _from_hub(weights) if weights.startswith(HUB_PREFIX) else _from_file(
+        weights)
+    state_dict = checkpoint_filter_fn(state_dict, vit)
+    own = vit.state_dict()
+    missing = sorted(own.keys() - state_dict.keys())
+    if missing:
+        raise ValueError(
+            f'{weights}: {len(missing)} of {len(own)} encoder tensors are missing '
+            f'(first: {missing[0]}); give the weights of the timm model that '
+            'encoder.name names, with its key names')
+    for key, value in own.items():
+        if state_dict[key].shape != value.shape:
+            raise ValueError(
+                f'{weights}: {key} has shape {tuple(state_dict[key].shape)}, but the '
+                f'encoder expects {tuple(value.shape)}; set encoder.name to the '
+                'architecture of these weights')
+    # A classification head or projection of the pre-training is of no use here.
+    vit.load_state_dict({key: state_dict[key] for key in own})
+
+
+def _from_hub(weights: str) -> dict[str, Tensor]:
+    repository = weights[len(HUB_PREFIX):]
+    try:
+        return load_state_dict_from_hf(repository, weights_only=True)
+    except Exception as error:  # the hub client raises a dozen unrelated types
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ''
+        raise RuntimeError(
+            f'{weights}: the encoder could not be fetched ({type(error).__name__}: '
+            f'{reason}); ask for access at https://huggingface.co/{repository} and log '
+            'in with `hf auth login`, or set encoder.weights to a file that you have '
+            'downloaded') from error
+
+
+def _from_file(weights: str) -> dict[str, Tensor]:
+    if not Path(weights).is_file():
+        raise FileNotFoundError(
+            f'{weights}: encoder weights not found; set encoder.weights to an existing '
+            'file, to hf-hub:<owner>/<repository>, or to None for random weights')
+    try:
+        return load_state_dict(weights, weights_only=True)
+    except Exception as error:  # torch and safetensors raise unrelated types
+        raise ValueError(
+            f'{weights}: not a readable weight file ({type(error).__name__}); expected '
+            'a .pth, .bin or .safetensors state dict, perhaps the download was cut '
+            'off') from error
+
+
+def fingerprint(module: nn.Module) -> Tensor:
+    """SHA-256 over names, shapes and a sample of the values of a module's tensors.
+
+    Returns:
+        uint8 tensor of shape (32,): equal for equal weights.
+    """
+    digest = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        sample = value.detach().flatten()[:64].to('cpu', torch.float64)
+        digest.update(f'{key}{tuple(value.shape)}'.encode())
+        digest.update(sample.numpy().tobytes())
+    return torch.tensor(list(digest.digest()), dtype=torch.uint8)

@@ -1,0 +1,143 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import math
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .tokens import Shapes, tokens_to_map
+
+# mmcv can be installed without compiled ops; then even importing `mmcv.ops` fails.
+HAS_COMPILED_OPS = find_spec('mmcv._ext') is not None
+MAX_IM2COL_STEP = 64  # images that the compiled op handles at a time
+
+if HAS_COMPILED_OPS:
+    from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
+
+
+class DeformableAttention(nn.Module):
+    """Multi-scale deformable attention (arXiv:2010.04159, eq. 3) that runs everywhere.
+
+    Parameters and state dict are those of mmcv's `MultiScaleDeformableAttention`. On
+    CUDA mmcv's compiled op runs; on the CPU, and where mmcv has no compiled ops, a
+    form in plain torch. Both run in float32 under autocast too: the op knows no
+    bfloat16, and float16 overflows.
+
+    Args:
+        embed_dims: Channels of queries and values.
+        num_heads: Attention heads.
+        num_levels: Levels of the value pyramid.
+        num_points: Sampling points per head and level.
+        value_ratio: Channels of the projected values relative to `embed_dims`.
+
+    Raises:
+        ValueError: The projected values cannot be divided among the heads.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, num_levels: int,
+                 num_points: int, value_ratio: float) -> None:
+        super().__init__()
+        value_dims = int(embed_dims * value_ratio)
+        if value_dims % num_heads:
+            raise ValueError(
+                f'{value_dims} value channels (embed_dims={embed_dims} times ratio '
+                f'{value_ratio}) cannot be divided among {num_heads} heads; change '
+                'deform_num_heads or deform_ratio')
+        self.per_query = (num_heads, num_levels, num_points)
+        num_samples = math.prod(self.per_query)
+        self.sampling_offsets = nn.Linear(embed_dims, 2 * num_samples)
+        self.attention_weights = nn.Linear(embed_dims, num_samples)
+        self.value_proj = nn.Linear(embed_dims, value_dims)
+        self.output_proj = nn.Linear(value_dims, embed_dims)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Starts with even weights and the points of each head on a ray of its own."""
+        num_heads, num_levels, num_points = self.per_query
+        angle = torch.arange(num_heads) * (2 * math.pi / num_heads)
+        ray = torch.stack([angle.cos(), angle.sin()], dim=-1)
+        ray = ray / ray.abs().amax(dim=-1, keepdim=True)
+        steps = torch.arange(1, num_points + 1)
+        offsets = ray[:, None, None] * steps[:, None]  # heads, 1, points, (x, y)
+        with torch.no_grad():
+            self.sampling_offsets.weight.zero_()
+            self.sampling_offsets.bias.copy_(
+                offsets.expand(-1, num_levels, -1, -1).flatten())
+            self.attention_weights.weight.zero_()
+            self.attention_weights.bias.zero_()
+        for projection in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(projection.weight)
+            nn.init.zeros_(projection.bias)
+
+    def forward(self, query: Tensor, value: Tensor, reference_points: Tensor,
+                spatial_shapes: Shapes) -> Tensor:
+        """Samples `value` around each query's reference point.
+
+        Args:
+            query: (N, Q, C) float tensor.
+            value: (N, K, C) float tensor, levels one after the other, row by row.
+            reference_points: (1, Q, 1, 2) points (x, y) as fractions of the picture.
+            spatial_shapes: (height, width) of each level, in cells.
+
+        Returns:
+            (N, Q, C) float32 tensor, without a residual.
+        """
+        with torch.autocast(query.device.type, enabled=False):
+            query, value = query.float(), value.float()
+            n, num_queries = query.shape[:2]
+            num_heads = self.per_query[0]
+            value = self.value_proj(value).unflatten(-1, (num_heads, -1))
+            offsets = self.sampling_offsets(query).view(n, num_queries, *self.per_query,
+                                                        2)
+            weights = self.attention_weights(query).view(n, num_queries, num_heads, -1)
+            weights = weights.softmax(-1).view(n, num_queries, *self.per_query)
+            # Offsets count cells of their level, (x, y); locations are fractions.
+            cells = offsets.new_tensor([(w, h) for h, w in spatial_shapes])
+            locations = reference_points[:, :, None, :, None] + offsets / cells[:, None]
+            sample = sample_compiled if (value.is_cuda
+                                         and HAS_COMPILED_OPS) else sample_torch
+            return self.output_proj(sample(value, spatial_shapes, locations, weights))
+
+
+def sample_compiled(value: Tensor, spatial_shapes: Shapes, locations: Tensor,
+                    weights: Tensor) -> Tensor:
+    """The same as `sample_torch` by mmcv's compiled CUDA op."""
+    shapes = torch.tensor(spatial_shapes, device=value.device)
+    sizes = shapes.prod(1)
+    n = len(value)
+    step = n if n <= MAX_IM2COL_STEP else math.gcd(n, MAX_IM2COL_STEP)  # divides n
+    return MultiScaleDeformableAttnFunction.apply(
+        value.contiguous(), shapes, sizes.cumsum(0) - sizes, locations.contiguous(),
+        weights.contiguous(), step)
+
+
+def sample_torch(value: Tensor, spatial_shapes: Shapes, locations: Tensor,
+                 weights: Tensor) -> Tensor:
+    """Weighted sum of bilinear samples; outside the picture there is zero.
+
+    Args:
+        value: (N, K, heads, D) float32.
+        spatial_shapes: (height, width) of each level, in cells.
+        locations: (N, Q, heads, levels, points, 2), (x, y) as fractions.
+        weights: (N, Q, heads, levels, points), summing to 1 over levels and points.
+
+    Returns:
+        (N, Q, heads * D) float32.
+    """
+    n, num_queries, num_heads, _, num_points, _ = locations.shape
+    grids = 2 * locations - 1
+    output = 0
+    first = 0
+    for level, (height, width) in enumerate(spatial_shapes):
+        tokens = value[:, first:first + height * width].transpose(1, 2).flatten(0, 1)
+        sampled = F.grid_sample(  # (N * heads, D, Q, points)
+            tokens_to_map(tokens, (height, width)),
+            grids[:, :, :, level].transpose(1, 2).flatten(0, 1),
+            padding_mode='zeros',
+            align_corners=False)
+        weight = weights[:, :, :, level].transpose(1, 2).reshape(
+            n * num_heads, 1, num_queries, num_points)
+        output = output + (sampled * weight).sum(-1)
+        first += height * width
+    return output.unflatten(0, (n, num_heads)).flatten(1, 2).transpose(1, 2)

@@ -1,0 +1,109 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Exchange between ViT tokens and convolutional pyramid (arXiv:2205.08534, 3.4)."""
+import torch
+from mmcv.cnn.bricks.drop import DropPath
+from torch import Tensor, nn
+
+from .deformable_attention import DeformableAttention
+from .tokens import Shapes, map_to_tokens, reference_points, tokens_to_map
+
+LAYER_NORM_EPS = 1e-6  # that of the ViT
+
+
+class ConvFFN(nn.Module):
+    """Feed-forward layer with a depth-wise convolution inside each pyramid level."""
+
+    def __init__(self, embed_dims: int, ratio: float) -> None:
+        super().__init__()
+        hidden = int(embed_dims * ratio)
+        self.fc1 = nn.Linear(embed_dims, hidden)
+        self.dwconv = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden, embed_dims)
+
+    def forward(self, tokens: Tensor, shapes: Shapes) -> Tensor:
+        """Maps pyramid tokens (N, K, C) to the same shape."""
+        levels = self.fc1(tokens).split([h * w for h, w in shapes], dim=1)
+        levels = [
+            map_to_tokens(self.dwconv(tokens_to_map(level, shape)))
+            for level, shape in zip(levels, shapes, strict=True)
+        ]
+        return self.fc2(self.act(torch.cat(levels, dim=1)))
+
+
+class Injector(nn.Module):
+    """Brings the pyramid into the ViT: x + gamma * Attention(x, pyramid) (eq. 1)."""
+
+    def __init__(self, embed_dims: int, init: float, attention: dict) -> None:
+        super().__init__()
+        self.query_norm = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
+        self.feat_norm = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
+        self.attn = DeformableAttention(embed_dims, num_levels=3, **attention)
+        self.gamma = nn.Parameter(init * torch.ones(embed_dims))
+
+    def forward(self, x: Tensor, pyramid: Tensor, grid: tuple[int, int],
+                shapes: Shapes) -> Tensor:
+        """Maps patch tokens (N, L, C) to the same shape."""
+        points = reference_points([grid], x)
+        attended = self.attn(
+            self.query_norm(x), self.feat_norm(pyramid), points, shapes)
+        return x + self.gamma * attended
+
+
+class Extractor(nn.Module):
+    """Brings the ViT into the pyramid, then refines it by a ConvFFN (eq. 2 and 3)."""
+
+    def __init__(self, embed_dims: int, conv_ffn_ratio: float, drop_path_rate: float,
+                 attention: dict) -> None:
+        super().__init__()
+        self.query_norm = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
+        self.feat_norm = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
+        self.attn = DeformableAttention(embed_dims, num_levels=1, **attention)
+        self.ffn_norm = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
+        self.ffn = ConvFFN(embed_dims, conv_ffn_ratio)
+        self.drop_path = DropPath(drop_path_rate)
+
+    def forward(self, x: Tensor, pyramid: Tensor, grid: tuple[int, int],
+                shapes: Shapes) -> Tensor:
+        """Maps pyramid tokens (N, K, C) to the same shape."""
+        points = reference_points(shapes, x)
+        pyramid = pyramid + self.attn(
+            self.query_norm(pyramid), self.feat_norm(x), points, [grid])
+        return pyramid + self.drop_path(self.ffn(self.ffn_norm(pyramid), shapes))
+
+
+class InteractionBlock(nn.Module):
+    """The exchange around one stage of the ViT: inject before it, extract after it.
+
+    Args:
+        embed_dims: Channels of tokens and pyramid.
+        injector_init: First value of the injector's scale; None for no injector.
+        num_extractors: Extractors, one after the other.
+        conv_ffn_ratio: Hidden channels of the ConvFFN relative to `embed_dims`.
+        drop_path_rate: Stochastic depth of the ConvFFN.
+        attention: `num_heads`, `num_points`, `value_ratio` of `DeformableAttention`.
+    """
+
+    def __init__(self, embed_dims: int, injector_init: float | None,
+                 num_extractors: int, conv_ffn_ratio: float, drop_path_rate: float,
+                 attention: dict) -> None:
+        super().__init__()
+        self.injector = None if injector_init is None else Injector(
+            embed_dims, injector_init, attention)
+        self.extractors = nn.ModuleList(
+            Extractor(embed_dims, conv_ffn_ratio, drop_path_rate, attention)
+            for _ in range(num_extractors))
+
+    def inject(self, x: Tensor, pyramid: Tensor, grid: tuple[int, int],
+               shapes: Shapes) -> Tensor:
+        """Returns the patch tokens (N, L, C) that the stage's blocks shall read."""
+        if self.injector is None:
+            return x
+        return self.injector(x, pyramid, grid, shapes)
+
+    def extract(self, x: Tensor, pyramid: Tensor, grid: tuple[int, int],
+                shapes: Shapes) -> Tensor:
+        """Returns the pyramid tokens (N, K, C) after they have read `x`."""
+        for extractor in self.extractors:
+            pyramid = extractor(x, pyramid, grid, shapes)
+        return pyramid

@@ -1,0 +1,5 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from .cell_segmentor import CellSegmentor
+from .cell_tta_model import CellTTAModel
+
+__all__ = ['CellSegmentor', 'CellTTAModel']

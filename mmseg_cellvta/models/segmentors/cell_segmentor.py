@@ -1,0 +1,102 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import numpy as np
+import torch
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.registry import MODELS, TASK_UTILS
+from mmseg.structures import SegDataSample
+from mmseg.utils import OptSampleList, SampleList
+from torch import Tensor
+
+from ..decode_heads.hover_decode_head import NP_CHANNELS, split_maps
+
+FLIP_DIMS = dict(horizontal=-1, vertical=-2)
+# Which HV channel a flip turns around: x for horizontal, y for vertical.
+FLIP_SIGN_CHANNEL = dict(horizontal=NP_CHANNELS, vertical=NP_CHANNELS + 1)
+
+
+@MODELS.register_module()
+class CellSegmentor(EncoderDecoder):
+    """An encoder-decoder whose result is nuclei.
+
+    Whole and sliding-window inference are those of MMSegmentation. The maps are taken
+    apart into nuclei at the resolution of the network, and the nuclei are brought to
+    the pixels of the original picture (`ori_shape`).
+
+    Args:
+        post_processor: Config of a post-processor; it gets `num_classes` from the
+            decode head.
+        **kwargs: Arguments of `EncoderDecoder`.
+    """
+
+    def __init__(self,
+                 *args,
+                 post_processor: dict = dict(type='HoverPostProcessor'),
+                 **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.post_processor = TASK_UTILS.build(
+            dict(post_processor, num_classes=self.num_classes))
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Returns the picture itself, for the head's first skip, and all features."""
+        return (inputs, *super().extract_feat(inputs))
+
+    def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
+        """Finds the nuclei of a batch.
+
+        Args:
+            inputs: (N, 3, H, W) normalised pictures.
+            data_samples: Samples to be completed; None for new ones.
+
+        Returns:
+            Samples with `pred_inst_map`, `pred_sem_seg` and `pred_instances`.
+        """
+        if data_samples is None:
+            meta = dict(ori_shape=inputs.shape[2:], img_shape=inputs.shape[2:])
+            data_samples = [SegDataSample(metainfo=meta) for _ in inputs]
+        return self.postprocess_result(
+            self.predict_maps(inputs, data_samples), data_samples)
+
+    def predict_maps(self, inputs: Tensor, data_samples: SampleList) -> list[Tensor]:
+        """Computes each picture's maps, without padding and as if never flipped.
+
+        Returns:
+            A (4 + num_classes, H, W) float32 tensor per picture; see `split_maps`.
+        """
+        metas = [sample.metainfo for sample in data_samples]
+        batch_maps = self.inference(inputs, metas)
+        return [
+            _unflip(_unpad(maps, meta), meta)
+            for maps, meta in zip(batch_maps, metas, strict=True)
+        ]
+
+    def postprocess_result(self, maps: list[Tensor],
+                           data_samples: SampleList) -> SampleList:
+        """Turns each picture's maps into nuclei and adds them to its sample."""
+        arrays = [[part.cpu().numpy() for part in split_maps(m)] for m in maps]
+        shapes = [sample.metainfo['ori_shape'][:2] for sample in data_samples]
+        results = self.post_processor.process_batch(arrays, shapes)
+        for sample, (inst_map, instances) in zip(data_samples, results, strict=True):
+            classes = np.concatenate([[0], instances.labels]).astype(np.int64)
+            sample.pred_inst_map = PixelData(data=torch.from_numpy(inst_map)[None])
+            sample.pred_sem_seg = PixelData(
+                data=torch.from_numpy(classes[inst_map])[None])
+            sample.pred_instances = instances
+        return data_samples
+
+
+def _unpad(maps: Tensor, meta: dict) -> Tensor:
+    left, right, top, bottom = meta.get('img_padding_size',
+                                        meta.get('padding_size', (0, 0, 0, 0)))
+    height, width = maps.shape[-2:]
+    return maps[:, top:height - bottom, left:width - right]
+
+
+def _unflip(maps: Tensor, meta: dict) -> Tensor:
+    if not meta.get('flip'):
+        return maps
+    direction = meta['flip_direction']
+    maps = maps.flip(FLIP_DIMS[direction])
+    # A nucleus seen in a mirror has its centre on the other side.
+    maps[FLIP_SIGN_CHANNEL[direction]] *= -1
+    return maps

@@ -1,0 +1,35 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import torch
+from mmengine.model import BaseTTAModel
+from mmseg.registry import MODELS
+from mmseg.utils import SampleList
+
+
+@MODELS.register_module()
+class CellTTAModel(BaseTTAModel):
+    """Test-time augmentation that averages maps and finds nuclei once.
+
+    Every flipped view is turned back, the HV maps' signs with it, before the mean is
+    taken. Nuclei of the single views are never computed.
+    """
+
+    @torch.no_grad()
+    def test_step(self, data: dict) -> SampleList:
+        """Predicts a batch of views.
+
+        Args:
+            data: `inputs` and `data_samples`, each a list per view of lists per
+                picture, as mmcv's `TestTimeAug` and `pseudo_collate` make them.
+        """
+        views = []
+        for inputs, data_samples in zip(
+                data['inputs'], data['data_samples'], strict=True):
+            batch = self.module.data_preprocessor(
+                dict(inputs=inputs, data_samples=data_samples), False)
+            views.append(self.module.predict_maps(**batch))
+        return self.merge_preds(views, data['data_samples'][0])
+
+    def merge_preds(self, views: list, data_samples: SampleList) -> SampleList:
+        """Averages each picture's maps over the views and completes its sample."""
+        maps = [torch.stack(same).mean(0) for same in zip(*views, strict=True)]
+        return self.module.postprocess_result(maps, data_samples)

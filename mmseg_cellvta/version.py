@@ -1,0 +1,2 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+__version__ = '0.1.0'

@@ -1,0 +1,138 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import pytest
+import torch
+from models import BACKBONE, DIMS, build
+
+from mmseg_cellvta.models.layers.interaction import Injector
+
+
+def forward(model, height=64, width=96):
+    torch.manual_seed(1)
+    return model(torch.randn(2, 3, height, width))
+
+
+def test_four_levels_at_half_to_a_sixteenth_of_a_picture_that_is_not_square():
+    levels = forward(build(BACKBONE))
+    assert [tuple(level.shape) for level in levels] == [
+        (2, DIMS, 32, 48), (2, DIMS, 16, 24), (2, DIMS, 8, 12), (2, DIMS, 4, 6)
+    ]
+
+
+def test_class_token_follows_the_levels():
+    *levels, token = forward(build(BACKBONE, out_cls_token=True))
+    assert len(levels) == 4 and token.shape == (2, DIMS)
+
+
+def test_class_token_beside_the_blocks_does_not_see_the_picture():
+    model = build(BACKBONE, out_cls_token=True, cls_token='beside').eval()
+    torch.testing.assert_close(*model(torch.randn(2, 3, 64, 64))[-1])
+
+
+def test_class_token_in_the_blocks_sees_the_picture():
+    model = build(BACKBONE, out_cls_token=True, cls_token='in_blocks').eval()
+    model.encoder.vit.blocks.apply(_undo_small_layer_scale)
+    first, second = model(torch.randn(2, 3, 64, 64))[-1]
+    assert (first - second).abs().max() > 1e-3
+
+
+def _undo_small_layer_scale(module):
+    if hasattr(module, 'gamma'):
+        torch.nn.init.ones_(module.gamma)
+
+
+def test_injector_that_starts_at_zero_leaves_the_vit_as_it_was():
+    model = build(BACKBONE, injector_init=0.0).eval()
+    without = build(BACKBONE, injection_stages=()).eval()
+    without.load_state_dict({
+        key: value
+        for key, value in model.state_dict().items() if 'injector' not in key
+    })
+    for ours, theirs in zip(forward(model), forward(without), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_injector_that_starts_elsewhere_changes_the_features():
+    changed = forward(build(BACKBONE, injector_init=1.0).eval())[3]
+    assert (changed - forward(build(BACKBONE).eval())[3]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize('stages', [(), (0, ), (1, 3), (0, 1, 2, 3)])
+def test_only_the_named_stages_get_an_injector(stages):
+    model = build(BACKBONE, injection_stages=stages)
+    found = tuple(i for i, block in enumerate(model.interactions)
+                  if isinstance(block.injector, Injector))
+    assert found == stages
+
+
+def test_without_pyramid_every_level_is_the_enlarged_vit_map():
+    model = build(BACKBONE, conv_pyramid=False, injection_stages=())
+    assert not hasattr(model, 'spatial_prior')
+    assert [level.shape[2] for level in forward(model)] == [32, 16, 8, 4]
+
+
+@pytest.mark.parametrize('changes', [
+    dict(injector_init=0.1),
+    dict(injector_init=0.1, injection_stages=(1, )),
+    dict(injector_init=0.1, encoder=dict(frozen=False)),
+    dict(conv_pyramid=False, injection_stages=()),
+    dict(injector_init=0.1, out_cls_token=True),
+])
+def test_every_trainable_parameter_gets_a_gradient(changes):
+    model = build(BACKBONE, **changes)
+    model.encoder.vit.blocks.apply(_undo_small_layer_scale)
+    sum(output.square().sum() for output in forward(model)).backward()
+    without = [name for name, parameter in model.named_parameters()
+               if parameter.requires_grad and parameter.grad is None]
+    assert without == []
+
+
+def test_gradients_pass_through_a_frozen_encoder_but_not_into_it():
+    model = build(BACKBONE, injector_init=0.1)
+    forward(model)[3].sum().backward()
+    assert model.interactions[0].injector.gamma.grad.abs().sum() > 0
+    assert all(p.grad is None for p in model.encoder.parameters())
+
+
+def test_offsets_start_on_rays_or_on_the_query():
+    rays = build(BACKBONE).interactions[0].injector.attn.sampling_offsets
+    zero = build(BACKBONE, offset_init='zero')
+    zero = zero.interactions[0].injector.attn.sampling_offsets
+    # Four heads point right, down, left, up; the points lie 1, 2, 3, 4 cells away.
+    expected = torch.tensor([[1., 0], [0, 1], [-1, 0], [0, -1]])
+    bias = rays.bias.view(4, 3, 4, 2)
+    torch.testing.assert_close(bias[:, 0, 2], 3 * expected, atol=1e-5, rtol=0)
+    assert rays.weight.abs().sum() == 0 and zero.bias.abs().sum() == 0
+    assert 0.01 < zero.weight.std() < 0.03
+
+
+def test_init_weights_leaves_every_tensor_bit_identical():
+    model = build(BACKBONE)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model.init_weights()
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_drop_path_of_the_adapter_acts_only_in_training():
+    model = build(BACKBONE, drop_path_rate=0.9)
+    picture = torch.randn(4, 3, 64, 64)
+    assert not torch.equal(model(picture)[2], model(picture)[2])
+    model.eval()
+    torch.testing.assert_close(model(picture)[2], model(picture)[2])
+
+
+@pytest.mark.parametrize('changes, message', [
+    (dict(cls_token='inside'), "cls_token='inside'.*in_blocks"),
+    (dict(offset_init='random'), "offset_init='random'.*directional"),
+    (dict(injection_stages=(0, 4)), 'injection_stages=4'),
+    (dict(conv_pyramid=False), 'nothing to inject'),
+    (dict(deform_num_heads=5), 'cannot be divided among 5 heads'),
+])
+def test_wrong_arguments_are_named_with_their_choices(changes, message):
+    with pytest.raises(ValueError, match=message):
+        build(BACKBONE, **changes)
+
+
+def test_a_side_that_is_no_multiple_of_sixteen_is_refused_with_the_fix():
+    with pytest.raises(ValueError, match='50 x 64 px.*size_divisor=16'):
+        build(BACKBONE)(torch.randn(1, 3, 50, 64))
