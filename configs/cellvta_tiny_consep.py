@@ -8,11 +8,11 @@ _base_ = [
 # ---- what people edit ----
 data_root = 'data/CoNSeP/Train'  # folder with Images and Labels
 max_iters = 1200  # steps
-batch_size = 4  # crops of 256 x 256 px per step
+batch_size = 4  # crops per step
 
 model = dict(
     decode_head=dict(num_classes=5),  # with background
-    post_processor=dict(mpp=0.275))  # µm/px
+    post_processor=dict(mpp=0.55))  # µm/px in the network, half of 40x
 train_dataloader = dict(batch_size=batch_size, dataset=dict(data_root=data_root))
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = dict(dataset=dict(data_root=data_root))

@@ -2,7 +2,7 @@
 _base_ = './cellvta_uni.py'
 
 norm_cfg = dict(type='BN')
-embed_dims = 96  # channels of the ViT and of every pyramid level
+embed_dims = 64  # channels of the ViT and of every pyramid level
 model = dict(
     backbone=dict(
         encoder=dict(
@@ -11,10 +11,10 @@ model = dict(
             frozen=False,
             embed_dim=embed_dims,
             depth=8,
-            num_heads=3,
+            num_heads=2,
             init_values=None),
         conv_channels=16,
-        deform_num_heads=6,
+        deform_num_heads=4,
         drop_path_rate=0.0,
         norm_cfg=norm_cfg),
     decode_head=dict(

@@ -133,8 +133,9 @@ class HoverDecodeHead(BaseDecodeHead):
             # Half precision overflows in sums over a batch of pixels.
             prediction = outputs[name].float()
             for module in modules:
-                losses[f'loss_{name}_{module.loss_name.removeprefix("loss_")}'] = module(
-                    prediction, *targets[name])
+                # MMSegmentation's own losses call themselves loss_*, ours do not.
+                key = f'loss_{name}_{module.loss_name.removeprefix("loss_")}'
+                losses[key] = module(prediction, *targets[name])
         correct = outputs['np'].argmax(dim=1) == nuclei
         losses['acc_np'] = 100 * correct.float().mean()
         return losses

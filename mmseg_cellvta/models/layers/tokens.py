@@ -26,5 +26,6 @@ def reference_points(shapes: Shapes, like: Tensor) -> Tensor:
     for height, width in shapes:
         y = (torch.arange(height, device=like.device) + 0.5) / height
         x = (torch.arange(width, device=like.device) + 0.5) / width
-        levels.append(torch.stack(torch.meshgrid(x, y, indexing='xy'), -1).flatten(0, 1))
+        points = torch.stack(torch.meshgrid(x, y, indexing='xy'), dim=-1)
+        levels.append(points.flatten(0, 1))
     return torch.cat(levels)[None, :, None]

@@ -1,7 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import pytest
 import torch
-from models import BACKBONE, DIMS, build
+from tiny_models import BACKBONE, DIMS, build
 
 from mmseg_cellvta.models.layers.interaction import Injector
 

@@ -5,8 +5,8 @@ import pytest
 import timm
 import torch
 from mmengine.runner.checkpoint import load_state_dict as mmengine_load
-from models import DIMS, ENCODER
 from safetensors.torch import save_file
+from tiny_models import DIMS, ENCODER
 
 from mmseg_cellvta.models.encoders import TimmEncoder
 

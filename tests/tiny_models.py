@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -43,7 +44,7 @@ SEGMENTOR = dict(
 
 def build(cfg: dict, **changes):
     """Builds `cfg` after nested `changes`, such as `encoder=dict(frozen=False)`."""
-    cfg = copy.deepcopy(cfg)
+    cfg = ConfigDict(copy.deepcopy(cfg))
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(cfg.get(key), dict):
             cfg[key].update(value)
@@ -53,8 +54,9 @@ def build(cfg: dict, **changes):
     return MODELS.build(cfg)
 
 
-def square_sample(size: int = 64, name: str = 'square', **meta) -> SegDataSample:
-    """A labelled sample with one square nucleus of class 1."""
+def square_sample(name: str = 'square', **meta) -> SegDataSample:
+    """A labelled 64 x 64 px sample with one square nucleus of class 1."""
+    size = 64
     inst_map = torch.zeros(1, size, size, dtype=torch.int32)
     inst_map[:, 16:40, 20:44] = 1
     ramp = torch.linspace(-1, 1, 24)

@@ -1,0 +1,34 @@
+# make install | demo | test      see README.md
+VENV ?= .venv
+PYTHON ?= python3
+STACK ?= onedl
+PYTEST_ARGS ?=
+
+# Environments are made again when one of these files changes.
+KEY := $(shell cat requirements/* | sha256sum | cut -c1-12)
+RUN := $(abspath $(VENV))/bin/python
+CONFIG := configs/cellvta_tiny_synthetic.py
+DATA := data/synthetic_conic
+WORK := work_dirs/demo
+
+.PHONY: install demo test key
+
+install:
+	@PYTHON='$(PYTHON)' requirements/install.sh '$(abspath $(VENV))' '$(STACK)' '$(KEY)'
+
+test: install
+	$(RUN) -m pytest -q $(PYTEST_ARGS) tests
+
+demo: install
+	test -d $(DATA) || \
+	    $(RUN) tools/dataset_converters/synthetic_conic.py $(DATA) --num-images 200 --seed 0
+	$(RUN) tools/train.py $(CONFIG) --work-dir $(WORK)
+	$(RUN) tools/test.py $(CONFIG) "$$(cat $(WORK)/last_checkpoint)" \
+	    --work-dir $(WORK) --out $(WORK)/predictions --show-dir $(WORK)/pictures
+	@echo
+	@echo 'metrics         : ' $$(ls -t $(WORK)/*/*.json | head -n 1)
+	@echo 'overlay pictures: ' $(WORK)/pictures/vis_data/vis_image
+	@echo 'QuPath files    : ' $(WORK)/predictions
+
+key:
+	@echo $(KEY)

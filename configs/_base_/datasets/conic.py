@@ -1,0 +1,90 @@
+# CoNIC as the CellVTA paper trains and tests it: 20x patches, network at 40x.
+data_root = 'data/conic'  # folder with images.npy, labels.npy, patch_info.csv
+dataset_type = 'CoNICDataset'
+batch_size = 8  # images per GPU; paper: 8
+num_workers = 4  # processes per GPU
+upscaled = (480, 480)  # (width, height) px: 256 px at 0.5 µm/px, enlarged 1.875 times
+crop_size = (256, 256)  # (height, width) px of a training crop at 0.27 µm/px
+val_share = 0.2  # fraction of the training source images; paper: 0.2, by tile
+
+train_pipeline = [
+    dict(type='LoadCellImage'),
+    dict(type='LoadCellAnnotations'),
+    dict(type='Resize', scale=upscaled, keep_ratio=False),
+    dict(type='RandomCrop', crop_size=crop_size),
+    # Order, probabilities and strengths of the released training code.
+    dict(type='CellRandomRotate90', prob=0.2),
+    # Horizontal and vertical with probability 0.2 each, independently.
+    dict(type='RandomFlip', prob=[0.16, 0.16, 0.04],
+         direction=['horizontal', 'vertical', 'diagonal']),
+    dict(type='CellBlur', prob=0.2, kernel_sizes=(3, 5, 7, 9)),  # px
+    dict(type='CellGaussNoise', prob=0.5, max_variance=10),  # 0-255 scale, squared
+    dict(type='CellColorJitter', prob=0.2, brightness=0.25, contrast=0.25,
+         saturation=0.1, hue=0.05),
+    dict(type='CellSuperpixels', prob=0.1, replace_prob=0.1, num_segments=200,
+         max_side=128),  # px
+    dict(type='CellZoomBlur', prob=0.1, max_factor=1.05, step=(0.01, 0.03)),
+    dict(type='CellRandomSizedCrop', prob=0.2, min_fraction=0.5),
+    dict(type='CellRandomAffine', prob=0.2, max_shift=15),  # px
+    dict(type='GenerateHoverTargets'),
+    dict(type='PackCellInputs'),
+]
+test_pipeline = [
+    dict(type='LoadCellImage'),
+    dict(type='Resize', scale=upscaled, keep_ratio=False),
+    # After Resize: metrics compare at the original 256 px.
+    dict(type='LoadCellAnnotations'),
+    dict(type='PackCellInputs'),
+]
+tta_pipeline = [
+    dict(type='LoadCellImage'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale=upscaled, keep_ratio=False)],
+            [
+                dict(type='RandomFlip', prob=0.0),
+                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
+                dict(type='RandomFlip', prob=1.0, direction='vertical'),
+            ],
+            [dict(type='LoadCellAnnotations')],
+            [dict(type='PackCellInputs')],
+        ]),
+]
+
+train_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        split='train',
+        val_share=val_share,
+        pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        split='val',
+        val_share=val_share,
+        test_mode=True,
+        pipeline=test_pipeline))
+test_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        split='test',
+        test_mode=True,
+        pipeline=test_pipeline))
+val_evaluator = dict(type='CellInstanceMetric')
+test_evaluator = val_evaluator

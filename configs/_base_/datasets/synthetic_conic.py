@@ -1,0 +1,80 @@
+# H&E-like drawings in CoNIC's format, made by
+# tools/dataset_converters/synthetic_conic.py.
+data_root = 'data/synthetic_conic'
+dataset_type = 'CoNICDataset'
+sources_file = 'test_sources.json'  # written beside the arrays by the generator
+batch_size = 8  # images per GPU
+num_workers = 2  # processes per GPU
+val_share = 0.1  # fraction of the training source images
+
+train_pipeline = [
+    dict(type='LoadCellImage'),
+    dict(type='LoadCellAnnotations'),
+    dict(type='CellRandomRotate90', prob=1.0),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='CellGaussNoise', prob=0.5, max_variance=10),  # 0-255 scale, squared
+    dict(type='CellColorJitter', prob=0.5, brightness=0.1, contrast=0.1,
+         saturation=0.1, hue=0.02),
+    dict(type='GenerateHoverTargets'),
+    dict(type='PackCellInputs'),
+]
+test_pipeline = [
+    dict(type='LoadCellImage'),
+    dict(type='LoadCellAnnotations'),
+    dict(type='PackCellInputs'),
+]
+tta_pipeline = [
+    dict(type='LoadCellImage'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [
+                dict(type='RandomFlip', prob=0.0),
+                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
+                dict(type='RandomFlip', prob=1.0, direction='vertical'),
+            ],
+            [dict(type='LoadCellAnnotations')],
+            [dict(type='PackCellInputs')],
+        ]),
+]
+
+train_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=True,
+    # Endless: an iteration-based schedule.
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        split='train',
+        sources_file=sources_file,
+        val_share=val_share,
+        pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        split='val',
+        sources_file=sources_file,
+        val_share=val_share,
+        test_mode=True,
+        pipeline=test_pipeline))
+test_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        split='test',
+        sources_file=sources_file,
+        test_mode=True,
+        pipeline=test_pipeline))
+val_evaluator = dict(type='CellInstanceMetric')
+test_evaluator = val_evaluator

@@ -1,0 +1,6 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from . import transforms
+from .conic_dataset import CoNICDataset
+from .consep_dataset import CoNSePDataset
+
+__all__ = ['CoNICDataset', 'CoNSePDataset', 'transforms']

@@ -1,0 +1,108 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Reading and checking of nucleus label files, shared by data sets and loaders."""
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+
+
+@lru_cache(maxsize=16)
+def open_npy(path: str) -> np.ndarray:
+    """Memory-map a ``.npy`` file, once per process.
+
+    Args:
+        path (str): The ``.npy`` file.
+
+    Returns:
+        np.ndarray: Read-only memory map.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is truncated or no ``.npy`` file.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f'{path}: no such file; data_root must be the folder that holds '
+            'images.npy, labels.npy and patch_info.csv')
+    try:
+        return np.load(path, mmap_mode='r')
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(
+            f'{path}: not a complete .npy file ({error}); found '
+            f'{Path(path).stat().st_size} bytes; copy or unpack it again') from error
+
+
+@lru_cache(maxsize=32)
+def read_mat_labels(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read the maps of a HoVer-Net label file, keeping the last 32 in memory.
+
+    Random crops visit the same large image many times; decoding it takes longer
+    than the rest of the pipeline. Callers must not write into the arrays.
+
+    Args:
+        path (str): ``.mat`` file with ``inst_map`` and ``type_map``.
+
+    Returns:
+        Tuple[np.ndarray, np.ndarray]: Instance ids, int32 (H, W), and class ids as
+        they stand in the file, uint8 (H, W); 0 is background in both.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path}: no such label file')
+    try:
+        content = loadmat(path, variable_names=['inst_map', 'type_map'])
+    except Exception as error:  # scipy raises many types for a damaged file
+        raise ValueError(f'{path}: not a readable .mat file ({error})') from error
+    missing = [key for key in ('inst_map', 'type_map') if key not in content]
+    if missing:
+        raise ValueError(f'{path}: holds no {" and no ".join(missing)}; expected the '
+                         'CoNSeP layout with inst_map and type_map')
+    inst_map, class_map = content['inst_map'], content['type_map']
+    if inst_map.shape != class_map.shape:
+        raise ValueError(f'{path}: inst_map has shape {inst_map.shape}, '
+                         f'type_map {class_map.shape}; they must be equal')
+    if class_map.min(initial=0) < 0 or class_map.max(initial=0) > 255:
+        raise ValueError(f'{path}: type_map goes from {class_map.min()} to '
+                         f'{class_map.max()}; expected class ids in 0..255')
+    return inst_map.astype(np.int32), class_map.astype(np.uint8)
+
+
+def check_labels(inst_map: np.ndarray, class_map: np.ndarray, num_classes: int,
+                 name: str) -> None:
+    """Check that every nucleus has exactly one class of the class list.
+
+    Linear in pixels: no sorting and no loop over nuclei.
+
+    Args:
+        inst_map (np.ndarray): Instance ids, integer (H, W), 0 background.
+        class_map (np.ndarray): Class ids, integer (H, W), 0 background.
+        num_classes (int): Length of the class list, background included.
+        name (str): What the error calls this image, e.g. ``labels.npy[12]``.
+
+    Raises:
+        ValueError: If an instance id is negative, a class id is outside the list, or
+            a nucleus has two classes or the class background.
+    """
+    inst, cls = inst_map.ravel(), class_map.ravel()
+    if inst.min(initial=0) < 0:
+        raise ValueError(f'{name}: instance id {inst.min()}; ids must not be negative')
+    highest = int(cls.max(initial=0))
+    if highest >= num_classes:
+        first = int(inst[cls == highest][0])
+        raise ValueError(
+            f'{name}: class id {highest} (instance {first}) is outside the '
+            f'{num_classes} classes 0..{num_classes - 1}; correct the labels or the '
+            'class list')
+    # The class written last for each id; every other pixel must agree with it.
+    class_of = np.zeros(int(inst.max(initial=0)) + 1, cls.dtype)
+    class_of[inst] = cls
+    wrong = class_of[inst] != cls
+    if wrong.any() and (inst[wrong] > 0).any():
+        first = int(inst[wrong & (inst > 0)][0])
+        found = np.unique(cls[inst == first]).tolist()
+        raise ValueError(f'{name}: instance {first} has the classes {found}; expected '
+                         'one class per instance')
+    without = (inst > 0) & (cls == 0)
+    if without.any():
+        raise ValueError(f'{name}: instance {int(inst[without][0])} has class 0 '
+                         f'(background); expected 1..{num_classes - 1}')

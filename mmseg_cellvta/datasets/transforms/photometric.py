@@ -1,0 +1,204 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Photometric augmentation: only the image changes, uint8 BGR in and out.
+
+mmcv's colour transforms are not used: ``mmcv.adjust_hue`` overflows for negative
+factors under numpy 2. Random numbers come from numpy's global generator, which MMEngine
+seeds in every worker.
+"""
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
+from skimage.segmentation import slic
+
+
+class RandomPhotometric(BaseTransform):
+    """Base of transforms that change pixel values with a given probability.
+
+    Required Keys:
+
+    - img (np.uint8): (H, W, 3), BGR, 0-255.
+
+    Modified Keys:
+
+    - img
+
+    Args:
+        prob (float): Probability of changing an image, in [0, 1].
+    """
+
+    def __init__(self, prob: float) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f'{type(self).__name__}: prob={prob}; expected 0 to 1')
+        self.prob = prob
+
+    def change(self, img: np.ndarray) -> np.ndarray:
+        """Change an image, uint8 (H, W, 3), BGR; random numbers are drawn here."""
+        raise NotImplementedError
+
+    def transform(self, results: dict) -> dict:
+        """Change the image or leave it."""
+        if np.random.rand() < self.prob:
+            results['img'] = self.change(results['img'])
+        return results
+
+    def __repr__(self) -> str:
+        settings = ', '.join(f'{key}={value}' for key, value in vars(self).items())
+        return f'{type(self).__name__}({settings})'
+
+
+def to_uint8(img: np.ndarray) -> np.ndarray:
+    """Round and clip to 0-255."""
+    return np.clip(np.rint(img), 0, 255).astype(np.uint8)
+
+
+@TRANSFORMS.register_module()
+class CellBlur(RandomPhotometric):
+    """Box blur.
+
+    Args:
+        prob (float): Probability of changing an image, in [0, 1].
+        kernel_sizes (Tuple[int]): Sides of the box in px, one is drawn. Defaults to
+            (3, 5, 7, 9).
+    """
+
+    def __init__(self, prob: float,
+                 kernel_sizes: tuple[int, ...] = (3, 5, 7, 9)) -> None:
+        super().__init__(prob)
+        self.kernel_sizes = tuple(kernel_sizes)
+
+    def change(self, img: np.ndarray) -> np.ndarray:
+        side = int(np.random.choice(self.kernel_sizes))
+        return cv2.blur(img, (side, side))
+
+
+@TRANSFORMS.register_module()
+class CellGaussNoise(RandomPhotometric):
+    """Gaussian noise, independent per pixel and channel.
+
+    Args:
+        prob (float): Probability of changing an image, in [0, 1].
+        max_variance (float): Variance is uniform from 0 to this, in squared units of
+            the 0-255 scale. Defaults to 10.
+    """
+
+    def __init__(self, prob: float, max_variance: float = 10.0) -> None:
+        super().__init__(prob)
+        self.max_variance = max_variance
+
+    def change(self, img: np.ndarray) -> np.ndarray:
+        sigma = np.sqrt(np.random.uniform(0, self.max_variance))
+        return to_uint8(img + np.random.normal(0, sigma, img.shape))
+
+
+@TRANSFORMS.register_module()
+class CellColorJitter(RandomPhotometric):
+    """Change brightness, contrast, saturation and hue, in random order.
+
+    Args:
+        prob (float): Probability of changing an image, in [0, 1].
+        brightness (float): Greatest relative change. Defaults to 0.25.
+        contrast (float): Greatest relative change. Defaults to 0.25.
+        saturation (float): Greatest relative change. Defaults to 0.1.
+        hue (float): Greatest shift, as a fraction of the colour circle. Defaults to
+            0.05.
+    """
+
+    def __init__(self, prob: float, brightness: float = 0.25, contrast: float = 0.25,
+                 saturation: float = 0.1, hue: float = 0.05) -> None:
+        super().__init__(prob)
+        self.brightness = brightness
+        self.contrast = contrast
+        self.saturation = saturation
+        self.hue = hue
+
+    def change(self, img: np.ndarray) -> np.ndarray:
+        for name in np.random.permutation(
+                ['brightness', 'contrast', 'saturation', 'hue']):
+            limit = getattr(self, name)
+            amount = np.random.uniform(-limit, limit)
+            if name == 'hue':
+                img = shift_hue(img, amount)
+                continue
+            if name == 'brightness':
+                anchor = 0.0
+            else:
+                gray = cv2.cvtColor(img, cv2.COLOR_BGR2GRAY)[..., None]
+                anchor = gray.mean() if name == 'contrast' else gray
+            img = to_uint8(anchor + (1 + amount) * (img - np.float32(anchor)))
+        return img
+
+
+def shift_hue(img: np.ndarray, fraction: float) -> np.ndarray:
+    """Turn the hue of a uint8 BGR image by a fraction of the colour circle."""
+    hsv = cv2.cvtColor(img, cv2.COLOR_BGR2HSV)
+    # OpenCV keeps the hue of 8-bit images in 0-179, two degrees per step.
+    hsv[..., 0] = (hsv[..., 0].astype(np.int16) + round(180 * fraction)) % 180
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+
+
+@TRANSFORMS.register_module()
+class CellSuperpixels(RandomPhotometric):
+    """Paint some superpixels (SLIC) in their mean colour.
+
+    Args:
+        prob (float): Probability of changing an image, in [0, 1].
+        replace_prob (float): Probability of painting one superpixel. Defaults to 0.1.
+        num_segments (int): Number of superpixels. Defaults to 200.
+        max_side (int): A larger image is reduced to this longer side, in px, and
+            enlarged again, as in the paper's setting. Defaults to 128.
+    """
+
+    def __init__(self, prob: float, replace_prob: float = 0.1, num_segments: int = 200,
+                 max_side: int = 128) -> None:
+        super().__init__(prob)
+        self.replace_prob = replace_prob
+        self.num_segments = num_segments
+        self.max_side = max_side
+
+    def change(self, img: np.ndarray) -> np.ndarray:
+        height, width = img.shape[:2]
+        scale = min(1.0, self.max_side / max(height, width))
+        small = cv2.resize(img, None, fx=scale, fy=scale)
+        segments = slic(small, n_segments=self.num_segments, compactness=10,
+                        start_label=0)
+        counts = np.bincount(segments.ravel())
+        means = np.stack([
+            np.bincount(segments.ravel(), small[..., channel].ravel()) / counts
+            for channel in range(3)
+        ], axis=-1)
+        painted = (np.random.rand(len(counts)) < self.replace_prob)[segments]
+        small = np.where(painted[..., None], to_uint8(means)[segments], small)
+        return cv2.resize(small, (width, height))
+
+
+@TRANSFORMS.register_module()
+class CellZoomBlur(RandomPhotometric):
+    """Mean of the image at growing magnifications about its centre.
+
+    Args:
+        prob (float): Probability of changing an image, in [0, 1].
+        max_factor (float): Greatest magnification is uniform from 1 to this. Defaults
+            to 1.05.
+        step (Tuple[float, float]): Range of the step between magnifications. Defaults
+            to (0.01, 0.03).
+    """
+
+    def __init__(self, prob: float, max_factor: float = 1.05,
+                 step: tuple[float, float] = (0.01, 0.03)) -> None:
+        super().__init__(prob)
+        self.max_factor = max_factor
+        self.step = tuple(step)
+
+    def change(self, img: np.ndarray) -> np.ndarray:
+        height, width = img.shape[:2]
+        centre = ((width - 1) / 2, (height - 1) / 2)
+        last = np.random.uniform(1, self.max_factor)
+        factors = np.arange(1, last, np.random.uniform(*self.step))
+        total = img.astype(np.float32)
+        for factor in factors:
+            matrix = cv2.getRotationMatrix2D(centre, 0, float(factor))
+            total += cv2.warpAffine(img, matrix, (width, height),
+                                    borderMode=cv2.BORDER_REFLECT_101)
+        return to_uint8(total / (len(factors) + 1))

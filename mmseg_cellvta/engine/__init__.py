@@ -1,0 +1,4 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from .hooks import CellVisualizationHook, PlainCheckpointHook
+
+__all__ = ['CellVisualizationHook', 'PlainCheckpointHook']

@@ -1,0 +1,5 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from .cell_visualization_hook import CellVisualizationHook
+from .plain_checkpoint_hook import PlainCheckpointHook
+
+__all__ = ['CellVisualizationHook', 'PlainCheckpointHook']

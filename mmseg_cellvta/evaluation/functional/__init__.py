@@ -1,0 +1,27 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from .detection import DetectionScore, match_centroids, score_detection
+from .image_score import ImageScore, score_image
+from .instances import instance_centroids, instance_classes
+from .overlaps import Overlaps, contingency
+from .panoptic_quality import (
+    PanopticQuality,
+    binary_panoptic_quality,
+    class_panoptic_quality,
+    panoptic_quality,
+)
+from .pixel_scores import (
+    aggregated_jaccard,
+    aggregated_jaccard_plus,
+    binary_dice,
+    ensemble_dice,
+)
+from .summary import format_table, summarize, write_metrics
+
+__all__ = [
+    'DetectionScore', 'ImageScore', 'Overlaps', 'PanopticQuality',
+    'aggregated_jaccard', 'aggregated_jaccard_plus', 'binary_dice',
+    'binary_panoptic_quality', 'class_panoptic_quality', 'contingency',
+    'ensemble_dice', 'format_table', 'instance_centroids', 'instance_classes',
+    'match_centroids', 'panoptic_quality', 'score_detection', 'score_image',
+    'summarize', 'write_metrics',
+]

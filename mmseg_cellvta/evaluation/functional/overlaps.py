@@ -1,0 +1,128 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Which instances of two label maps overlap, and by how many pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+MAX_ID = 2**31 - 1
+
+
+def contingency(
+    first: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count the pixels of every pair of ids that occurs in two label maps.
+
+    Neighbouring pixels mostly hold the same pair. The maps are therefore cut into
+    runs of equal pairs, and only the runs (a few percent of the pixels) are sorted.
+
+    Args:
+        first: integer ids, any shape, 0 background; ids need not be contiguous.
+        second: integer ids, same shape.
+
+    Returns:
+        Ids in ``first``, ids in ``second`` and the pixels that hold both, one int64
+        entry per distinct pair, sorted by pair. Pairs with background are included.
+
+    Raises:
+        ValueError: shapes differ, or ids are not integers in 0..2**31-1.
+    """
+    first, second = np.asarray(first), np.asarray(second)
+    if first.shape != second.shape:
+        raise ValueError(f'label maps of shape {first.shape} and {second.shape} '
+                         'cannot be compared: both must show the same pixels')
+    if first.size == 0:
+        return (np.zeros(0, np.int64),) * 3
+    for ids in (first, second):
+        _check_ids(ids)
+    base = int(second.max()) + 1
+    keys = first.ravel().astype(np.int64)
+    keys *= base
+    keys += second.ravel().astype(np.int64, copy=False)
+    changes = np.flatnonzero(keys[1:] != keys[:-1]) + 1
+    starts = np.concatenate(([0], changes))
+    lengths = np.diff(starts, append=keys.size)
+    pairs, run_to_pair = np.unique(keys[starts], return_inverse=True)
+    pixels = np.bincount(run_to_pair, weights=lengths).astype(np.int64)
+    return pairs // base, pairs % base, pixels
+
+
+def _check_ids(ids: np.ndarray) -> None:
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f'label map of dtype {ids.dtype}: ids must be integers, '
+                         "for example label_map.astype('int32')")
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or high > MAX_ID:
+        raise ValueError(f'label map holds ids {low}..{high}: expected 0 '
+                         f'(background) to {MAX_ID}')
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """Instances of a true and a predicted map, and the pairs that share pixels.
+
+    Attributes:
+        true_ids: (T,) ids of the true instances, ascending.
+        pred_ids: (P,) ids of the predicted instances, ascending.
+        true_areas: (T,) px.
+        pred_areas: (P,) px.
+        true_index: (K,) position in ``true_ids`` for each overlapping pair.
+        pred_index: (K,) position in ``pred_ids`` for each overlapping pair.
+        intersection: (K,) px, at least 1.
+    """
+
+    true_ids: np.ndarray
+    pred_ids: np.ndarray
+    true_areas: np.ndarray
+    pred_areas: np.ndarray
+    true_index: np.ndarray
+    pred_index: np.ndarray
+    intersection: np.ndarray
+
+    @classmethod
+    def from_maps(cls, true: np.ndarray, pred: np.ndarray) -> Overlaps:
+        """Compare two instance maps; see :func:`contingency` for the arguments."""
+        true_id, pred_id, pixels = contingency(true, pred)
+        true_ids, true_areas = _areas(true_id, pixels)
+        pred_ids, pred_areas = _areas(pred_id, pixels)
+        both = (true_id > 0) & (pred_id > 0)
+        return cls(
+            true_ids, pred_ids, true_areas, pred_areas,
+            true_index=np.searchsorted(true_ids, true_id[both]),
+            pred_index=np.searchsorted(pred_ids, pred_id[both]),
+            intersection=pixels[both])
+
+    @property
+    def union(self) -> np.ndarray:
+        """(K,) px of each overlapping pair."""
+        return (self.true_areas[self.true_index] + self.pred_areas[self.pred_index]
+                - self.intersection)
+
+    @property
+    def iou(self) -> np.ndarray:
+        """(K,) intersection over union of each overlapping pair, in (0, 1]."""
+        return self.intersection / self.union
+
+    def best_matching(self) -> np.ndarray:
+        """Pair instances one to one so that the sum of the IoU is largest.
+
+        Returns:
+            Positions among the K overlapping pairs, ascending.
+        """
+        shape = len(self.true_ids), len(self.pred_ids)
+        pair_at = np.full(shape, -1)
+        pair_at[self.true_index, self.pred_index] = np.arange(len(self.intersection))
+        iou = np.zeros(shape)
+        iou[self.true_index, self.pred_index] = self.iou
+        chosen = pair_at[linear_sum_assignment(iou, maximize=True)]
+        return np.sort(chosen[chosen >= 0])
+
+
+def _areas(ids: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    instance = ids > 0
+    distinct, index = np.unique(ids[instance], return_inverse=True)
+    areas = np.bincount(index, weights=pixels[instance], minlength=len(distinct))
+    return distinct, areas.astype(np.int64)

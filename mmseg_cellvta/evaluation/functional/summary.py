@@ -1,0 +1,136 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""From the scores of images to the figures of a data set."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .image_score import ImageScore
+
+
+def summarize(
+    scores: Sequence[ImageScore], class_names: Sequence[str]
+) -> dict[str, float]:
+    """Average the scores of images.
+
+    A figure counts where there is something to find, and is NaN where there is
+    nothing in the whole data set:
+
+    - ``bPQ``, ``bDQ``, ``bSQ``, ``AJI``, ``Dice``: mean over images with true nuclei.
+    - ``mPQ``, ``mDQ``, ``mSQ``: mean over those images of the mean over the classes
+      that the truth of the image holds (CellVTA, CellViT's image mean).
+    - ``PQ_<class>``: mean over the images whose truth holds the class.
+    - ``bPQ_tissue``, ``mPQ_tissue``: mean over tissues of the mean over their images
+      (PanNuke, CellViT's paper); left out if no image has a tissue.
+    - ``mPQ_plus``: counts pooled over the data set per class, mean over classes that
+      occur in truth or prediction (CoNIC).
+    - ``PQ_conic``: mean over all images, 0 where the truth is empty (CoNIC).
+    - ``F1_det``, ``precision_det``, ``recall_det``, ``F1_<class>``: counts pooled over
+      the data set (HoVer-Net). An image without nuclei adds nothing; the released
+      CellViT code puts a dummy nucleus at (0, 0) there.
+
+    Args:
+        scores: one entry per image, in any order.
+        class_names: the C-1 classes without background.
+
+    Returns:
+        Fractions, 0-1, as Python floats.
+    """
+    if not scores:
+        raise ValueError('no image was scored: the data set is empty')
+    binary = _stack([score.binary for score in scores])
+    classes = _stack([score.per_class for score in scores])
+    has_nuclei = binary.tp + binary.fn > 0
+    has_class = classes.tp + classes.fn > 0
+
+    metrics = {}
+    for name in ('pq', 'dq', 'sq'):
+        by_image = _nan_unless(has_nuclei, getattr(binary, name))
+        by_class = _nan_unless(has_class, getattr(classes, name))
+        metrics[f'm{name.upper()}'] = _mean(_row_means(by_class))
+        metrics[f'b{name.upper()}'] = _mean(by_image)
+    bpq = _nan_unless(has_nuclei, binary.pq)
+    class_pq = _nan_unless(has_class, classes.pq)
+    tissues = [score.tissue for score in scores]
+    if any(tissue is not None for tissue in tissues):
+        metrics['mPQ_tissue'] = _tissue_mean(tissues, _row_means(class_pq))
+        metrics['bPQ_tissue'] = _tissue_mean(tissues, bpq)
+    pooled = _pool(classes)
+    occurs = pooled.tp + pooled.fp + pooled.fn > 0
+    metrics['mPQ_plus'] = _mean(_nan_unless(occurs, pooled.pq))
+    metrics['PQ_conic'] = float(binary.pq.mean())
+    metrics['AJI'] = _mean(np.array([score.aji for score in scores]))
+    metrics['Dice'] = _mean(np.array([score.dice for score in scores]))
+    metrics.update(_detection_figures(scores, class_names))
+    for index, name in enumerate(class_names):
+        metrics[f'PQ_{name}'] = _mean(class_pq[:, index])
+    return metrics
+
+
+def _detection_figures(scores, class_names) -> dict[str, float]:
+    detection = _pool(_stack([score.detection for score in scores]))
+    by_class = _pool(_stack([score.class_detection for score in scores]))
+    figures = dict(
+        F1_det=float(detection.f1),
+        precision_det=float(detection.precision),
+        recall_det=float(detection.recall))
+    for name, f1 in zip(class_names, by_class.f1, strict=True):
+        figures[f'F1_{name}'] = float(f1)
+    return figures
+
+
+def _stack(parts):
+    """Many counts of a kind as one whose arrays have a leading image axis."""
+    kind = type(parts[0])
+    return kind(*(np.array([getattr(part, field.name) for part in parts])
+                  for field in dataclasses.fields(kind)))
+
+
+def _pool(stacked):
+    """Sum over the leading image axis."""
+    kind = type(stacked)
+    return kind(*(getattr(stacked, field.name).sum(axis=0)
+                  for field in dataclasses.fields(kind)))
+
+
+def _nan_unless(valid: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.where(valid, values, np.nan)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of what is not NaN, without numpy's warning where all is."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else float('nan')
+
+
+def _row_means(values: np.ndarray) -> np.ndarray:
+    return np.array([_mean(row) for row in values])
+
+
+def _tissue_mean(tissues: list[str | None], values: np.ndarray) -> float:
+    names = np.array([tissue or '' for tissue in tissues])
+    known = sorted(set(tissues) - {None})
+    return _mean(np.array([_mean(values[names == name]) for name in known]))
+
+
+def format_table(metrics: dict[str, float], class_names: Sequence[str]) -> str:
+    """Lay out the figures of each class as text, one line per class."""
+    rows = [('all nuclei', metrics['bPQ'], metrics['F1_det'])]
+    rows += [(name, metrics[f'PQ_{name}'], metrics[f'F1_{name}'])
+             for name in class_names]
+    width = max(len(name) for name, _, _ in rows)
+    lines = [f'{name:<{width}}  {pq:6.4f}  {f1:6.4f}' for name, pq, f1 in rows]
+    return '\n'.join([f'{"class":<{width}}      PQ      F1', *lines])
+
+
+def write_metrics(path: str | Path, metrics: dict[str, float]) -> None:
+    """Write figures as JSON; NaN, which JSON does not know, becomes null."""
+    values = {name: None if math.isnan(value) else value
+              for name, value in metrics.items()}
+    Path(path).write_text(json.dumps(values, indent=2) + '\n')

@@ -1,0 +1,4 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from .cell_instance_metric import CellInstanceMetric
+
+__all__ = ['CellInstanceMetric']

@@ -1,0 +1,158 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from mmengine.structures import InstanceData
+from mmseg.registry import METRICS
+
+from mmseg_cellvta.structures import write_geojson
+
+from ..functional import (
+    ImageScore,
+    format_table,
+    instance_classes,
+    score_image,
+    summarize,
+    write_metrics,
+)
+
+# HoVer-Net's 12 px at 40x and 6 px at 20x.
+RADIUS_UM = 3.0
+
+
+@METRICS.register_module()
+class CellInstanceMetric(BaseMetric):
+    """Panoptic quality, detection F1, AJI and Dice of nuclei.
+
+    The metric names and their definitions are those of
+    :func:`mmseg_cellvta.evaluation.functional.summarize`. A true nucleus has the class
+    that most of its pixels have in ``gt_sem_seg``. Figures are fractions, 0-1.
+
+    Args:
+        radius_px (float, optional): Largest distance between the centroids of a true
+            nucleus and its detection, px of the original picture. Default: 3 µm by
+            the ``mpp`` of each picture, that is 12 px at 40x and 6 px at 20x.
+        output_dir (str, optional): Folder for ``<sample_name>.geojson`` of every
+            picture (QuPath) and, at the end, ``metrics.json``.
+        keep_results (bool): Given by MMSegmentation's ``tools/test.py --out`` along
+            with ``output_dir``. Files in ``output_dir`` are always kept.
+        format_only (bool): Only write files, for pictures without annotation.
+        collect_device (str): ``'cpu'`` or ``'gpu'``, see ``BaseMetric``.
+        prefix (str, optional): Prefix of the metric names. Default: ``'cell'``.
+        **kwargs: Further arguments of ``BaseMetric``.
+    """
+
+    default_prefix = 'cell'
+
+    def __init__(self,
+                 radius_px: float | None = None,
+                 output_dir: str | None = None,
+                 keep_results: bool = False,
+                 format_only: bool = False,
+                 collect_device: str = 'cpu',
+                 prefix: str | None = None,
+                 **kwargs) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, **kwargs)
+        if format_only and output_dir is None:
+            raise ValueError('format_only=True writes files and scores nothing: '
+                             'set output_dir to the folder for them')
+        if radius_px is not None and radius_px <= 0:
+            raise ValueError(f'radius_px={radius_px}: expected more than 0 px')
+        self.radius_px = radius_px
+        self.format_only = format_only
+        self.output_dir = None if output_dir is None else Path(output_dir)
+        if self.output_dir is not None:
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Score and write each picture of a batch, one record per picture.
+
+        Args:
+            data_batch (dict): Not used.
+            data_samples (Sequence[dict]): Data samples with annotation and prediction,
+                as dictionaries.
+        """
+        for sample in data_samples:
+            # A record even without score: MMEngine warns about an empty list.
+            self.results.append(None if self.format_only else self._score(sample))
+            if self.output_dir is not None:
+                write_geojson(
+                    self.output_dir / f'{sample["sample_name"]}.geojson',
+                    InstanceData(**sample['pred_instances']),
+                    self.dataset_meta['classes'], self.dataset_meta['palette'])
+
+    def compute_metrics(self, results: list[ImageScore | None]) -> dict[str, float]:
+        """Turn the records of all pictures into the figures of the data set.
+
+        Args:
+            results (list[ImageScore | None]): One record per picture.
+
+        Returns:
+            dict[str, float]: Metric names without prefix, empty if ``format_only``.
+        """
+        if self.output_dir is not None:
+            print_log(f'nuclei of {len(results)} pictures are in {self.output_dir}',
+                      logger='current')
+        if self.format_only:
+            return {}
+        names = self.dataset_meta['classes'][1:]
+        metrics = summarize(results, names)
+        print_log('\n' + format_table(metrics, names), logger='current')
+        if self.output_dir is not None:
+            write_metrics(self.output_dir / 'metrics.json', metrics)
+        return metrics
+
+    def _score(self, sample: dict) -> ImageScore:
+        name = sample['sample_name']
+        if 'gt_inst_map' not in sample or 'gt_sem_seg' not in sample:
+            raise ValueError(
+                f'{name}: the data sample has no annotation (gt_inst_map, gt_sem_seg). '
+                'Put LoadCellAnnotations into test_pipeline, or set format_only=True '
+                'if the pictures have none')
+        true = _label_map(sample, 'gt_inst_map')
+        pred = _label_map(sample, 'pred_inst_map')
+        if true.shape != pred.shape:
+            raise ValueError(
+                f'{name}: annotation of {true.shape} and prediction of {pred.shape} '
+                '(rows, columns) px. Both must have the size of the original picture: '
+                'load annotations after Resize in test_pipeline')
+        true_classes, _ = instance_classes(true, _label_map(sample, 'gt_sem_seg'))
+        pred_classes = np.asarray(sample['pred_instances']['labels'], dtype=np.int64)
+        self._check_classes(name, true_classes, pred_classes)
+        return score_image(
+            true, pred, true_classes, pred_classes,
+            num_classes=len(self.dataset_meta['classes']),
+            radius_px=self._radius_px(sample), tissue=sample.get('tissue'))
+
+    def _check_classes(self, name: str, true_classes: np.ndarray,
+                       pred_classes: np.ndarray) -> None:
+        """Blame annotation or checkpoint for a class that the data set has not."""
+        num_classes = len(self.dataset_meta['classes'])
+        listed = (f'the data set lists {num_classes} classes, 0 '
+                  f'({self.dataset_meta["classes"][0]}) to {num_classes - 1}')
+        if true_classes.max(initial=0) >= num_classes:
+            raise ValueError(f'{name}: annotated class id {true_classes.max()}, but '
+                             f'{listed}: correct the labels or `metainfo.classes`')
+        if pred_classes.max(initial=0) >= num_classes:
+            raise ValueError(
+                f'{name}: predicted class id {pred_classes.max()}, but {listed}: set '
+                f'num_classes={num_classes} in the model and use a checkpoint that '
+                'was trained with it')
+
+    def _radius_px(self, sample: dict) -> float:
+        if self.radius_px is not None:
+            return self.radius_px
+        if sample.get('mpp') is None:
+            raise ValueError(
+                f'{sample["sample_name"]}: the radius of a detection is {RADIUS_UM} '
+                'µm, but the data sample has no mpp (µm/px). Set mpp in the data set, '
+                'or radius_px in the metric (12 at 40x, 6 at 20x)')
+        return RADIUS_UM / sample['mpp']
+
+
+def _label_map(sample: dict, key: str) -> np.ndarray:
+    """(H, W) numpy map of a (1, H, W) tensor on any device."""
+    return sample[key]['data'].squeeze(0).cpu().numpy()

@@ -1,0 +1,100 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from collections.abc import Sequence
+
+import numpy as np
+from mmengine.structures import InstanceData
+from mmseg.registry import TASK_UTILS
+
+from .instance_map import HoverConstants, hover_constants, segment_instances
+from .instances import describe_instances, rescale_instances
+from .worker_pool import WorkerPool
+
+
+@TASK_UTILS.register_module()
+class HoverPostProcessor:
+    """Turns the maps of a HoVer-Net decoder into classified nuclei.
+
+    Args:
+        num_classes (int): Number of classes, background included.
+        mpp (float): Resolution of the maps in µm/px. Kernel and minimum sizes follow
+            it. Defaults to 0.25 (40x).
+        num_workers (int): Processes that share the images of a batch; 0 works in the
+            calling process. Defaults to 0.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(self, num_classes: int, mpp: float = 0.25,
+                 num_workers: int = 0) -> None:
+        if num_classes < 2:
+            raise ValueError(
+                f'num_classes={num_classes}: expected at least 2, background included.')
+        self.num_classes = num_classes
+        self.mpp = mpp
+        self.constants = hover_constants(mpp)
+        self.pool = WorkerPool(num_workers)
+
+    def __call__(self, np_map: np.ndarray, hv_map: np.ndarray,
+                 nc_map: np.ndarray) -> tuple[np.ndarray, InstanceData]:
+        """Find the nuclei of one image.
+
+        Args:
+            np_map (np.ndarray): (2, H, W) float16/32/64, probability of background and
+                nucleus, 0-1.
+            hv_map (np.ndarray): (2, H, W) float, raw network output, x first.
+            nc_map (np.ndarray): (C, H, W) float, class probabilities, 0-1.
+
+        Returns:
+            tuple[np.ndarray, InstanceData]: (H, W) int32 map with ids 1..N without
+            gaps, 0 background; and N nuclei in the order of the ids: `centroids`
+            (N, 2) x, y px; `bboxes` (N, 4) x1, y1, x2, y2 px, maximum exclusive;
+            `labels` (N,) 1..C-1; `scores` (N,) mean probability of the label over the
+            nucleus; `class_probs` (N, C); `contours`, list of (K, 2) int x, y px.
+
+        Raises:
+            ValueError: If a map has the wrong shape or a value that is not finite.
+        """
+        return self.process_batch([(np_map, hv_map, nc_map)], [np_map.shape[1:]])[0]
+
+    def process_batch(
+            self, maps: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+            shapes: Sequence[tuple[int, int]]) -> list[tuple[np.ndarray, InstanceData]]:
+        """Find the nuclei of several images, in worker processes if there are any.
+
+        Args:
+            maps (Sequence[tuple]): The three arguments of a call for every image.
+            shapes (Sequence[tuple]): (H, W) px of every original picture, to whose
+                grid its nuclei are brought.
+
+        Returns:
+            list[tuple[np.ndarray, InstanceData]]: What a call returns, per image.
+        """
+        for image_maps in maps:
+            self._check(*image_maps)
+        jobs = [(*image_maps, self.constants, tuple(shape))
+                for image_maps, shape in zip(maps, shapes, strict=True)]
+        return [(inst_map, InstanceData(**table))
+                for inst_map, table in self.pool.starmap(_process, jobs)]
+
+    def _check(self, np_map: np.ndarray, hv_map: np.ndarray,
+               nc_map: np.ndarray) -> None:
+        named = dict(np=(np_map, 2), hv=(hv_map, 2), nc=(nc_map, self.num_classes))
+        for name, (values, channels) in named.items():
+            expected = (channels, *np_map.shape[1:])
+            if values.ndim != 3 or values.shape != expected:
+                raise ValueError(
+                    f'{name} map: shape {values.shape}, expected {expected}: '
+                    '(channels, height, width), the size of the np map.')
+            if not np.isfinite(values).all():
+                raise ValueError(
+                    f'{name} map: contains NaN or infinite values. Check the weights '
+                    'and, under mixed precision, the range of the network outputs.')
+
+
+def _process(np_map: np.ndarray, hv_map: np.ndarray, nc_map: np.ndarray,
+             constants: HoverConstants,
+             shape: tuple[int, int]) -> tuple[np.ndarray, dict]:
+    """The work on one image: plain arrays in and out, so that workers can do it."""
+    inst_map = segment_instances(np_map, hv_map, constants)
+    return rescale_instances(*describe_instances(inst_map, nc_map), shape)

@@ -1,0 +1,4 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from .cell_visualizer import CellVisualizer
+
+__all__ = ['CellVisualizer']

@@ -1,0 +1,216 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import collections
+
+import numpy as np
+import pytest
+import torch
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.logging import HistoryBuffer
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch.utils.data import Dataset
+
+from mmseg_cellvta.engine import PlainCheckpointHook
+
+EPOCHS = dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=1)
+ITERS = dict(type='IterBasedTrainLoop', max_iters=8, val_interval=4)
+
+
+class ToyData(Dataset):
+    metainfo = dict(classes=('background', 'nucleus'), scale=np.float64(0.5))
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        return dict(inputs=torch.full((2,), float(index)))
+
+
+class ToyModel(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(2, 1)
+
+    def forward(self, inputs, mode='tensor'):
+        outputs = self.linear(torch.stack(inputs))
+        return dict(loss=outputs.square().mean()) if mode == 'loss' else [outputs]
+
+
+class ToyMetric(BaseMetric):
+    default_prefix = 'cell'
+
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        return dict(mPQ=np.float64(0.25))
+
+
+def make_runner(work_dir, loop, resume=False, hooks=()):
+    by_epoch = loop['type'] == 'EpochBasedTrainLoop'
+    torch.manual_seed(0)
+    loader = dict(
+        dataset=ToyData(),
+        batch_size=2,
+        num_workers=0,
+        sampler=dict(
+            type='DefaultSampler' if by_epoch else 'InfiniteSampler', shuffle=False
+        ),
+    )
+    eval_loader = {**loader, 'sampler': dict(type='DefaultSampler', shuffle=False)}
+    return Runner(
+        ToyModel(),
+        str(work_dir),
+        train_dataloader=loader,
+        val_dataloader=eval_loader,
+        train_cfg=dict(loop),
+        val_cfg=dict(),
+        val_evaluator=Evaluator(ToyMetric()),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.01)),
+        param_scheduler=[
+            dict(type='LinearLR', start_factor=0.1, end=3, by_epoch=False),
+            dict(type='PolyLR', eta_min=0.001, begin=3, end=20, by_epoch=False),
+        ],
+        default_hooks=dict(
+            logger=dict(type='LoggerHook', interval=1),
+            checkpoint=dict(
+                type='CheckpointHook',
+                by_epoch=by_epoch,
+                interval=1 if by_epoch else 4,
+                save_best='cell/mPQ',
+                rule='greater',
+                max_keep_ckpts=2,
+            ),
+        ),
+        custom_hooks=[PlainCheckpointHook(), *hooks],
+        log_processor=dict(by_epoch=by_epoch),
+        resume=resume,
+        default_scope='mmseg',
+        experiment_name=f'{work_dir.parent.name}-{work_dir.name}-{resume}',
+        log_level='ERROR',
+    )
+
+
+def train(work_dir, loop, **kwargs):
+    runner = make_runner(work_dir, loop, **kwargs)
+    runner.train()
+    return runner
+
+
+def history(runner) -> dict:
+    scalars = runner.message_hub.log_scalars
+    names = ('train/lr', 'train/loss')
+    return {name: [array.tolist() for array in scalars[name].data] for name in names}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize('loop', [EPOCHS, ITERS])
+def test_every_checkpoint_loads_with_weights_only(tmp_path, loop):
+    train(tmp_path, loop, hooks=[dict(type='EMAHook')])
+    paths = sorted(tmp_path.glob('*.pth'))
+    assert len(paths) == 3 and any('best' in path.name for path in paths)
+    for path in paths:
+        checkpoint = torch.load(path, weights_only=True)
+        assert {'state_dict', 'ema_state_dict', 'message_hub'} <= set(checkpoint)
+        assert checkpoint['meta']['dataset_meta']['scale'] == 0.5
+    last = torch.load(paths[-1], weights_only=True)
+    assert {'optimizer', 'param_schedulers'} <= set(last)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize('loop, longer', [
+    (EPOCHS, dict(EPOCHS, max_epochs=4)), (ITERS, dict(ITERS, max_iters=16)),
+])
+def test_resumed_training_equals_an_uninterrupted_one(
+    tmp_path, monkeypatch, loop, longer
+):
+    """Weights, learning rates, log history and best score; protection stays on."""
+    monkeypatch.delenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', raising=False)
+    ema = [dict(type='EMAHook')]
+    whole = train(tmp_path / 'whole', longer, hooks=ema)
+    train(tmp_path / 'parts', loop, hooks=ema)
+    resumed = train(tmp_path / 'parts', longer, hooks=ema, resume=True)
+    assert resumed.iter == whole.iter == 16
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+    assert history(resumed) == history(whole)
+    assert len(history(resumed)['train/lr'][0]) == 16
+    assert resumed.message_hub.get_info('best_score') == 0.25
+
+
+def save_and_load(checkpoint, tmp_path) -> dict:
+    hook = PlainCheckpointHook()
+    hook.before_save_checkpoint(None, checkpoint)
+    torch.save(checkpoint, tmp_path / 'checkpoint.pth')
+    loaded = torch.load(tmp_path / 'checkpoint.pth', weights_only=True)
+    hook.after_load_checkpoint(None, loaded)
+    return loaded
+
+
+def test_log_history_survives_to_the_bit(tmp_path):
+    buffer = HistoryBuffer([0.1, 1 / 3, 7.0], [1, 2, 3], max_length=3)
+    hub = dict(log_scalars={'train/loss': buffer}, runtime_info={}, resumed_keys={})
+    loaded = save_and_load(dict(message_hub=hub), tmp_path)
+    restored = loaded['message_hub']['log_scalars']['train/loss']
+    assert isinstance(restored, HistoryBuffer)
+    for before, after in zip(buffer.data, restored.data, strict=True):
+        assert before.dtype == after.dtype and np.array_equal(before, after)
+    assert restored.max_length == 3
+    assert restored.statistics('mean', 3) == buffer.statistics('mean', 3)
+
+
+def test_history_continues_after_restoring(tmp_path):
+    hub = dict(log_scalars={'a': HistoryBuffer([1.0], [1])})
+    loaded = save_and_load(dict(message_hub=hub), tmp_path)
+    restored = loaded['message_hub']['log_scalars']['a']
+    restored.update(2.0)
+    assert restored.data[0].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    'value, plain',
+    [
+        (np.float32(0.5), 0.5),
+        (np.float64(0.25), 0.25),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (np.str_('a'), 'a'),
+        (np.arange(3), [0, 1, 2]),
+        ((1, np.int64(2)), (1, 2)),
+        (collections.OrderedDict(a=np.float32(1)), dict(a=1.0)),
+        (dict(anneal=len, kept=1), dict(kept=1)),
+        ([None, b'x', 'text', True], [None, b'x', 'text', True]),
+    ],
+)
+def test_numpy_values_become_plain_ones(tmp_path, value, plain):
+    loaded = save_and_load(dict(meta=dict(entry=value)), tmp_path)
+    assert loaded['meta']['entry'] == plain
+    assert type(loaded['meta']['entry']) is type(plain)
+
+
+def test_state_dicts_and_optimizer_tensors_are_not_touched(tmp_path):
+    weights = collections.OrderedDict(weight=torch.rand(3))
+    moments = torch.rand(3)
+    checkpoint = dict(state_dict=weights, optimizer=dict(state={0: moments}))
+    PlainCheckpointHook().before_save_checkpoint(None, checkpoint)
+    assert checkpoint['state_dict'] is weights
+    assert checkpoint['optimizer']['state'][0] is moments
+
+
+def test_values_of_the_running_training_are_not_modified():
+    best = dict(score=np.float64(1))
+    PlainCheckpointHook().before_save_checkpoint(None, dict(meta=best))
+    assert isinstance(best['score'], np.float64)
+
+
+def test_unknown_object_is_refused_with_its_place():
+    checkpoint = dict(meta=dict(deep=[1, object()]))
+    with pytest.raises(TypeError, match=r'meta\.deep\[1\] is a object'):
+        PlainCheckpointHook().before_save_checkpoint(None, checkpoint)
+
+
+@pytest.mark.parametrize('checkpoint', [dict(state_dict={}), dict(message_hub={})])
+def test_checkpoints_without_history_are_left_alone(checkpoint):
+    before = dict(checkpoint)
+    PlainCheckpointHook().after_load_checkpoint(None, checkpoint)
+    assert checkpoint == before

@@ -1,0 +1,81 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import numpy as np
+import pytest
+
+from mmseg_cellvta.evaluation.functional import Overlaps, contingency
+
+TRUE = np.array([[0, 5, 5, 5],
+                 [0, 5, 9, 9],
+                 [0, 0, 9, 9]])
+PRED = np.array([[0, 2, 2, 0],
+                 [7, 2, 2, 3],
+                 [7, 0, 3, 3]])
+
+
+def test_contingency_counts_every_pair_of_ids_with_background():
+    counted = [(int(a), int(b), int(n)) for a, b, n in zip(
+        *contingency(TRUE, PRED), strict=True)]
+    assert counted == [(0, 0, 2), (0, 7, 2), (5, 0, 1), (5, 2, 3), (9, 2, 1), (9, 3, 3)]
+
+
+def test_contingency_equals_the_naive_count_on_noise():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 6, (2, 40, 30))
+    counted = zip(*contingency(first, second), strict=True)
+    naive = [(a, b, int(((first == a) & (second == b)).sum()))
+             for a in range(6) for b in range(6)]
+    assert [tuple(map(int, pair)) for pair in counted] == naive
+
+
+def test_overlaps_hold_areas_intersections_and_iou():
+    overlaps = Overlaps.from_maps(TRUE, PRED)
+    assert overlaps.true_ids.tolist() == [5, 9]
+    assert overlaps.pred_ids.tolist() == [2, 3, 7]
+    assert overlaps.true_areas.tolist() == [4, 4]
+    assert overlaps.pred_areas.tolist() == [4, 3, 2]
+    assert overlaps.true_index.tolist() == [0, 1, 1]
+    assert overlaps.pred_index.tolist() == [0, 0, 1]
+    assert overlaps.intersection.tolist() == [3, 1, 3]
+    assert overlaps.iou.tolist() == pytest.approx([3 / 5, 1 / 7, 3 / 4])
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.int32, np.int64, np.uint64])
+def test_overlaps_do_not_depend_on_the_integer_type(dtype):
+    overlaps = Overlaps.from_maps(TRUE.astype(dtype), PRED.astype(np.uint64))
+    assert overlaps.intersection.tolist() == [3, 1, 3]
+
+
+def test_huge_ids_do_not_overflow():
+    top = 2**31 - 1
+    overlaps = Overlaps.from_maps(np.array([[0, top, top]]), np.array([[top, top, 1]]))
+    assert overlaps.true_ids.tolist() == [top]
+    assert overlaps.pred_ids.tolist() == [1, top]
+    assert overlaps.intersection.tolist() == [1, 1]
+
+
+def test_best_matching_prefers_the_sum_over_the_first_come():
+    # 1 overlaps 1 best, but giving it to 2 lets 2 have 1, and 0.5 + 0.5 > 0.6.
+    overlaps = Overlaps(
+        true_ids=np.array([1, 2]), pred_ids=np.array([1, 2]),
+        true_areas=np.array([8, 8]), pred_areas=np.array([8, 8]),
+        true_index=np.array([0, 0, 1]), pred_index=np.array([0, 1, 0]),
+        intersection=np.array([5, 4, 4]))
+    assert overlaps.best_matching().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize('shape', [(0, 0), (3, 0), (3, 4)])
+def test_maps_without_instances_have_no_overlaps(shape):
+    overlaps = Overlaps.from_maps(np.zeros(shape, int), np.zeros(shape, int))
+    assert len(overlaps.true_ids) == len(overlaps.pred_ids) == len(overlaps.iou) == 0
+    assert len(overlaps.best_matching()) == 0
+
+
+@pytest.mark.parametrize('first, message', [
+    (np.zeros((2, 3), int), r'shape \(2, 3\) and \(2, 2\)'),
+    (np.zeros((2, 2)), 'dtype float64: ids must be integers'),
+    (np.full((2, 2), -1), r'ids -1\.\.-1'),
+    (np.full((2, 2), 2**31), 'expected 0 .background. to 2147483647'),
+])
+def test_what_is_no_label_map_is_refused(first, message):
+    with pytest.raises(ValueError, match=message):
+        contingency(first, np.zeros((2, 2), int))

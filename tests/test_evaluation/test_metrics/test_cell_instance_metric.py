@@ -1,0 +1,187 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.structures import InstanceData, PixelData
+from mmseg.registry import METRICS
+from mmseg.structures import SegDataSample
+
+from mmseg_cellvta.evaluation import CellInstanceMetric
+
+CLASSES = ('background', 'round', 'long')
+META = dict(classes=CLASSES, palette=[[0, 0, 0], [255, 0, 0], [0, 255, 0]])
+# Instance -> box (top, left, bottom, right) px.
+BOXES = {1: (2, 2, 12, 12), 2: (2, 20, 12, 30), 3: (20, 2, 26, 30)}
+LABELS = {1: 1, 2: 1, 3: 2}
+
+
+def paint(boxes: dict, values: dict) -> torch.Tensor:
+    image = torch.zeros(1, 32, 40, dtype=torch.int32)
+    for number, (top, left, bottom, right) in boxes.items():
+        image[:, top:bottom, left:right] = values[number]
+    return image
+
+
+def shifted(by: int, number: int) -> dict:
+    """BOXES with one box moved to the right."""
+    top, left, bottom, right = BOXES[number]
+    return {**BOXES, number: (top, left + by, bottom, right + by)}
+
+
+def make_sample(name: str = 'a', true: dict = BOXES, pred: dict = BOXES,
+                pred_labels: dict = LABELS, **meta) -> SegDataSample:
+    """A data sample as the segmentor returns it."""
+    sample = SegDataSample(metainfo=dict(sample_name=name, mpp=0.5) | meta)
+    ids = {number: number for number in BOXES}
+    compact = {number: index for index, number in enumerate(pred, 1)}
+    labels = np.array([pred_labels[number] for number in pred], dtype=np.int64)
+    contours = [np.array([[x1, y1], [x2 - 1, y1], [x2 - 1, y2 - 1], [x1, y2 - 1]])
+                for y1, x1, y2, x2 in pred.values()]
+    sample.gt_inst_map = PixelData(data=paint(true, ids))
+    sample.gt_sem_seg = PixelData(data=paint(true, LABELS).long())
+    sample.pred_inst_map = PixelData(data=paint(pred, compact))
+    sample.pred_instances = InstanceData(
+        labels=labels, scores=np.ones(len(labels)), contours=contours,
+        class_probs=np.ones((len(labels), len(CLASSES))) / len(CLASSES))
+    return sample
+
+
+def evaluate(*samples: SegDataSample, meta: dict = META, **kwargs) -> dict:
+    """Run the metric as the test loop does."""
+    evaluator = Evaluator(CellInstanceMetric(**kwargs))
+    evaluator.dataset_meta = meta
+    for sample in samples:
+        evaluator.process([sample])
+    return evaluator.evaluate(len(samples))
+
+
+def test_it_is_registered_and_built_by_name():
+    assert isinstance(
+        METRICS.build(dict(type='CellInstanceMetric')), CellInstanceMetric)
+
+
+def test_figures_of_a_known_image():
+    pred = shifted(2, 1)
+    del pred[2]
+    metrics = evaluate(make_sample(pred=pred))
+    iou = 80 / 120
+    assert metrics['cell/bPQ'] == pytest.approx((iou + 1) / 2.5, abs=1e-5)
+    assert metrics['cell/PQ_round'] == pytest.approx(iou / 1.5, abs=1e-5)
+    assert metrics['cell/PQ_long'] == pytest.approx(1, abs=1e-5)
+    assert metrics['cell/mPQ'] == pytest.approx((iou / 1.5 + 1) / 2, abs=1e-5)
+    assert metrics['cell/F1_det'] == 4 / 5
+    assert metrics['cell/Dice'] == pytest.approx(2 * 248 / (368 + 268))
+
+
+def test_every_metric_name_is_there_as_a_python_float():
+    metrics = evaluate(make_sample(tissue='Colon'))
+    names = ('mPQ bPQ mDQ mSQ bDQ bSQ mPQ_tissue bPQ_tissue mPQ_plus PQ_conic PQ_round '
+             'PQ_long F1_det precision_det recall_det F1_round F1_long AJI Dice')
+    assert set(metrics) == {f'cell/{name}' for name in names.split()}
+    assert {type(value) for value in metrics.values()} == {float}
+
+
+def test_predicted_class_comes_from_the_instances():
+    metrics = evaluate(make_sample(pred_labels={1: 1, 2: 2, 3: 2}))
+    assert metrics['cell/bPQ'] == pytest.approx(1, abs=1e-5)
+    assert metrics['cell/PQ_round'] == pytest.approx(1 / 1.5, abs=1e-5)
+    assert metrics['cell/F1_round'] == 2 / (2 + 2)
+
+
+@pytest.mark.parametrize('mpp, kwargs, recall', [
+    (0.5, {}, 2 / 3),  # 3 µm are 6 px, the box is moved by 8 px
+    (0.25, {}, 1),  # 3 µm are 12 px
+    (0.5, dict(radius_px=8), 1),
+    (None, dict(radius_px=7), 2 / 3),
+])
+def test_detection_radius_is_three_micrometres_unless_set(mpp, kwargs, recall):
+    sample = make_sample(pred=shifted(8, 2), mpp=mpp)
+    assert evaluate(sample, **kwargs)['cell/recall_det'] == pytest.approx(recall)
+
+
+def test_images_without_truth_or_prediction_are_scored():
+    metrics = evaluate(make_sample('a'), make_sample('b', true={}),
+                       make_sample('c', pred={}), make_sample('d', true={}, pred={}))
+    assert metrics['cell/bPQ'] == pytest.approx(0.5, abs=1e-5)
+    assert metrics['cell/PQ_conic'] == pytest.approx(0.25, abs=1e-5)
+    assert metrics['cell/F1_det'] == 6 / 12
+    assert 'cell/bPQ_tissue' not in metrics
+
+
+def test_a_data_set_with_one_class_works():
+    meta = dict(classes=('background', 'nucleus'), palette=[[0, 0, 0], [255, 0, 0]])
+    boxes = {1: BOXES[1], 2: BOXES[2]}
+    metrics = evaluate(make_sample(true=boxes, pred=boxes), meta=meta)
+    assert metrics['cell/mPQ'] == metrics['cell/PQ_nucleus'] == metrics['cell/bPQ']
+
+
+def test_results_are_one_record_per_image():
+    metric = CellInstanceMetric()
+    metric.dataset_meta = META
+    metric.process({}, [make_sample(name).to_dict() for name in 'abc'])
+    assert len(metric.results) == 3
+
+
+def test_output_dir_gets_a_geojson_per_image_and_the_metrics(tmp_path):
+    out = tmp_path / 'new' / 'out'
+    metrics = evaluate(make_sample('one'), make_sample('two', pred={}),
+                       output_dir=str(out), keep_results=True)
+    assert {path.name for path in out.iterdir()} == {
+        'one.geojson', 'two.geojson', 'metrics.json'}
+    assert len(json.loads((out / 'one.geojson').read_text())['features']) == 3
+    assert json.loads((out / 'two.geojson').read_text())['features'] == []
+    written = json.loads((out / 'metrics.json').read_text())
+    assert {f'cell/{name}': value for name, value in written.items()} == {
+        name: None if math.isnan(value) else value for name, value in metrics.items()}
+
+
+def test_format_only_needs_no_annotation_and_scores_nothing(tmp_path):
+    sample = make_sample('one')
+    del sample.gt_inst_map, sample.gt_sem_seg
+    assert evaluate(sample, format_only=True, output_dir=str(tmp_path)) == {}
+    assert [path.name for path in tmp_path.iterdir()] == ['one.geojson']
+
+
+@pytest.mark.parametrize('kwargs, error, message', [
+    (dict(format_only=True), ValueError, 'set output_dir'),
+    (dict(radius_px=0), ValueError, 'expected more than 0 px'),
+    (dict(radus_px=6), TypeError, 'radus_px'),
+])
+def test_wrong_arguments_are_refused(kwargs, error, message):
+    with pytest.raises(error, match=message):
+        CellInstanceMetric(**kwargs)
+
+
+def without_annotation() -> SegDataSample:
+    sample = make_sample()
+    del sample.gt_inst_map
+    return sample
+
+
+def with_cropped_annotation() -> SegDataSample:
+    sample = make_sample()
+    sample.gt_inst_map = PixelData(data=sample.gt_inst_map.data[:, :16])
+    return sample
+
+
+def with_annotated_class(number: int) -> SegDataSample:
+    sample = make_sample()
+    sample.gt_sem_seg.data[sample.gt_inst_map.data == 3] = number
+    return sample
+
+
+@pytest.mark.parametrize('sample, message', [
+    (make_sample(pred_labels={1: 1, 2: 5, 3: 2}),
+     'a: predicted class id 5, .* 3 classes.* set num_classes=3 in the model'),
+    (with_annotated_class(3), 'a: annotated class id 3, .* correct the labels'),
+    (without_annotation(), 'a: .* Put LoadCellAnnotations into test_pipeline'),
+    (with_cropped_annotation(), r'\(16, 40\) .* \(32, 40\) .* after Resize'),
+    (make_sample(mpp=None), 'a: .* no mpp .* radius_px in the metric'),
+])
+def test_wrong_samples_are_refused_by_name(sample, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(sample)

@@ -1,0 +1,133 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import pytest
+import torch
+
+from mmseg_cellvta.models.layers.deformable_attention import (
+    HAS_COMPILED_OPS,
+    DeformableAttention,
+    sample_compiled,
+    sample_torch,
+)
+from mmseg_cellvta.models.layers.tokens import reference_points
+
+SHAPES = [(6, 8), (3, 4)]
+
+
+def random_samples(device='cpu', n=2, heads=2, dims=4, queries=5, points=3):
+    torch.manual_seed(0)
+    value = torch.randn(n, 60, heads, dims, device=device)
+    locations = torch.rand(n, queries, heads, 2, points, 2, device=device) * 1.4 - 0.2
+    weights = torch.rand(n, queries, heads, 2, points, device=device)
+    return value, SHAPES, locations, weights
+
+
+def bilinear(level, x, y):
+    """Value of a (H, W, D) level at a point in cells, zero outside."""
+    height, width = level.shape[:2]
+    x, y = x - 0.5, y - 0.5
+    total = 0
+    for row in (int(y // 1), int(y // 1) + 1):
+        for col in (int(x // 1), int(x // 1) + 1):
+            if 0 <= row < height and 0 <= col < width:
+                share = (1 - abs(y - row)) * (1 - abs(x - col))
+                total = total + share * level[row, col]
+    return total
+
+
+def test_sampling_equals_the_definition_point_by_point():
+    value, shapes, locations, weights = random_samples()
+    levels = [value[:, :48].unflatten(1, (6, 8)), value[:, 48:].unflatten(1, (3, 4))]
+    expected = torch.zeros(2, 5, 2, 4)
+    for index in torch.cartesian_prod(*map(torch.arange, weights.shape)):
+        n, query, head, level, point = index.tolist()
+        height, width = shapes[level]
+        x, y = locations[n, query, head, level, point].tolist()
+        sampled = bilinear(levels[level][n, :, :, head], x * width, y * height)
+        expected[n, query, head] += weights[n, query, head, level, point] * sampled
+    torch.testing.assert_close(
+        sample_torch(value, shapes, locations, weights), expected.flatten(2))
+
+
+def test_zero_offsets_and_even_weights_read_the_cell_under_the_query():
+    layer = DeformableAttention(4, 2, 1, 3, value_ratio=1.0)
+    for projection in (layer.value_proj, layer.output_proj):
+        torch.nn.init.eye_(projection.weight)
+    torch.nn.init.zeros_(layer.sampling_offsets.bias)
+    tokens = torch.randn(1, 12, 4)
+    points = reference_points([(3, 4)], tokens)
+    torch.testing.assert_close(layer(tokens, tokens, points, [(3, 4)]), tokens)
+
+
+def mmcv_attention():
+    if not HAS_COMPILED_OPS:
+        pytest.skip('mmcv has no compiled ops here, so its module cannot be imported')
+    from mmcv.ops import MultiScaleDeformableAttention
+
+    return MultiScaleDeformableAttention(
+        8, 2, 2, 3, batch_first=True, dropout=0, value_proj_ratio=0.5)
+
+
+def test_state_dict_is_that_of_mmcv():
+    theirs = mmcv_attention().state_dict()
+    ours = DeformableAttention(8, 2, 2, 3, value_ratio=0.5).state_dict()
+    assert {k: v.shape for k, v in ours.items()} == {k: v.shape
+                                                     for k, v in theirs.items()}
+    torch.testing.assert_close(ours['sampling_offsets.bias'],
+                               theirs['sampling_offsets.bias'])
+
+
+def test_output_is_that_of_mmcv():
+    theirs = mmcv_attention()
+    ours = DeformableAttention(8, 2, 2, 3, value_ratio=0.5)
+    ours.load_state_dict(theirs.state_dict())
+    query, value = torch.randn(2, 5, 8), torch.randn(2, 60, 8)
+    points = torch.rand(1, 5, 1, 2)
+    expected = theirs(
+        query,
+        value=value,
+        identity=torch.zeros_like(query),
+        reference_points=points.expand(2, 5, 2, 2),
+        spatial_shapes=torch.tensor(SHAPES))
+    torch.testing.assert_close(ours(query, value, points, SHAPES), expected)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_autocast_computes_in_float32(dtype):
+    layer = DeformableAttention(8, 2, 2, 3, value_ratio=0.5)
+    query, value = torch.randn(2, 5, 8), torch.randn(2, 60, 8)
+    points = torch.rand(1, 5, 1, 2)
+    exact = layer(query, value, points, SHAPES)
+    with torch.autocast('cpu', dtype=dtype):
+        result = layer(query, value, points, SHAPES)
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result, exact)
+
+
+def test_sampling_has_correct_gradients():
+    value, shapes, locations, weights = (
+        item.double() if isinstance(item, torch.Tensor) else item
+        for item in random_samples(queries=2))
+    inputs = [item.requires_grad_() for item in (value, locations, weights)]
+    assert torch.autograd.gradcheck(
+        lambda v, loc, w: sample_torch(v, shapes, loc, w), inputs)
+
+
+@pytest.mark.skipif(
+    not (torch.cuda.is_available() and HAS_COMPILED_OPS),
+    reason='needs a GPU and mmcv with compiled ops')
+@pytest.mark.parametrize('n', [2, 65])  # more images than the op takes at a time
+def test_compiled_op_equals_the_torch_form_forward_and_backward(n):
+    grads = []
+    for sample in (sample_torch, sample_compiled):
+        value, shapes, locations, weights = random_samples('cuda', n=n)
+        inputs = [item.requires_grad_() for item in (value, locations, weights)]
+        output = sample(value, shapes, locations, weights)
+        output.square().sum().backward()
+        grads.append([output.detach()] + [item.grad for item in inputs])
+    for ours, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_value_channels_must_divide_among_the_heads():
+    with pytest.raises(ValueError, match='6 value channels.*4 heads'):
+        DeformableAttention(12, 4, 1, 1, value_ratio=0.5)

@@ -1,0 +1,141 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import numpy as np
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from tiny_models import CLASSES, SEGMENTOR, build, square_sample
+
+from mmseg_cellvta.models.decode_heads.hover_decode_head import split_maps
+
+
+def square_maps():
+    """The maps that a perfect network gives for `square_sample`, at 64 x 64 px."""
+    sample = square_sample()
+    nuclei = sample.gt_inst_map.data.long()[0]
+    one_hot = torch.nn.functional.one_hot(nuclei, CLASSES).movedim(-1, 0).float()
+    return torch.cat([one_hot[:2], sample.gt_hv_map.data, one_hot])
+
+
+class FixedMaps:
+    """Stands in for the network: the maps of the picture that it is given."""
+
+    def __init__(self, model, maps):
+        self.model, self.maps = model, maps
+
+    def __enter__(self):
+        def encode_decode(inputs, metas):
+            maps = torch.zeros(len(inputs), len(self.maps), *inputs.shape[2:])
+            maps[:, 0] = 1  # padding is background
+            maps[:, 4] = 1
+            maps[:, :, :self.maps.shape[1], :self.maps.shape[2]] = self.maps
+            return maps
+
+        self.model.encode_decode = encode_decode
+        return self.model
+
+    def __exit__(self, *_):
+        del self.model.encode_decode
+
+
+def test_tensor_mode_returns_the_maps_by_name():
+    outputs = build(SEGMENTOR)(torch.randn(2, 3, 64, 96), mode='tensor')
+    assert {name: tuple(value.shape) for name, value in outputs.items()} == dict(
+        np=(2, 2, 64, 96), hv=(2, 2, 64, 96), nc=(2, CLASSES, 64, 96))
+
+
+def test_loss_mode_returns_weighted_losses_that_reach_every_trained_weight():
+    model = build(SEGMENTOR)
+    losses = model(
+        torch.randn(2, 3, 64, 64), [square_sample(), square_sample()], mode='loss')
+    total, _ = model.parse_losses(losses)
+    total.backward()
+    without = [
+        name for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.grad is None
+    ]
+    assert without == []
+
+
+def test_perfect_maps_become_the_nucleus_with_its_class():
+    sample = square_sample()
+    with FixedMaps(build(SEGMENTOR), square_maps()) as model:
+        result = model.predict(torch.zeros(1, 3, 64, 64), [sample])[0]
+    true = sample.gt_inst_map.data
+    assert result.pred_inst_map.data.shape == (1, 64, 64)
+    assert (result.pred_inst_map.data == true).float().mean() > 0.99
+    assert torch.equal(result.pred_sem_seg.data > 0, result.pred_inst_map.data > 0)
+    np.testing.assert_array_equal(result.pred_instances.labels, [1])
+    np.testing.assert_allclose(
+        result.pred_instances.centroids, [[31.5, 27.5]], atol=0.6)
+
+
+def test_predict_without_samples_makes_them():
+    model = build(SEGMENTOR).eval()
+    with torch.no_grad():
+        result = model(torch.randn(2, 3, 64, 64), mode='predict')
+    assert len(result) == 2 and result[0].pred_inst_map.shape == (64, 64)
+
+
+def test_padding_is_cut_off_again():
+    batch = dict(
+        inputs=[torch.zeros(3, 50, 60)],
+        data_samples=[_of_shape(square_sample(), 50, 60)])
+    model = build(SEGMENTOR)
+    data = model.data_preprocessor(batch, False)
+    assert data['inputs'].shape == (1, 3, 64, 64)
+    with FixedMaps(model, square_maps()[:, :50, :60]):
+        result = model.predict(**data)[0]
+    assert result.pred_inst_map.data.shape == (1, 50, 60)
+    assert result.pred_inst_map.data.max() == 1
+
+
+def test_nuclei_come_back_to_the_pixels_of_the_original_picture():
+    sample = _of_shape(square_sample(), 32, 128)  # the network saw it at 64 x 64
+    with FixedMaps(build(SEGMENTOR), square_maps()) as model:
+        result = model.predict(torch.zeros(1, 3, 64, 64), [sample])[0]
+    assert result.pred_inst_map.data.shape == (1, 32, 128)
+    np.testing.assert_allclose(
+        result.pred_instances.centroids, [[2 * 31.5 + 0.5, 27.5 / 2 - 0.25]], atol=1)
+
+
+@pytest.mark.parametrize('direction, axis', [('horizontal', 0), ('vertical', 1)])
+def test_a_flipped_view_is_turned_back_with_its_hv_sign(direction, axis):
+    maps = square_maps()
+    flipped = maps.flip(2 - axis)
+    flipped[2 + axis] *= -1  # what a network sees in the mirror
+    sample = square_sample(flip=True, flip_direction=direction)
+    with FixedMaps(build(SEGMENTOR), flipped) as model:
+        turned, = model.predict_maps(torch.zeros(1, 3, 64, 64), [sample])
+    torch.testing.assert_close(turned, maps)
+
+
+def test_sliding_windows_cover_the_picture_and_agree_with_the_whole():
+    model = build(SEGMENTOR).eval()
+    model.test_cfg = ConfigDict(mode='slide', crop_size=(64, 64), stride=(48, 48))
+    sample = _of_shape(square_sample(), 112, 160)
+    with torch.no_grad():
+        maps, = model.predict_maps(torch.randn(1, 3, 112, 160), [sample])
+    np_map, _, nc_map = split_maps(maps)
+    assert maps.shape == (4 + CLASSES, 112, 160)
+    torch.testing.assert_close(np_map.sum(0), torch.ones(112, 160))
+    torch.testing.assert_close(nc_map.sum(0), torch.ones(112, 160))
+
+
+def test_worker_processes_find_the_same_nuclei():
+    results = []
+    for num_workers in (0, 2):
+        model = build(
+            SEGMENTOR,
+            post_processor=dict(type='HoverPostProcessor', num_workers=num_workers))
+        samples = [square_sample(), square_sample()]
+        with FixedMaps(model, square_maps()):
+            results.append(model.predict(torch.zeros(2, 3, 64, 64), samples))
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.equal(ours.pred_inst_map.data, theirs.pred_inst_map.data)
+        np.testing.assert_array_equal(
+            ours.pred_instances.class_probs, theirs.pred_instances.class_probs)
+
+
+def _of_shape(sample, height, width):
+    sample.set_metainfo(dict(ori_shape=(height, width), img_shape=(height, width)))
+    return sample

@@ -1,0 +1,131 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Builds of the package, and the parts of `make install` that need no network."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MIM_FILES = ['tools/train.py', 'configs/_base_/default_runtime.py', 'model-index.yml']
+# What pip calls. Plain setuptools, so that no network and no build environment is used.
+BUILD = 'from setuptools import build_meta; build_meta.build_{}("dist")'
+FORBIDDEN = ('mmcv', 'mmengine', 'mmsegmentation', 'opencv')
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A copy of what packaging reads."""
+    source = tmp_path / 'source'
+    ignore = shutil.ignore_patterns('__pycache__', '.mim', '*.egg-info')
+    for name in ('mmseg_cellvta', 'configs', 'tools', 'requirements'):
+        shutil.copytree(ROOT / name, source / name, ignore=ignore)
+    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE'):
+        shutil.copy(ROOT / name, source / name)
+    shutil.copy(ROOT / 'model-index.yml', source / 'model-index.yml')
+    return source
+
+
+def build(source: Path, kind: str) -> Path:
+    code = BUILD.format(kind)
+    result = subprocess.run(
+        [sys.executable, '-c', code], cwd=source, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    (built,) = (source / 'dist').iterdir()
+    return built
+
+
+def test_wheel_carries_mim_content_and_data_files(source):
+    with zipfile.ZipFile(build(source, 'wheel')) as wheel:
+        names = wheel.namelist()
+    for name in MIM_FILES:
+        assert f'mmseg_cellvta/.mim/{name}' in names
+    assert 'mmseg_cellvta/version.py' in names
+    for path in (source / 'mmseg_cellvta').rglob('*.json'):
+        assert path.relative_to(source).as_posix() in names
+
+
+def test_sdist_carries_mim_content_and_what_building_needs(source):
+    with tarfile.open(build(source, 'sdist')) as sdist:
+        names = {name.split('/', 1)[-1] for name in sdist.getnames()}
+    for name in MIM_FILES:
+        assert {name, f'mmseg_cellvta/.mim/{name}'} <= names
+    assert {'requirements/runtime.txt', 'LICENSE'} <= names
+
+
+def test_editable_install_links_mim_content(source):
+    build(source, 'editable')
+    for name in MIM_FILES:
+        linked = source / 'mmseg_cellvta' / '.mim' / name
+        assert linked.samefile(source / name)
+
+
+def test_building_leaves_no_mim_content_in_the_sources(source):
+    build(source, 'wheel')
+    assert not (source / 'mmseg_cellvta' / '.mim').exists()
+
+
+def test_no_package_set_is_a_hard_requirement():
+    """The two sets install the same modules under different names."""
+    lines = (ROOT / 'requirements' / 'runtime.txt').read_text().splitlines()
+    required = [line for line in lines if line and not line.startswith('#')]
+    assert 'timm' in required and 'ftfy' in required
+    assert not [line for line in required if any(name in line for name in FORBIDDEN)]
+
+
+def test_setup_runs_without_torch(source):
+    code = 'import sys; sys.modules["torch"] = None; sys.argv[1:] = ["--version"]; '
+    code += 'exec(open("setup.py").read(), {"__file__": "setup.py"})'
+    result = subprocess.run(
+        [sys.executable, '-c', code], cwd=source, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def make_install(venv: Path, **variables) -> subprocess.CompletedProcess:
+    variables = {'PYTHON': sys.executable, 'VENV': venv, **variables}
+    options = [f'{name}={value}' for name, value in variables.items()]
+    # An outer make, as in `make test`, would hand its own variables on.
+    env = {key: value for key, value in os.environ.items() if 'MAKE' not in key}
+    return subprocess.run(
+        ['make', 'install', *options],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_environment_of_one_package_set_refuses_the_other(tmp_path):
+    (tmp_path / 'mmseg-cellvta.stamp').write_text('openmmlab 0123\n')
+    result = make_install(tmp_path, STACK='onedl')
+    assert result.returncode != 0
+    assert 'holds the package set openmmlab, which cannot be mixed' in result.stderr
+
+
+def test_folder_that_is_no_environment_of_ours_is_refused(tmp_path):
+    result = make_install(tmp_path)
+    assert result.returncode != 0
+    assert 'was not made by make install' in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_package_set_is_refused(tmp_path):
+    result = make_install(tmp_path / 'venv', STACK='mmlab')
+    assert 'choose STACK=onedl or STACK=openmmlab' in result.stderr
+    assert not (tmp_path / 'venv').exists()
+
+
+def test_unsupported_python_is_refused(tmp_path):
+    python = tmp_path / 'python3.9'
+    python.write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.9.18\nexit 1\n')
+    python.chmod(0o755)
+    result = make_install(tmp_path / 'venv', PYTHON=python)
+    assert 'Python 3.9.18 is not supported' in result.stderr
+    assert not (tmp_path / 'venv').exists()

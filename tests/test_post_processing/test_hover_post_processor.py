@@ -1,0 +1,123 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from mmengine.structures import InstanceData
+from mmseg.registry import TASK_UTILS
+
+from mmseg_cellvta.post_processing import HoverPostProcessor
+
+DISCS = [(20, 20, 9), (70, 30, 13), (85, 40, 11)]
+
+
+@pytest.fixture
+def maps(draw_discs, perfect_maps):
+    return perfect_maps(draw_discs((64, 128), DISCS), [2, 1, 3], 4)
+
+
+def assert_same(left, right):
+    np.testing.assert_array_equal(left[0], right[0])
+    assert sorted(left[1].keys()) == sorted(right[1].keys())
+    for name, column in left[1].items():
+        for row, expected in zip(column, right[1][name], strict=True):
+            np.testing.assert_array_equal(row, expected)
+
+
+def test_registry_builds_it():
+    built = TASK_UTILS.build(dict(type='HoverPostProcessor', num_classes=7, mpp=0.5))
+    assert isinstance(built, HoverPostProcessor)
+    assert built.constants.sobel_ksize == 11
+
+
+def test_result_keeps_the_contract(maps):
+    inst_map, instances = HoverPostProcessor(4)(*maps)
+    assert inst_map.dtype == np.int32 and inst_map.shape == (64, 128)
+    assert isinstance(instances, InstanceData) and len(instances) == 3
+    assert instances.labels.tolist() == [2, 1, 3]
+    np.testing.assert_allclose(instances.centroids[0], (20, 20), atol=1e-4)
+    np.testing.assert_allclose(
+        instances.centroids[1:], [d[:2] for d in DISCS[1:]], atol=3)
+    assert instances.class_probs.shape == (3, 4) and len(instances.contours) == 3
+    assert len(instances[instances.scores > 2]) == 0
+
+
+def test_float16_maps_give_the_same_nuclei(maps):
+    full = HoverPostProcessor(4)(*maps)
+    half = HoverPostProcessor(4)(*(m.astype(np.float16) for m in maps))
+    np.testing.assert_array_equal(full[0], half[0])
+    np.testing.assert_array_equal(full[1].labels, half[1].labels)
+
+
+def test_background_only_gives_no_instances(maps):
+    inst_map, instances = HoverPostProcessor(4)(maps[0][::-1] * 0, *maps[1:])
+    assert not inst_map.any() and len(instances) == 0
+    assert instances.centroids.shape == (0, 2) and instances.bboxes.shape == (0, 4)
+
+
+@pytest.mark.parametrize(('index', 'name'), [(0, 'np'), (1, 'hv'), (2, 'nc')])
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_values_that_are_not_finite_are_named(maps, index, name, value):
+    maps[index][0, 3, 4] = value
+    with pytest.raises(ValueError, match=f'{name} map: contains NaN or infinite'):
+        HoverPostProcessor(4)(*maps)
+
+
+def test_wrong_shapes_are_named(maps):
+    with pytest.raises(ValueError, match=r'nc map: shape \(4, 64, 128\), expected \(7'):
+        HoverPostProcessor(7)(*maps)
+    with pytest.raises(ValueError, match='hv map: shape'):
+        HoverPostProcessor(4)(maps[0], maps[1][:, :-1], maps[2])
+    with pytest.raises(ValueError, match='np map: shape'):
+        HoverPostProcessor(4)(maps[0][0], *maps[1:])
+
+
+def test_impossible_arguments_are_refused():
+    with pytest.raises(ValueError, match='num_classes=1'):
+        HoverPostProcessor(1)
+    with pytest.raises(ValueError, match='num_workers=-1'):
+        HoverPostProcessor(4, num_workers=-1)
+
+
+def test_worker_processes_give_the_same_in_the_same_order(maps):
+    batch = [maps, tuple(m[:, :32] for m in maps), tuple(m[:, :, ::-1] for m in maps)]
+    here = HoverPostProcessor(4)
+    workers = HoverPostProcessor(4, num_workers=2)
+    for _ in range(2):
+        results = workers.process_batch(batch, [m[0].shape[1:] for m in batch])
+        for result, image_maps in zip(results, batch, strict=True):
+            assert_same(result, here(*image_maps))
+
+
+@pytest.mark.parametrize('duplicate', [
+    copy.deepcopy, lambda processor: pickle.loads(pickle.dumps(processor))])
+def test_copies_of_a_running_processor_work(maps, duplicate):
+    processor = HoverPostProcessor(4, num_workers=1)
+    shapes = [(64, 128)] * 2
+    first, _ = processor.process_batch([maps, maps], shapes)
+    twin = duplicate(processor)
+    assert (twin.mpp, twin.constants) == (processor.mpp, processor.constants)
+    assert_same(first, twin.process_batch([maps, maps], shapes)[1])
+
+
+def test_batch_comes_back_on_the_grids_of_its_pictures(maps):
+    processor = HoverPostProcessor(4)
+    shapes = [(64, 128), (128, 256)]
+    same, large = processor.process_batch([maps, maps], shapes)
+    assert_same(same, processor(*maps))
+    np.testing.assert_array_equal(large[0], np.kron(same[0], np.ones((2, 2))))
+    assert large[1].labels.tolist() == [2, 1, 3]
+
+
+@pytest.mark.parametrize(('name', 'mpp'), [
+    ('post_256_40x', 0.25), ('post_256_20x', 0.5), ('post_192x320_40x', 0.25)])
+def test_equals_released_code(name, mpp, shared_dir):
+    golden = np.load(shared_dir / 'golden' / f'{name}.npz')
+    processor = HoverPostProcessor(int(golden['num_classes']), mpp)
+    inst_map, instances = processor(
+        golden['prob_np'], golden['hv'], golden['prob_tp'])
+    np.testing.assert_array_equal(inst_map, golden['pred_inst'])
+    np.testing.assert_array_equal(instances.labels, golden['pred_types'])
+    np.testing.assert_allclose(
+        instances.centroids, golden['pred_centroids'], atol=1e-4)

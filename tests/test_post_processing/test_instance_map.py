@@ -1,0 +1,127 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import cv2
+import numpy as np
+import pytest
+from scipy import ndimage
+from skimage.segmentation import watershed
+
+from mmseg_cellvta.post_processing import instance_map as module
+from mmseg_cellvta.post_processing.instance_map import (
+    hover_constants,
+    renumber,
+    segment_instances,
+)
+
+
+@pytest.mark.parametrize(('mpp', 'expected'), [
+    (0.25, (21, 10, 10)),  # the released 40x column
+    (0.5, (11, 3, 10)),  # the released 20x column
+    (0.325, (17, 6, 10)),
+    (1.0, (5, 1, 3)),
+    (4.0, (3, 1, 1)),
+    (0.125, (31, 40, 40))])
+def test_constants_follow_resolution(mpp, expected):
+    assert hover_constants(mpp) == expected
+
+
+@pytest.mark.parametrize('mpp', [0, -0.25, float('nan'), float('inf')])
+def test_impossible_resolution_is_refused(mpp):
+    with pytest.raises(ValueError, match='mpp=.*expected µm/px above 0'):
+        hover_constants(mpp)
+
+
+@pytest.mark.parametrize('mpp', [0.25, 0.5])
+def test_isolated_discs_are_recovered_exactly(mpp, draw_discs, perfect_maps):
+    true = draw_discs((96, 128), [(20, 20, 9), (70, 30, 13), (100, 75, 11)])
+    np_map, hv_map, _ = perfect_maps(true, [1, 1, 1], 2)
+    pred = segment_instances(np_map, hv_map, hover_constants(mpp))
+    assert pred.dtype == np.int32
+    np.testing.assert_array_equal(pred, true)
+
+
+def test_touching_discs_are_split_where_their_hv_maps_jump(draw_discs, perfect_maps):
+    true = draw_discs((64, 96), [(30, 32, 14), (54, 32, 14)])
+    np_map, hv_map, _ = perfect_maps(true, [1, 1], 2)
+    pred = segment_instances(np_map, hv_map, hover_constants(0.25))
+    assert pred.max() == 2
+    np.testing.assert_array_equal(pred > 0, true > 0)
+    for inst_id in (1, 2):
+        overlap = (pred == inst_id) & (true == inst_id)
+        assert overlap.sum() > 0.97 * ((pred == inst_id) | (true == inst_id)).sum()
+
+
+def test_blobs_below_the_minimum_area_vanish(draw_discs, perfect_maps):
+    true = draw_discs((64, 64), [(30, 30, 10)])
+    np_map, hv_map, _ = perfect_maps(true, [1], 2)
+    np_map[:, 2, 2:11] = [[0], [1]]
+    pred = segment_instances(np_map, hv_map, hover_constants(0.25))
+    np.testing.assert_array_equal(pred, true)
+
+
+def test_undecided_pixels_are_background():
+    np_map = np.full((2, 32, 32), 0.5, dtype=np.float32)
+    hv_map = np.random.default_rng(0).normal(size=(2, 32, 32)).astype(np.float32)
+    assert not segment_instances(np_map, hv_map, hover_constants(0.25)).any()
+
+
+@pytest.mark.filterwarnings('error')
+def test_constant_hv_maps_give_no_nuclei_and_no_division_by_zero():
+    np_map = np.stack([np.zeros((32, 32)), np.ones((32, 32))])
+    hv_map = np.full((2, 32, 32), 0.3)
+    assert not segment_instances(np_map, hv_map, hover_constants(0.25)).any()
+
+
+def test_single_nucleus_may_fill_the_map(perfect_maps):
+    true = np.ones((48, 64), dtype=np.int32)
+    pred = segment_instances(*perfect_maps(true, [1], 2)[:2], hover_constants(0.25))
+    np.testing.assert_array_equal(pred, true)
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (1, 9), (7, 3), (16, 250)])
+def test_any_map_size_is_accepted(shape):
+    np_map = np.stack([np.zeros(shape), np.ones(shape)])
+    hv_map = np.random.default_rng(0).normal(size=(2, *shape))
+    assert segment_instances(np_map, hv_map, hover_constants(0.25)).shape == shape
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_shortcuts_equal_the_watershed_of_everything(seed):
+    """Blobs of one marker and the inside of markers need no flooding."""
+    rng = np.random.default_rng(seed)
+    smooth = cv2.GaussianBlur(rng.normal(size=(128, 96)), (0, 0), 3)
+    depth = cv2.GaussianBlur(rng.normal(size=(128, 96)), (0, 0), 2).astype(np.float32)
+    mask = smooth > 0
+    blobs = ndimage.label(mask)[0].astype(np.int32)
+    markers = ndimage.label(mask & (depth < -0.1))[0].astype(np.int32)
+    assert markers.max() > 20
+    np.testing.assert_array_equal(
+        module._flood(depth, blobs, markers), watershed(depth, markers, mask=mask))
+
+
+def test_marker_without_foreground_leaves_no_gap_in_the_ids():
+    blobs = np.array([[1, 1, 0, 0, 2, 2]], dtype=np.int32)
+    markers = np.array([[1, 0, 0, 0, 3, 0]], dtype=np.int32)  # 2 lay in a hole
+    inst_map = module._flood(np.zeros((1, 6), dtype=np.float32), blobs, markers)
+    assert inst_map.tolist() == [[1, 1, 0, 0, 2, 2]]
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_holes_are_filled_like_scipy_does(seed):
+    mask = np.random.default_rng(seed).random((40, 50)) > 0.4
+    np.testing.assert_array_equal(
+        module._fill_holes(mask), ndimage.binary_fill_holes(mask))
+    assert module._fill_holes(np.ones((3, 3), dtype=bool)).all()
+    assert not module._fill_holes(np.zeros((3, 3), dtype=bool)).any()
+
+
+def test_components_are_4_connected():
+    mask = np.array([[1, 0, 0], [0, 1, 1], [0, 1, 1]])
+    assert module._label(mask, 1).max() == 2
+    assert module._label(mask, 2).tolist() == [[0, 0, 0], [0, 1, 1], [0, 1, 1]]
+
+
+def test_renumber_closes_gaps():
+    inst_map = np.array([[0, 1, 2], [3, 3, 0]], dtype=np.int32)
+    pred = renumber(inst_map, np.array([True, False, True]))
+    assert pred.tolist() == [[0, 1, 0], [2, 2, 0]] and pred.dtype == np.int32
+    assert renumber(inst_map, np.ones(3, dtype=bool)) is inst_map

@@ -1,0 +1,167 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmseg_cellvta.post_processing.instances import (
+    describe_instances,
+    rescale_instances,
+)
+
+PACKAGE = Path(__file__).parents[2] / 'mmseg_cellvta'
+DISCS = [(20, 20, 9), (70, 30, 13), (100, 75, 11)]
+
+
+def one_hot(class_map, num_classes):
+    return np.eye(num_classes, dtype=np.float32)[class_map].transpose(2, 0, 1)
+
+
+def check_agreement(inst_map, table):
+    """Map and table must describe the same nuclei."""
+    num = len(table['labels'])
+    assert np.array_equal(np.unique(inst_map[inst_map > 0]), np.arange(1, num + 1))
+    assert {len(column) for column in table.values()} == {num}
+    for i in range(num):
+        ys, xs = np.nonzero(inst_map == i + 1)
+        np.testing.assert_allclose(
+            table['centroids'][i], [xs.mean(), ys.mean()], rtol=1e-6)
+        assert table['bboxes'][i].tolist() == [
+            xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+        for x, y in table['contours'][i]:
+            assert inst_map[y, x] == i + 1
+
+
+def test_discs_are_measured_exactly(draw_discs, perfect_maps):
+    true = draw_discs((96, 128), DISCS)
+    inst_map, table = describe_instances(true, perfect_maps(true, [2, 1, 3], 4)[2])
+    np.testing.assert_array_equal(inst_map, true)
+    check_agreement(inst_map, table)
+    np.testing.assert_allclose(table['centroids'], [d[:2] for d in DISCS], atol=1e-4)
+    assert table['bboxes'][0].tolist() == [11, 11, 30, 30]
+    assert table['labels'].tolist() == [2, 1, 3]
+    np.testing.assert_allclose(table['scores'], 0.7, rtol=1e-6)
+    np.testing.assert_allclose(table['class_probs'].sum(axis=1), 1, rtol=1e-6)
+    assert table['contours'][0].dtype == np.int32
+
+
+def test_class_is_the_majority_of_the_pixels_not_the_mean_probability():
+    inst_map = np.ones((2, 5), dtype=np.int32)
+    nc_map = np.zeros((3, 2, 5))
+    nc_map[1], nc_map[2] = 0.51, 0.49
+    nc_map[:, :, 3:] = np.array([0, 0.0, 1.0])[:, None, None]
+    _, table = describe_instances(inst_map, nc_map)
+    assert table['labels'].tolist() == [1]
+    np.testing.assert_allclose(table['scores'], [0.6 * 0.51], rtol=1e-6)
+    np.testing.assert_allclose(
+        table['class_probs'], [[0, 0.6 * 0.51, 0.6 * 0.49 + 0.4]], rtol=1e-6)
+
+
+def test_equal_votes_go_to_the_smallest_class_id():
+    class_map = np.array([[3, 3, 2, 2], [0, 0, 0, 0]])
+    _, table = describe_instances(np.ones((2, 4), np.int32), one_hot(class_map, 4))
+    assert table['labels'].tolist() == [2]
+
+
+def test_background_majority_falls_back_to_the_best_foreground_class():
+    class_map = np.zeros((4, 4), dtype=int)
+    class_map[0, 0] = 2
+    _, table = describe_instances(np.ones((4, 4), np.int32), one_hot(class_map, 3))
+    assert table['labels'].tolist() == [2]
+
+
+def test_nucleus_of_background_votes_only_is_dropped_and_ids_close_up(draw_discs):
+    true = draw_discs((96, 128), DISCS)
+    class_map = np.array([0, 1, 0, 2])[true]
+    inst_map, table = describe_instances(true, one_hot(class_map, 3))
+    np.testing.assert_array_equal(inst_map, np.array([0, 1, 0, 2])[true])
+    assert table['labels'].tolist() == [1, 2]
+    check_agreement(inst_map, table)
+
+
+def test_line_without_an_area_is_dropped():
+    inst_map = np.zeros((6, 9), dtype=np.int32)
+    inst_map[1, 1:8] = 1
+    inst_map[3:5, 1:8] = 2
+    kept, table = describe_instances(inst_map, one_hot((inst_map > 0) * 1, 2))
+    np.testing.assert_array_equal(kept, inst_map == 2)
+    check_agreement(kept, table)
+
+
+def test_nucleus_in_two_parts_keeps_the_larger_contour():
+    inst_map = np.zeros((12, 12), dtype=np.int32)
+    inst_map[0:3, 0:3], inst_map[5:11, 5:11] = 1, 1
+    _, table = describe_instances(inst_map, one_hot(inst_map, 2))
+    assert table['contours'][0].min() == 5
+
+
+def test_empty_map_gives_well_formed_columns():
+    inst_map, table = describe_instances(np.zeros((8, 8), np.int32), np.ones((5, 8, 8)))
+    shapes = {name: np.shape(column) for name, column in table.items()}
+    assert shapes == dict(
+        labels=(0,), scores=(0,), class_probs=(0, 5), centroids=(0, 2), bboxes=(0, 4),
+        contours=(0,))
+    assert not inst_map.any()
+    rescaled, table = rescale_instances(inst_map, table, (16, 12))
+    assert rescaled.shape == (16, 12) and table['bboxes'].shape == (0, 4)
+
+
+def test_float16_probabilities_are_summed_in_full_precision():
+    nc_map = np.stack([np.zeros((300, 300)), np.ones((300, 300))]).astype(np.float16)
+    _, table = describe_instances(np.ones((300, 300), np.int32), nc_map)
+    assert table['scores'].tolist() == [1.0] and table['scores'].dtype == np.float32
+
+
+@pytest.mark.parametrize('factor', [2, 3])
+def test_integer_rescaling_and_back_changes_nothing(factor, draw_discs, perfect_maps):
+    true = draw_discs((96, 128), DISCS)
+    start = describe_instances(true, perfect_maps(true, [2, 1, 3], 4)[2])
+    large = rescale_instances(*start, (96 * factor, 128 * factor))
+    check_agreement(*large)
+    np.testing.assert_array_equal(large[0], np.kron(true, np.ones((factor, factor))))
+    inst_map, table = rescale_instances(*large, (96, 128))
+    np.testing.assert_array_equal(inst_map, true)
+    for name, column in start[1].items():
+        for row, expected in zip(table[name], column, strict=True):
+            np.testing.assert_array_equal(row, expected)
+
+
+def test_axes_scale_on_their_own(draw_discs, perfect_maps):
+    true = draw_discs((96, 128), DISCS)
+    start = describe_instances(true, perfect_maps(true, [2, 1, 3], 4)[2])
+    inst_map, table = rescale_instances(*start, (48, 320))
+    check_agreement(inst_map, table)
+    # Pixel centres: x' = (x + 0.5) * scale - 0.5.
+    expected = (start[1]['centroids'] + 0.5) * [2.5, 0.5] - 0.5
+    np.testing.assert_allclose(table['centroids'], expected, atol=0.3)
+    assert table['labels'].tolist() == [2, 1, 3]
+
+
+def test_nuclei_between_the_samples_vanish_and_ids_close_up(draw_discs, perfect_maps):
+    true = draw_discs((64, 64), [(8, 8, 1), (40, 40, 16)])
+    start = describe_instances(true, perfect_maps(true, [1, 2], 3)[2])
+    inst_map, table = rescale_instances(*start, (6, 6))
+    assert table['labels'].tolist() == [2] and len(table['contours']) == 1
+    check_agreement(inst_map, table)
+
+
+def test_same_size_is_left_alone(draw_discs, perfect_maps):
+    true = draw_discs((96, 128), DISCS)
+    start = describe_instances(true, perfect_maps(true, [2, 1, 3], 4)[2])
+    inst_map, table = rescale_instances(*start, (96, 128))
+    assert inst_map is start[0] and table is start[1]
+
+
+@pytest.mark.parametrize('path', [
+    'post_processing/instance_map.py', 'post_processing/instances.py',
+    'post_processing/worker_pool.py', 'datasets/transforms/hv_target.py',
+    'structures/geojson.py'])
+def test_plain_modules_import_neither_torch_nor_openmmlab(path):
+    tree = ast.parse((PACKAGE / path).read_text(encoding='utf-8'))
+    imported = {alias.name.split('.')[0] for node in ast.walk(tree)
+                if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {(node.module or '').split('.')[0] for node in ast.walk(tree)
+                 if isinstance(node, ast.ImportFrom) and node.level == 0}
+    assert 'numpy' in imported or path.endswith('worker_pool.py')
+    assert not {m for m in imported if m.startswith(('mm', 'torch'))}

@@ -1,0 +1,153 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Options and errors of tools/train.py and tools/test.py, without training."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+CONFIG = """
+model = dict(type='Net')
+optim_wrapper = dict(type='OptimWrapper')
+visualizer = dict(type='CellVisualizer')
+default_hooks = dict(visualization=dict(type='CellVisualizationHook'))
+test_dataloader = dict(dataset=dict(pipeline=['plain']))
+test_evaluator = dict(type='CellInstanceMetric')
+tta_pipeline = ['augmented']
+tta_model = dict(type='CellTTAModel')
+"""
+
+
+class FakeRunner:
+    def train(self):
+        pass
+
+    test = train
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Call a tool's main with arguments; returns the config it gives the runner."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(TOOLS))
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    (tmp_path / 'small.py').write_text(CONFIG)
+    (tmp_path / 'weights.pth').touch()
+    seen = []
+    from_cfg = classmethod(lambda cls, cfg: seen.append(cfg) or FakeRunner())
+    monkeypatch.setattr(Runner, 'from_cfg', from_cfg)
+
+    def call(tool: str, *args: str) -> Config:
+        monkeypatch.setattr(sys, 'argv', [tool, *args])
+        spec = importlib.util.spec_from_file_location(tool, TOOLS / f'{tool}.py')
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        module.main()
+        return seen[-1]
+
+    return call
+
+
+@pytest.mark.parametrize('args', [('train',), ('test', 'weights.pth')])
+def test_work_dir_follows_the_config_name_unless_given(run, args):
+    tool, *rest = args
+    assert run(tool, 'small.py', *rest).work_dir == './work_dirs/small'
+    assert run(tool, 'small.py', *rest, '--work-dir', 'w').work_dir == 'w'
+
+
+@pytest.mark.parametrize('args', [('train',), ('test', 'weights.pth')])
+def test_cfg_options_and_launcher_reach_the_config(run, args):
+    tool, *rest = args
+    options = ['--launcher', 'slurm', '--cfg-options', 'model.depth=3', 'a.b=[1,2]']
+    cfg = run(tool, 'small.py', *rest, *options)
+    assert cfg.launcher == 'slurm'
+    assert cfg.model.depth == 3 and cfg.a.b == [1, 2]
+
+
+def test_resume_is_off_unless_asked_for(run):
+    assert run('train', 'small.py').resume is False
+    assert run('train', 'small.py', '--resume').resume is True
+
+
+def test_amp_wraps_the_optimizer(run):
+    wrapper = run('train', 'small.py', '--amp').optim_wrapper
+    assert wrapper.type == 'AmpOptimWrapper' and wrapper.loss_scale == 'dynamic'
+    assert run('train', 'small.py').optim_wrapper.type == 'OptimWrapper'
+
+
+def test_amp_with_another_wrapper_names_it(run):
+    options = ['--amp', '--cfg-options', 'optim_wrapper.type=ApexOptimWrapper']
+    with pytest.raises(ValueError, match='ApexOptimWrapper'):
+        run('train', 'small.py', *options)
+
+
+def test_out_goes_to_the_evaluator(run):
+    evaluator = run('test', 'small.py', 'weights.pth', '--out', 'o').test_evaluator
+    assert evaluator.output_dir == 'o' and evaluator.keep_results is True
+
+
+def test_checkpoint_is_loaded(run):
+    assert run('test', 'small.py', 'weights.pth').load_from == 'weights.pth'
+    url = 'https://host/weights.pth'
+    assert run('test', 'small.py', url).load_from == url
+
+
+def test_show_dir_switches_drawing_on(run):
+    cfg = run('test', 'small.py', 'weights.pth', '--show-dir', 'pictures')
+    assert cfg.default_hooks.visualization.draw is True
+    assert 'show' not in cfg.default_hooks.visualization
+    assert cfg.visualizer.save_dir == 'pictures'
+
+
+def test_show_passes_the_wait_time(run):
+    cfg = run('test', 'small.py', 'weights.pth', '--show', '--wait-time', '1.5')
+    assert cfg.default_hooks.visualization.show is True
+    assert cfg.default_hooks.visualization.wait_time == 1.5
+
+
+def test_drawing_without_the_hook_says_what_to_add(run):
+    options = ['--show', '--cfg-options', 'default_hooks._delete_=True']
+    with pytest.raises(ValueError, match='CellVisualizationHook'):
+        run('test', 'small.py', 'weights.pth', *options)
+
+
+def test_tta_wraps_the_model(run):
+    cfg = run('test', 'small.py', 'weights.pth', '--tta')
+    assert cfg.model.type == 'CellTTAModel' and cfg.model.module.type == 'Net'
+    assert cfg.test_dataloader.dataset.pipeline == ['augmented']
+
+
+@pytest.mark.parametrize(
+    'args, role',
+    [
+        (('train', 'gone.py'), 'config gone.py'),
+        (('test', 'gone.py', 'weights.pth'), 'config gone.py'),
+        (('test', 'small.py', 'gone.pth'), 'checkpoint gone.pth'),
+    ],
+)
+def test_missing_file_ends_with_one_sentence(run, args, role):
+    with pytest.raises(SystemExit, match=f'^{role}: no such file'):
+        run(*args)
+
+
+def test_tools_run_from_any_folder_without_installation(tmp_path):
+    """An isolated Python, which sees neither the current folder nor PYTHONPATH."""
+    env = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+    code = (
+        f'import sys; sys.path.insert(0, {str(TOOLS)!r}); '
+        'sys.meta_path = [f for f in sys.meta_path if "editable" not in repr(f)]; '
+        'import launch; launch.find_package(); '
+        'import importlib.util as u; print(u.find_spec("mmseg_cellvta").origin)'
+    )
+    command = [sys.executable, '-W', 'ignore', '-c', code]
+    result = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    origin = result.stdout.strip().splitlines()[-1]
+    assert Path(origin) == TOOLS.parent / 'mmseg_cellvta' / '__init__.py'

@@ -1,0 +1,147 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData, PixelData
+from mmseg.registry import VISUALIZERS
+from mmseg.structures import SegDataSample
+from mmseg.visualization import SegLocalVisualizer
+
+from mmseg_cellvta.visualization import CellVisualizer
+
+META = dict(
+    classes=('background', 'epithelial', 'plasma'),
+    palette=[[0, 0, 0], [255, 0, 0], [0, 0, 255]],
+)
+
+
+def make_sample(gt=True, pred=True) -> SegDataSample:
+    """Ground truth: one red nucleus, id 300. Prediction: one blue nucleus."""
+    sample = SegDataSample()
+    mask = torch.zeros(1, 64, 64, dtype=torch.int32)
+    mask[:, 16:48, 16:48] = 1
+    if gt:
+        sample.gt_inst_map = PixelData(data=mask * 300)
+        sample.gt_sem_seg = PixelData(data=mask.long())
+    if pred:
+        sample.pred_inst_map = PixelData(data=mask)
+        sample.pred_instances = InstanceData(labels=np.array([2]))
+    return sample
+
+
+def count(picture: np.ndarray, color: list) -> int:
+    return int((picture == color).all(axis=2).sum())
+
+
+@pytest.fixture
+def image():
+    return np.full((64, 64, 3), 200, np.uint8)
+
+
+@pytest.fixture
+def visualizer():
+    return CellVisualizer(**META)
+
+
+def draw(visualizer, image, sample, **kwargs) -> np.ndarray:
+    visualizer.add_datasample('name', image, sample, **kwargs)
+    return visualizer.get_image()
+
+
+def test_is_registered_and_accepted_by_the_inferencer():
+    visualizer = VISUALIZERS.build(dict(type='mmseg.CellVisualizer', name='registered'))
+    assert isinstance(visualizer, SegLocalVisualizer)
+
+
+def test_classes_and_palette_are_not_swapped(visualizer):
+    assert visualizer.dataset_meta == META
+
+
+def test_ground_truth_stands_left_of_prediction(visualizer, image):
+    picture = draw(visualizer, image, make_sample(), with_labels=False)
+    half = picture.shape[1] // 2
+    assert picture.shape == (512, 1024, 3)
+    assert count(picture[:, :half], [255, 0, 0]) > 500
+    assert count(picture[:, :half], [0, 0, 255]) == 0
+    assert count(picture[:, half:], [0, 0, 255]) > 500
+
+
+@pytest.mark.parametrize(
+    'gt, pred, kwargs, red, blue',
+    [
+        (True, False, {}, True, False),
+        (False, True, {}, False, True),
+        (True, True, dict(draw_gt=False), False, True),
+        (True, True, dict(draw_pred=False), True, False),
+    ],
+)
+def test_only_what_is_there_and_wanted_is_drawn(
+    visualizer, image, gt, pred, kwargs, red, blue
+):
+    sample = make_sample(gt, pred)
+    picture = draw(visualizer, image, sample, with_labels=False, **kwargs)
+    assert picture.shape == (512, 512, 3)
+    assert (count(picture, [255, 0, 0]) > 0) is red
+    assert (count(picture, [0, 0, 255]) > 0) is blue
+
+
+@pytest.mark.parametrize('sample', [None, SegDataSample()])
+def test_nothing_to_draw_gives_the_bare_picture(visualizer, image, sample):
+    picture = draw(visualizer, image, sample)
+    assert picture.shape == (512, 512, 3)
+    assert (picture == 200).all()
+
+
+def test_image_without_nuclei_gets_both_panels(visualizer, image):
+    sample = make_sample()
+    sample.gt_inst_map.data[:] = 0
+    sample.pred_inst_map.data[:] = 0
+    sample.pred_instances = InstanceData(labels=np.zeros(0, int))
+    picture = draw(visualizer, image, sample, with_labels=False)
+    assert picture.shape == (512, 1024, 3)
+    assert (picture == 200).all()
+
+
+def test_bare_picture_comes_first_on_request(visualizer, image):
+    picture = draw(
+        visualizer, image, make_sample(), with_labels=False, with_image=True
+    )
+    assert picture.shape == (512, 1536, 3)
+    assert (picture[:, :512] == 200).all()
+
+
+def test_titles_and_legend_surround_the_panels(visualizer, image):
+    bare = draw(visualizer, image, make_sample(), with_labels=False)
+    picture = draw(visualizer, image, make_sample())
+    assert picture.shape[0] > bare.shape[0]
+    # Legend swatches of both classes below the panels.
+    legend = picture[-28:]
+    assert count(legend, [255, 0, 0]) > 50 and count(legend, [0, 0, 255]) > 50
+
+
+def test_large_picture_keeps_its_size(visualizer):
+    image = np.zeros((600, 700, 3), np.uint8)
+    assert draw(visualizer, image, None).shape == (600, 700, 3)
+
+
+def test_arguments_of_other_versions_are_accepted(visualizer, image):
+    draw(visualizer, image, make_sample(), argument_of_a_later_version=True)
+
+
+def test_out_file_has_the_right_colours(visualizer, image, tmp_path):
+    out_file = tmp_path / 'deep' / 'cells.png'
+    visualizer.add_datasample('name', image, make_sample(), out_file=str(out_file))
+    written = cv2.imread(str(out_file))[..., ::-1]
+    assert np.array_equal(written, visualizer.get_image())
+
+
+def test_backend_writes_below_save_dir(image, tmp_path):
+    visualizer = CellVisualizer(
+        'writer',
+        vis_backends=[dict(type='LocalVisBackend')],
+        save_dir=str(tmp_path),
+        **META,
+    )
+    visualizer.add_datasample('cells', image, make_sample(), step=7)
+    assert (tmp_path / 'vis_data' / 'vis_image' / 'cells_7.png').is_file()

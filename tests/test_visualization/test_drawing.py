@@ -1,0 +1,103 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import numpy as np
+import pytest
+
+from mmseg_cellvta.visualization.drawing import draw_cells, draw_panels, enlarge
+
+PALETTE = [[0, 0, 0], [255, 0, 0], [0, 0, 255]]
+
+
+def two_squares():
+    """A grey picture; id 3 (rows 5-24, cols 5-24) and id 7 (rows 5-24, cols 35-54)."""
+    inst_map = np.zeros((40, 60), np.int32)
+    inst_map[5:25, 5:25] = 3
+    inst_map[5:25, 35:55] = 7
+    return np.full((40, 60, 3), 128, np.uint8), inst_map
+
+
+def test_each_nucleus_is_outlined_in_the_colour_of_its_class():
+    image, inst_map = two_squares()
+    drawn = draw_cells(image, inst_map, np.array([1, 2]), PALETTE)
+    assert drawn[15, 5].tolist() == [255, 0, 0]
+    assert drawn[15, 54].tolist() == [0, 0, 255]
+
+
+def test_inside_and_outside_of_nuclei_stay_as_they_were():
+    image, inst_map = two_squares()
+    drawn = draw_cells(image, inst_map, np.array([1, 2]), PALETTE)
+    assert (drawn[10:20, 10:20] == 128).all()
+    assert (drawn[30:] == 128).all()
+
+
+def test_the_given_picture_is_not_drawn_on():
+    image, inst_map = two_squares()
+    draw_cells(image, inst_map, np.array([1, 2]), PALETTE)
+    assert (image == 128).all()
+
+
+def test_enlarged_outline_lies_on_the_enlarged_pixel_centres():
+    image, inst_map = two_squares()
+    drawn = draw_cells(image, inst_map, np.array([1, 2]), PALETTE, scale=4)
+    assert drawn.shape == (160, 240, 3)
+    # Left edge of id 3: column 5, whose centre is at 5.5 * 4 - 0.5 = 21.5.
+    assert drawn[60, 21].tolist() == drawn[60, 22].tolist() == [255, 0, 0]
+    assert drawn[60, 16].tolist() == drawn[60, 27].tolist() == [128, 128, 128]
+
+
+def test_nucleus_in_two_pieces_has_two_outlines():
+    image, inst_map = two_squares()
+    inst_map[inst_map == 7] = 3
+    drawn = draw_cells(image, inst_map, np.array([1]), PALETTE)
+    assert drawn[15, 5].tolist() == drawn[15, 54].tolist() == [255, 0, 0]
+
+
+def test_picture_read_backwards_can_be_drawn_on():
+    image, inst_map = two_squares()
+    drawn = draw_cells(image[..., ::-1], inst_map, np.array([1, 2]), PALETTE)
+    assert drawn[15, 5].tolist() == [255, 0, 0]
+
+
+def test_picture_without_nuclei_is_unchanged():
+    image, inst_map = two_squares()
+    drawn = draw_cells(image, np.zeros_like(inst_map), np.zeros(0, int), PALETTE)
+    assert np.array_equal(drawn, image)
+
+
+def test_map_of_another_size_is_refused_with_both_sizes():
+    image, inst_map = two_squares()
+    with pytest.raises(ValueError, match=r'\(20, 60\).*\(40, 60\)'):
+        draw_cells(image, inst_map[:20], np.array([1, 2]), PALETTE)
+
+
+def test_wrong_number_of_classes_is_refused():
+    image, inst_map = two_squares()
+    with pytest.raises(ValueError, match='2 instances, but classes holds 3'):
+        draw_cells(image, inst_map, np.array([1, 2, 1]), PALETTE)
+
+
+def test_enlarge_multiplies_both_sides():
+    assert enlarge(np.zeros((3, 5, 3), np.uint8), 4).shape == (12, 20, 3)
+
+
+def test_panels_stand_side_by_side_below_their_titles():
+    red, blue = np.zeros((100, 80, 3), np.uint8), np.zeros((100, 80, 3), np.uint8)
+    red[..., 0] = blue[..., 2] = 255
+    picture = draw_panels([('left', red), ('right', blue)], [])
+    rows, cols = np.nonzero((picture == [255, 0, 0]).all(axis=2))
+    assert np.ptp(rows) == 99 and np.ptp(cols) == 79
+    assert np.nonzero((picture == [0, 0, 255]).all(axis=2))[1].min() > cols.max()
+    # The title is dark text on white, above the left drawing.
+    title = picture[: rows.min(), cols.min() : cols.max()]
+    assert title.min() < 100 and title.max() == 255
+
+
+def test_legend_shows_every_colour_and_wraps_in_narrow_pictures():
+    panel = [('title', np.zeros((60, 100, 3), np.uint8))]
+    legend = [('epithelial 10 / 12', (255, 0, 0)), ('connective 3 / 4', (0, 255, 0))]
+    picture = draw_panels(panel, legend)
+    tops = []
+    for _, color in legend:
+        rows, cols = np.nonzero((picture == color).all(axis=2))
+        assert len(rows) > 50
+        tops.append(rows.min())
+    assert tops[0] < tops[1]

@@ -1,0 +1,106 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Score the nuclei that any tool has found.
+
+Both arrays are (N, H, W, 2) as CoNIC distributes its labels: [..., 0] instance ids,
+0 background; [..., 1] class ids, 0 background. The metric names are those of
+CellInstanceMetric; figures are fractions, 0-1.
+
+Example:
+    python tools/analysis_tools/eval_instances.py labels.npy pred.npy --num-classes 7
+"""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rich.progress import track
+
+from mmseg_cellvta.evaluation import LabelArray
+from mmseg_cellvta.evaluation.functional import (
+    format_table,
+    score_image,
+    summarize,
+    write_metrics,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('gt', type=Path, help='truth, .npy (N, H, W, 2)')
+    parser.add_argument('pred', type=Path, help='prediction, .npy (N, H, W, 2)')
+    parser.add_argument('--num-classes', type=int, required=True,
+                        help='number of classes with background')
+    parser.add_argument('--tissue', type=Path,
+                        help='JSON list of the N tissue names')
+    parser.add_argument('--radius-px', type=float, default=6.0,
+                        help='largest centroid distance of a detection; 6 px is 3 µm '
+                        'at 20x as in CoNIC, take 12 at 40x (default: %(default)s)')
+    parser.add_argument('--out', type=Path, help='JSON file for the metrics')
+    args = parser.parse_args()
+    if args.num_classes < 2:
+        parser.error(f'--num-classes {args.num_classes}: expected 2 or more, '
+                     'background included')
+    if args.radius_px <= 0:
+        parser.error(f'--radius-px {args.radius_px}: expected more than 0')
+    if args.out is not None and not args.out.parent.is_dir():
+        parser.error(f'--out {args.out}: there is no folder {args.out.parent}')
+    return args
+
+
+def load_tissues(path: Path | None, num_images: int) -> list[str | None]:
+    """One name per image, or None for each without a file."""
+    if path is None:
+        return [None] * num_images
+    try:
+        tissues = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f'{path}: not JSON ({error})') from error
+    if not isinstance(tissues, list) or len(tissues) != num_images:
+        found = f'{len(tissues)} entries' if isinstance(tissues, list) else 'no list'
+        raise ValueError(f'{path}: {found}, expected a list of {num_images} tissue '
+                         'names, one per image')
+    return [str(name) for name in tissues]
+
+
+def evaluate(args: argparse.Namespace) -> dict[str, float]:
+    true = LabelArray(args.gt, args.num_classes)
+    pred = LabelArray(args.pred, args.num_classes)
+    if true.shape != pred.shape:
+        raise ValueError(f'{pred.path}: shape {pred.shape} does not match {true.path}: '
+                         f'shape {true.shape}')
+    tissues = load_tissues(args.tissue, len(true))
+    scores = []
+    for index in track(range(len(true)), 'scoring'):
+        true_map, true_classes = true[index]
+        pred_map, pred_classes = pred[index]
+        scores.append(score_image(
+            true_map, pred_map, true_classes, pred_classes, args.num_classes,
+            args.radius_px, tissues[index]))
+    for labels in (true, pred):
+        if labels.mixed:
+            image, instance = labels.mixed[0]
+            print(f'{labels.path}: {len(labels.mixed)} instances hold more than one '
+                  f'class (first: image {image}, id {instance}); each counts as the '
+                  'class of most of its pixels', file=sys.stderr)
+    class_names = [f'class_{index}' for index in range(1, args.num_classes)]
+    metrics = summarize(scores, class_names)
+    print(format_table(metrics, class_names))
+    return metrics
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        metrics = evaluate(args)
+    except (ValueError, OSError) as error:
+        sys.exit(f'error: {error}')
+    print(f'\ndetection radius {args.radius_px:g} px')
+    for name, value in metrics.items():
+        print(f'{name:<16} {value:.4f}')
+    if args.out is not None:
+        write_metrics(args.out, metrics)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,52 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Draw a labelled H&E-like data set in CoNIC's format."""
+import argparse
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from mmseg_cellvta.datasets.synthetic import CLASSES, write_synthetic_conic
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('out', help='folder to make; it must not exist')
+    parser.add_argument('--num-images', type=int, default=280,
+                        help='number of 256 x 256 px patches (default: 280)')
+    parser.add_argument('--seed', type=int, default=0,
+                        help='the same seed draws the same patches (default: 0)')
+    return parser.parse_args()
+
+
+def summarise(counts: list[list[int]]) -> Table:
+    """Table of the nuclei per class, and of the share of empty images."""
+    counts = np.array(counts)
+    table = Table('class', 'nuclei', 'share, %')
+    for name, number in zip(CLASSES, counts.sum(0), strict=True):
+        table.add_row(name, str(number), f'{100 * number / counts.sum():.1f}')
+    table.add_section()
+    table.add_row('nuclei per image', f'{counts.sum() / len(counts):.1f}', '')
+    empty = (counts.sum(1) == 0).sum()
+    share = f'{100 * empty / len(counts):.1f}'
+    table.add_row('images without nuclei', str(empty), share)
+    return table
+
+
+def main() -> None:
+    args = parse_args()
+    with Progress() as progress:
+        task = progress.add_task('drawing', total=args.num_images)
+        try:
+            counts = write_synthetic_conic(args.out, args.num_images, args.seed,
+                                           lambda: progress.advance(task))
+        except (FileExistsError, ValueError) as error:
+            raise SystemExit(str(error)) from error
+    console = Console()
+    console.print(f'{args.out}: {args.num_images} images')
+    console.print(summarise(counts))
+
+
+if __name__ == '__main__':
+    main()
