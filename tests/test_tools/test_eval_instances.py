@@ -42,13 +42,13 @@ def test_the_golden_images_score_as_published(files, run, capsys):
         bPQ='bPQ_image', mPQ='mPQ_image', bPQ_tissue='bPQ_tissue',
         mPQ_tissue='mPQ_tissue', mPQ_plus='mPQ_plus', PQ_conic='conic_binary_pq')
     for name, key in expected.items():
-        assert metrics[name] == pytest.approx(float(GOLDEN[key]), abs=1e-6)
-    assert metrics['F1_det'] == pytest.approx(
+        assert metrics[f'cell/{name}'] == pytest.approx(float(GOLDEN[key]), abs=1e-6)
+    assert metrics['cell/F1_det'] == pytest.approx(
         GOLDEN['detection_f1_prec_rec'][0], abs=1e-6)
     for index in range(6):
-        assert metrics[f'PQ_class_{index + 1}'] == pytest.approx(
+        assert metrics[f'cell/PQ_class_{index + 1}'] == pytest.approx(
             GOLDEN['class_pq_image'][index], abs=1e-6)
-    assert f'bPQ              {metrics["bPQ"]:.4f}' in capsys.readouterr().out
+    assert f'bPQ              {metrics["cell/bPQ"]:.4f}' in capsys.readouterr().out
 
 
 def test_an_instance_with_two_classes_is_reported(files, run, capsys):

@@ -6,13 +6,11 @@ classes) without any download. Values are kept bit for bit in both directions.
 """
 import argparse
 import os
-import sys
 from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from mmseg_cellvta.utils import to_mmseg_key, to_released_key  # noqa: E402
+from mmseg_cellvta.utils import to_mmseg_key, to_released_key
 
 
 def parse_args() -> argparse.Namespace:

@@ -3,13 +3,15 @@
 data_root = 'data/synthetic_conic'
 dataset_type = 'CoNICDataset'
 sources_file = 'test_sources.json'  # written beside the arrays by the generator
-batch_size = 8  # images per GPU
+batch_size = 4  # crops per GPU
+crop_size = (128, 128)  # (height, width) px of a training crop at 0.5 µm/px
 num_workers = 2  # processes per GPU
 val_share = 0.1  # fraction of the training source images
 
 train_pipeline = [
     dict(type='LoadCellImage'),
     dict(type='LoadCellAnnotations'),
+    dict(type='RandomCrop', crop_size=crop_size),
     dict(type='CellRandomRotate90', prob=1.0),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='CellGaussNoise', prob=0.5, max_variance=10),  # 0-255 scale, squared

@@ -130,7 +130,10 @@ def format_table(metrics: dict[str, float], class_names: Sequence[str]) -> str:
 
 
 def write_metrics(path: str | Path, metrics: dict[str, float]) -> None:
-    """Write figures as JSON; NaN, which JSON does not know, becomes null."""
-    values = {name: None if math.isnan(value) else value
+    """Write figures as JSON, named as in MMEngine's own files (``cell/mPQ``).
+
+    NaN, which JSON does not know, becomes null.
+    """
+    values = {f'cell/{name}': None if math.isnan(value) else value
               for name, value in metrics.items()}
     Path(path).write_text(json.dumps(values, indent=2) + '\n')

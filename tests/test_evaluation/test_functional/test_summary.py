@@ -165,7 +165,7 @@ def test_the_table_has_a_line_per_class():
 
 def test_metrics_are_written_as_json_with_null_for_nan(tmp_path):
     write_metrics(tmp_path / 'metrics.json', dict(mPQ=0.5, PQ_a=math.nan))
-    assert json.loads((tmp_path / 'metrics.json').read_text()) == dict(
-        mPQ=0.5, PQ_a=None)
+    assert json.loads((tmp_path / 'metrics.json').read_text()) == {
+        'cell/mPQ': 0.5, 'cell/PQ_a': None}
 
 

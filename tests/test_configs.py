@@ -1,0 +1,101 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmseg.registry import DATASETS, HOOKS, MODELS
+
+ROOT = Path(__file__).resolve().parents[1]
+LEAVES = sorted(ROOT.glob('configs/*.py'))
+TINY = dict(
+    name='vit_tiny_patch16_224', weights=None, embed_dim=32, depth=4, num_heads=2)
+
+
+@pytest.fixture(params=LEAVES, ids=lambda path: path.stem)
+def cfg(request):
+    return Config.fromfile(request.param)
+
+
+def test_leaf_configs_are_short():
+    too_long = [path.name for path in LEAVES
+                if len(path.read_text().splitlines()) > 60]
+    assert LEAVES and too_long == []
+
+
+def test_the_four_configs_of_the_documentation_exist():
+    assert {path.stem for path in LEAVES} >= {
+        'cellvta_uni_conic', 'cellvta_uni_conic_released', 'cellvta_tiny_synthetic',
+        'cellvta_tiny_consep'
+    }
+
+
+def test_one_custom_import_is_all(cfg):
+    assert cfg.custom_imports.imports == ['mmseg_cellvta']
+    assert cfg.custom_imports.allow_failed_imports is False
+
+
+def test_what_the_tools_ask_for_is_there(cfg):
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg',
+                 'val_cfg', 'test_cfg', 'optim_wrapper', 'param_scheduler',
+                 'test_pipeline', 'tta_pipeline', 'tta_model', 'visualizer'):
+        assert name in cfg, name
+    assert isinstance(cfg.test_evaluator, dict)  # a list cannot take --out
+    assert cfg.default_hooks.visualization.type == 'CellVisualizationHook'
+
+
+def test_best_checkpoint_follows_mpq(cfg):
+    hook = HOOKS.build(cfg.default_hooks.checkpoint)
+    assert isinstance(hook, CheckpointHook)
+    assert hook.save_best == ['cell/mPQ'] and hook.rules == ['greater']
+
+
+def test_epochs_or_iterations_are_counted_everywhere_alike(cfg):
+    by_epoch = cfg.train_cfg.type == 'EpochBasedTrainLoop'
+    assert cfg.log_processor.by_epoch is by_epoch
+    assert cfg.default_hooks.checkpoint.by_epoch is by_epoch
+    assert cfg.default_hooks.logger.log_metric_by_epoch is by_epoch
+
+
+def test_checkpoints_stay_plain(cfg):
+    assert 'PlainCheckpointHook' in [hook.type for hook in cfg.custom_hooks]
+
+
+def test_test_pipelines_load_labels_at_the_original_size(cfg):
+    names = [step.type for step in cfg.test_pipeline]
+    if 'Resize' in names:
+        assert names.index('LoadCellAnnotations') > names.index('Resize')
+
+
+def test_model_builds_and_segments_with_a_tiny_encoder(cfg):
+    cfg.model.decode_head.update(in_channels=[3, 32, 32, 32, 32], channels=4)
+    cfg.model.backbone.encoder.update(TINY)
+    model = MODELS.build(cfg.model).eval()
+    with torch.no_grad():
+        maps = model(torch.zeros(1, 3, 64, 64), mode='tensor')
+        sample, = model(torch.zeros(1, 3, 64, 64), mode='predict')
+    dataset = DATASETS.get(cfg.test_dataloader.dataset.type)
+    classes = len(dataset.METAINFO['classes'])
+    assert maps['nc'].shape == (1, classes, 64, 64)
+    assert sample.pred_inst_map.shape == (64, 64)
+
+
+def test_encoder_weights_of_the_paper_are_one_value_at_the_top():
+    cfg = Config.fromfile(ROOT / 'configs/cellvta_uni_conic.py')
+    assert cfg.encoder_weights == cfg.model.backbone.encoder.weights
+    assert cfg.model.backbone.cls_token == 'in_blocks'
+    assert cfg.model.backbone.injector_init == 0
+
+
+def test_released_config_asks_for_no_download():
+    cfg = Config.fromfile(ROOT / 'configs/cellvta_uni_conic_released.py')
+    assert cfg.model.backbone.encoder.weights is None
+
+
+def test_model_index_names_the_configs():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    named = {model['Config'] for model in index['Models']}
+    assert named == {f'configs/{path.name}' for path in LEAVES}
+    assert all(Path(model['Config']).stem == model['Name'] for model in index['Models'])

@@ -1,0 +1,63 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+CONVERTER = (
+    Path(__file__).resolve().parents[2] / 'tools/model_converters/cellvta_to_mmseg.py')
+# One key of every kind that the converter needs to see.
+STATE = {
+    key: torch.rand(2)
+    for key in ('encoder.patch_embed.proj.weight', 'encoder.spm.stem.0.weight',
+                'nuclei_type_maps_decoder.decoder0_header.2.weight')
+}
+
+
+@pytest.fixture
+def convert(monkeypatch):
+    def run(*arguments):
+        monkeypatch.setattr(sys, 'argv', [str(CONVERTER), *map(str, arguments)])
+        runpy.run_path(str(CONVERTER), run_name='__main__')
+
+    return run
+
+
+@pytest.mark.parametrize('wrap', [lambda s: s, lambda s: dict(model_state_dict=s)])
+def test_bare_and_wrapped_weights_are_renamed_alike(convert, tmp_path, wrap):
+    torch.save(wrap(STATE), tmp_path / 'src.pth')
+    convert(tmp_path / 'src.pth', tmp_path / 'out/dst.pth')
+    state = torch.load(tmp_path / 'out/dst.pth', weights_only=True)['state_dict']
+    assert set(state) == {
+        'backbone.encoder.vit.patch_embed.proj.weight',
+        'backbone.spatial_prior.stem.0.weight',
+        'decode_head.branches.nc.levels.3.2.weight'
+    }
+
+
+@pytest.mark.parametrize('arguments', [(), ('--reverse', )])
+def test_foreign_weights_are_named_and_nothing_is_written(convert, tmp_path, arguments):
+    torch.save({'layer4.0.conv1.weight': torch.rand(1)}, tmp_path / 'src.pth')
+    with pytest.raises(SystemExit, match='src.pth: layer4.0.conv1.weight: no such'):
+        convert(tmp_path / 'src.pth', tmp_path / 'dst.pth', *arguments)
+    assert not (tmp_path / 'dst.pth').exists()
+
+
+def test_a_checkpoint_without_the_encoder_cannot_go_back(convert, tmp_path):
+    torch.save({'backbone.spatial_prior.stem.0.weight': torch.rand(1)},
+               tmp_path / 'slim.pth')
+    with pytest.raises(SystemExit, match='without the frozen encoder'):
+        convert(tmp_path / 'slim.pth', tmp_path / 'dst.pth', '--reverse')
+
+
+def test_a_missing_file_is_named(convert, tmp_path):
+    with pytest.raises(SystemExit, match='none.pth: no such file'):
+        convert(tmp_path / 'none.pth', tmp_path / 'dst.pth')
+
+
+def test_a_file_with_objects_is_refused_with_the_way_out(convert, tmp_path):
+    torch.save(dict(model_state_dict=STATE, config=Path('x')), tmp_path / 'src.pth')
+    with pytest.raises(SystemExit, match='tensors only.*trust'):
+        convert(tmp_path / 'src.pth', tmp_path / 'dst.pth')
