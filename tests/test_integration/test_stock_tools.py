@@ -1,18 +1,14 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """MMSegmentation's own tools run the drop-in config of the documentation."""
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import mmseg
 import pytest
+import timm
 import torch
-
-from mmseg_cellvta.datasets.synthetic import write_synthetic_conic
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,12 +30,10 @@ SMALL = {
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, conic):
     """A folder elsewhere with data, encoder weights and the documented config."""
-    import timm
-
     folder = tmp_path_factory.mktemp('elsewhere')
-    write_synthetic_conic(folder / 'conic', 20, seed=0)
+    (folder / 'conic').symlink_to(conic)
     # The documented data set splits as the paper does; the drawn one has its own list.
     config = re.search(r'```python\n(.*?)```', (ROOT / 'docs/drop_in.md').read_text(),
                        re.S).group(1)
@@ -56,21 +50,21 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(folder, tool, *arguments):
-    """Runs a stock tool in `folder` and returns what it printed."""
-    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run(
-        [sys.executable, STOCK / 'tools' / tool, *arguments],
-        cwd=folder, env=env, capture_output=True, text=True)
-    output = done.stdout + done.stderr
-    assert done.returncode == 0, output[-3000:]
-    return output
+@pytest.fixture(scope='module')
+def stock(call):
+    """Runs a tool of MMSegmentation, which must succeed; returns what it printed."""
+
+    def run(folder, tool, *arguments):
+        done = call(folder, STOCK / 'tools' / tool, *arguments)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+        return done.stdout + done.stderr
+
+    return run
 
 
 @pytest.fixture(scope='module')
-def trained(folder):
-    output = run(folder, 'train.py', 'config.py', '--work-dir', 'run')
-    assert 'Iter(train) [4/4]' in output or (folder / 'run/iter_4.pth').exists()
+def trained(folder, stock):
+    stock(folder, 'train.py', 'config.py', '--work-dir', 'run')
     return folder
 
 
@@ -82,16 +76,16 @@ def test_training_writes_slim_checkpoints_that_hold_tensors_only(trained):
     assert list(trained.glob('run/best_cell_mPQ_*.pth'))
 
 
-def test_resuming_continues_from_the_last_step(trained):
-    output = run(trained, 'train.py', 'config.py', '--work-dir', 'run', '--resume',
-                 '--cfg-options', 'train_cfg.max_iters=6')
+def test_resuming_continues_from_the_last_step(trained, stock):
+    output = stock(trained, 'train.py', 'config.py', '--work-dir', 'run', '--resume',
+                   '--cfg-options', 'train_cfg.max_iters=6')
     assert re.search(r'resumed epoch: \d+, iter: 4', output)
     assert (trained / 'run/iter_6.pth').exists()
 
 
-def test_testing_scores_draws_and_writes_nuclei(trained):
-    run(trained, 'test.py', 'config.py', 'run/iter_4.pth', '--work-dir', 'tested',
-        '--out', 'nuclei', '--show-dir', 'drawn')
+def test_testing_scores_draws_and_writes_nuclei(trained, stock):
+    stock(trained, 'test.py', 'config.py', 'run/iter_4.pth', '--work-dir', 'tested',
+          '--out', 'nuclei', '--show-dir', 'drawn')
     names = json.loads((trained / 'conic/test_sources.json').read_text())
     pictures = list(trained.glob('drawn/**/vis_image/*.png'))
     nuclei = list((trained / 'nuclei').glob('*.geojson'))
@@ -103,11 +97,9 @@ def test_testing_scores_draws_and_writes_nuclei(trained):
     assert {'cell/mPQ', 'cell/bPQ', 'cell/F1_det'} <= set(named)
 
 
-def test_a_test_without_the_encoder_of_the_training_fails_with_the_reason(trained):
-    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run(
-        [sys.executable, STOCK / 'tools/test.py', 'config.py', 'run/iter_4.pth',
-         '--cfg-options', 'model.backbone.encoder.weights=None'],
-        cwd=trained, env=env, capture_output=True, text=True)
+def test_a_test_without_the_encoder_of_the_training_fails_with_the_reason(
+        trained, call):
+    done = call(trained, STOCK / 'tools/test.py', 'config.py', 'run/iter_4.pth',
+                '--cfg-options', 'model.backbone.encoder.weights=None')
     assert done.returncode != 0
     assert 'was trained on another encoder' in done.stderr

@@ -139,3 +139,29 @@ def test_worker_processes_find_the_same_nuclei():
 def _of_shape(sample, height, width):
     sample.set_metainfo(dict(ori_shape=(height, width), img_shape=(height, width)))
     return sample
+
+
+def test_a_training_step_leaves_the_frozen_encoder_bit_identical():
+    model = build(SEGMENTOR, backbone=dict(injector_init=0.1))
+    before = {k: v.clone() for k, v in model.backbone.encoder.state_dict().items()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
+    losses = model.train()(
+        torch.randn(2, 3, 64, 64), [square_sample(), square_sample()], mode='loss')
+    model.parse_losses(losses)[0].backward()
+    norm = model.backbone.norms[0].weight.clone()
+    optimizer.step()
+    assert not torch.equal(model.backbone.norms[0].weight, norm)  # the rest has learnt
+    for key, value in model.backbone.encoder.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_predicts_nearly_the_same_maps(dtype):
+    model = build(SEGMENTOR).eval()
+    image, sample = torch.randn(1, 3, 64, 64), square_sample()
+    with torch.no_grad():
+        exact, = model.predict_maps(image, [sample])
+        with torch.autocast('cpu', dtype=dtype):
+            rough, = model.predict_maps(image, [sample])
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(rough, exact, rtol=0, atol=0.05)
