@@ -21,12 +21,12 @@ test: install
 
 demo: install
 	test -d $(DATA) || \
-	    $(RUN) tools/dataset_converters/synthetic_conic.py $(DATA) --num-images 200 --seed 0
+	    $(RUN) tools/dataset_converters/synthetic_conic.py $(DATA)
 	$(RUN) tools/train.py $(CONFIG) --work-dir $(WORK)
 	$(RUN) tools/test.py $(CONFIG) "$$(cat $(WORK)/last_checkpoint)" \
 	    --work-dir $(WORK) --out $(WORK)/predictions --show-dir $(WORK)/pictures
 	@echo
-	@echo 'metrics         : ' $$(ls -t $(WORK)/*/*.json | head -n 1)
+	@echo 'metrics         : ' $(WORK)/predictions/metrics.json
 	@echo 'overlay pictures: ' $(WORK)/pictures/vis_data/vis_image
 	@echo 'QuPath files    : ' $(WORK)/predictions
 

@@ -12,6 +12,7 @@ data_root = 'data/conic'  # folder with images.npy, labels.npy, patch_info.csv
 batch_size = 8  # tiles per GPU, for a learning rate of 3e-4
 
 model = dict(backbone=dict(encoder=dict(weights=encoder_weights)))
-train_dataloader = dict(batch_size=batch_size, dataset=dict(data_root=data_root))
+train_dataloader = dict(
+    batch_size=batch_size, dataset=dict(dataset=dict(data_root=data_root)))
 val_dataloader = dict(batch_size=batch_size, dataset=dict(data_root=data_root))
 test_dataloader = dict(batch_size=batch_size, dataset=dict(data_root=data_root))

@@ -30,28 +30,29 @@ def data_of(conic_dir, make_consep):
 def load(name, folder):
     cfg = Config.fromfile(CONFIGS / f'{name}.py')
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        loader.dataset.data_root = str(folder)
         loader.num_workers, loader.persistent_workers = 0, False
+        dataset = loader.dataset.get('dataset', loader.dataset)  # inside RepeatDataset
+        dataset.data_root = str(folder)
         if name == 'consep':
-            loader.dataset.indices = [0, 1]
+            dataset.indices = [0, 1]
         else:
-            loader.dataset.sources_file = 'test_sources.json'
-    for loader in (cfg.train_dataloader, cfg.val_dataloader):
-        if 'val_share' in loader.dataset:
-            loader.dataset.val_share = 0.34
+            dataset.sources_file = 'test_sources.json'
+        if 'val_share' in dataset:
+            dataset.val_share = 0.34
     return cfg
 
 
-@pytest.mark.parametrize('name', ['conic', 'synthetic_conic'])
-def test_training_batch_has_targets_of_the_crop(name, data_of):
+@pytest.mark.parametrize(('name', 'side', 'crops_per_patch'), [
+    ('conic', 256, 4), ('synthetic_conic', 128, 1)])
+def test_training_batch_has_targets_of_the_crop(name, side, crops_per_patch, data_of):
     cfg = load(name, data_of[name])
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    assert len(dataset) == 4
+    assert len(dataset) == 4 * crops_per_patch
     for _ in range(8):  # every random branch is met sooner or later
         batch = pseudo_collate([dataset[0], dataset[3]])
         for image, sample in zip(batch['inputs'], batch['data_samples'], strict=True):
-            assert image.shape == (3, 256, 256) and image.dtype == torch.uint8
-            assert sample.gt_hv_map.shape == sample.gt_inst_map.shape == (256, 256)
+            assert image.shape == (3, side, side) and image.dtype == torch.uint8
+            assert sample.gt_hv_map.shape == sample.gt_inst_map.shape == (side, side)
             inside = sample.gt_inst_map.data[0] > 0
             assert ((sample.gt_sem_seg.data[0] > 0) == inside).all()
             assert (sample.gt_hv_map.data[:, ~inside] == 0).all()

@@ -5,6 +5,7 @@ batch_size = 8  # images per GPU; paper: 8
 num_workers = 4  # processes per GPU
 upscaled = (480, 480)  # (width, height) px: 256 px at 0.5 µm/px, enlarged 1.875 times
 crop_size = (256, 256)  # (height, width) px of a training crop at 0.27 µm/px
+crops_per_patch = 4  # in an epoch; the paper cuts every patch into 2 x 2 tiles
 val_share = 0.2  # fraction of the training source images; paper: 0.2, by tile
 
 train_pipeline = [
@@ -58,11 +59,14 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        split='train',
-        val_share=val_share,
-        pipeline=train_pipeline))
+        type='RepeatDataset',
+        times=crops_per_patch,
+        dataset=dict(
+            type=dataset_type,
+            data_root=data_root,
+            split='train',
+            val_share=val_share,
+            pipeline=train_pipeline)))
 val_dataloader = dict(
     batch_size=batch_size,
     num_workers=num_workers,

@@ -129,13 +129,14 @@ class HoverDecodeHead(BaseDecodeHead):
         if 'tissue' in self.losses:
             targets['tissue'] = (self._tissue_ids(data_samples).to(nuclei.device), )
         losses = {}
-        for name, modules in self.losses.items():
-            # Half precision overflows in sums over a batch of pixels.
-            prediction = outputs[name].float()
-            for module in modules:
-                # MMSegmentation's own losses call themselves loss_*, ours do not.
-                key = f'loss_{name}_{module.loss_name.removeprefix("loss_")}'
-                losses[key] = module(prediction, *targets[name])
+        # Autocast would take the gradients of the HV maps in half precision.
+        with torch.autocast(hv_map.device.type, enabled=False):
+            for name, modules in self.losses.items():
+                prediction = outputs[name].float()
+                for module in modules:
+                    # MMSegmentation's losses call themselves loss_*, ours do not.
+                    key = f'loss_{name}_{module.loss_name.removeprefix("loss_")}'
+                    losses[key] = module(prediction, *targets[name])
         correct = outputs['np'].argmax(dim=1) == nuclei
         losses['acc_np'] = 100 * correct.float().mean()
         return losses

@@ -99,3 +99,14 @@ def test_checkpoint_for_another_number_of_classes_fails_loudly():
 def test_in_channels_must_name_the_picture_and_four_maps():
     with pytest.raises(ValueError, match='expected five'):
         build(HEAD, in_channels=[DIMS] * 4)
+
+
+def test_losses_do_not_depend_on_autocast():
+    head = build(HEAD)
+    outputs = head(features())
+    samples = [square_sample(), square_sample()]
+    exact = head.loss_by_feat(outputs, samples)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        rough = head.loss_by_feat(outputs, samples)
+    for name, value in exact.items():
+        torch.testing.assert_close(rough[name], value)
