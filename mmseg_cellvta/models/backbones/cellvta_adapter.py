@@ -42,7 +42,8 @@ class CellVTAAdapter(BaseModule):
         deform_ratio: Channels of the sampled values relative to the ViT's.
         offset_init: 'directional' as in Deformable DETR: the points start on rays
             around the query; 'zero' as in the released code: on the query.
-        conv_ffn_ratio: Hidden channels of the extractors' ConvFFN, relative.
+        conv_ffn_ratio: Hidden channels of the extractors' ConvFFN, relative; None for
+            no ConvFFN.
         drop_path_rate: Stochastic depth of the extractors' ConvFFN.
         num_extra_extractors: Extractors added after the last stage.
         cls_token: 'in_blocks' as the ViT was trained; 'beside' as in the released
@@ -50,7 +51,6 @@ class CellVTAAdapter(BaseModule):
         out_cls_token: Return the normalised class token after the pyramid, for a
             tissue head.
         norm_cfg: Normalisation of the convolutional parts.
-        init_cfg: Unused by the package's configs; the encoder is never initialised.
 
     Raises:
         ValueError: An argument is outside its choices.
@@ -66,14 +66,13 @@ class CellVTAAdapter(BaseModule):
                  deform_num_points: int = 4,
                  deform_ratio: float = 0.5,
                  offset_init: str = 'directional',
-                 conv_ffn_ratio: float = 0.25,
+                 conv_ffn_ratio: float | None = 0.25,
                  drop_path_rate: float = 0.0,
                  num_extra_extractors: int = 2,
                  cls_token: str = 'in_blocks',
                  out_cls_token: bool = False,
-                 norm_cfg: dict = dict(type='BN'),
-                 init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
+                 norm_cfg: dict = dict(type='BN')) -> None:
+        super().__init__()
         _check_choice('cls_token', cls_token, CLS_TOKEN_MODES)
         _check_choice('offset_init', offset_init, OFFSET_INITS)
         for stage in injection_stages:

@@ -53,15 +53,17 @@ class Injector(nn.Module):
 class Extractor(nn.Module):
     """Brings the ViT into the pyramid, then refines it by a ConvFFN (eq. 2 and 3)."""
 
-    def __init__(self, embed_dims: int, conv_ffn_ratio: float, drop_path_rate: float,
-                 attention: dict) -> None:
+    def __init__(self, embed_dims: int, conv_ffn_ratio: float | None,
+                 drop_path_rate: float, attention: dict) -> None:
         super().__init__()
         self.query_norm = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
         self.feat_norm = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
         self.attn = DeformableAttention(embed_dims, num_levels=1, **attention)
-        self.ffn_norm = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
-        self.ffn = ConvFFN(embed_dims, conv_ffn_ratio)
-        self.drop_path = DropPath(drop_path_rate)
+        self.ffn = None
+        if conv_ffn_ratio is not None:
+            self.ffn_norm = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
+            self.ffn = ConvFFN(embed_dims, conv_ffn_ratio)
+            self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, x: Tensor, pyramid: Tensor, grid: tuple[int, int],
                 shapes: Shapes) -> Tensor:
@@ -69,6 +71,8 @@ class Extractor(nn.Module):
         points = reference_points(shapes, x)
         pyramid = pyramid + self.attn(
             self.query_norm(pyramid), self.feat_norm(x), points, [grid])
+        if self.ffn is None:
+            return pyramid
         return pyramid + self.drop_path(self.ffn(self.ffn_norm(pyramid), shapes))
 
 
@@ -79,14 +83,15 @@ class InteractionBlock(nn.Module):
         embed_dims: Channels of tokens and pyramid.
         injector_init: First value of the injector's scale; None for no injector.
         num_extractors: Extractors, one after the other.
-        conv_ffn_ratio: Hidden channels of the ConvFFN relative to `embed_dims`.
+        conv_ffn_ratio: Hidden channels of the ConvFFN relative to `embed_dims`; None
+            for no ConvFFN.
         drop_path_rate: Stochastic depth of the ConvFFN.
         attention: `num_heads`, `num_points`, `value_ratio` of `DeformableAttention`.
     """
 
     def __init__(self, embed_dims: int, injector_init: float | None,
-                 num_extractors: int, conv_ffn_ratio: float, drop_path_rate: float,
-                 attention: dict) -> None:
+                 num_extractors: int, conv_ffn_ratio: float | None,
+                 drop_path_rate: float, attention: dict) -> None:
         super().__init__()
         self.injector = None if injector_init is None else Injector(
             embed_dims, injector_init, attention)

@@ -76,6 +76,7 @@ def test_without_pyramid_every_level_is_the_enlarged_vit_map():
     dict(injector_init=0.1, encoder=dict(frozen=False)),
     dict(conv_pyramid=False, injection_stages=()),
     dict(injector_init=0.1, out_cls_token=True),
+    dict(injector_init=0.1, conv_ffn_ratio=None, num_extra_extractors=0),
 ])
 def test_every_trainable_parameter_gets_a_gradient(changes):
     model = build(BACKBONE, **changes)
