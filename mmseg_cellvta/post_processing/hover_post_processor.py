@@ -18,6 +18,9 @@ class HoverPostProcessor:
         num_classes (int): Number of classes, background included.
         mpp (float): Resolution of the maps in µm/px. Kernel and minimum sizes follow
             it. Defaults to 0.25 (40x).
+        markers (str): 'hovernet' as published, or 'rising', which also finds thin
+            nuclei at 20x and does not depend on the rest of the map; see
+            `hover_constants`. Defaults to 'hovernet'.
         num_workers (int): Processes that share the images of a batch; 0 works in the
             calling process. Defaults to 0.
 
@@ -26,13 +29,13 @@ class HoverPostProcessor:
     """
 
     def __init__(self, num_classes: int, mpp: float = 0.25,
-                 num_workers: int = 0) -> None:
+                 markers: str = 'hovernet', num_workers: int = 0) -> None:
         if num_classes < 2:
             raise ValueError(
                 f'num_classes={num_classes}: expected at least 2, background included.')
         self.num_classes = num_classes
         self.mpp = mpp
-        self.constants = hover_constants(mpp)
+        self.constants = hover_constants(mpp, markers)
         self.pool = WorkerPool(num_workers)
 
     def __call__(self, np_map: np.ndarray, hv_map: np.ndarray,

@@ -7,8 +7,14 @@ import cv2
 import numpy as np
 from skimage.segmentation import watershed
 
+MARKER_MODES = ('hovernet', 'rising')
 # Edge strength from which a pixel separates two nuclei instead of marking one.
-EDGE_THRESHOLD = 0.4
+EDGE_THRESHOLD = dict(hovernet=0.4, rising=0.0)
+# Reach of the Sobel kernel to each side. Rising markers need no wide one, because they
+# are not compared with the steepest place of the whole map.
+SOBEL_REACH_UM = dict(hovernet=2.5, rising=1.5)
+# Foreground without a rising marker that is still a nucleus: a seventh of a lymphocyte.
+MIN_UNMARKED_UM2 = 5.0
 
 
 class HoverConstants(NamedTuple):
@@ -18,35 +24,57 @@ class HoverConstants(NamedTuple):
         sobel_ksize (int): Side of the Sobel kernel, odd.
         min_marker_area (int): Markers with fewer pixels are dropped.
         min_blob_area (int): Foreground components with fewer pixels are dropped.
+        opening_side (int): Side of the disc that cleans the markers, odd.
+        min_unmarked_area (float): Foreground components without a marker and with
+            fewer pixels are dropped.
+        markers (str): What marks a nucleus, see `hover_constants`.
     """
 
     sobel_ksize: int
     min_marker_area: int
     min_blob_area: int
+    opening_side: int
+    min_unmarked_area: float
+    markers: str
 
 
-def hover_constants(mpp: float) -> HoverConstants:
+def hover_constants(mpp: float, markers: str = 'hovernet') -> HoverConstants:
     """Sizes that mean the same tissue at any resolution.
 
-    They equal the published ones where those exist: 21, 10, 10 px at 0.25 µm/px (40x)
-    and 11, 3, 10 px at 0.5 µm/px (20x). The Sobel kernel reaches 2.5 µm to each side,
-    up to OpenCV's limit of 15 px; a marker covers at least 0.625 µm². Foreground
-    components are kept from 10 px on, as long as that lies between 0.625 and 2.5 µm².
+    'hovernet' marks nuclei as HoVer-Net and the released CellVTA do: where the slopes
+    of the HV maps, stretched between the extremes of the whole map, exceed a threshold.
+    Its sizes equal the published ones where those exist: 21, 10, 10 px at 0.25 µm/px
+    (40x) and 11, 3, 10 px at 0.5 µm/px (20x). Thin nuclei at 20x have no marker and are
+    dropped, and one steep place hides the nuclei of a whole map.
+
+    'rising' marks them where both HV maps rise along their axes, which no other place
+    of the map can change; foreground without a marker is one nucleus.
+
+    The Sobel kernel reaches 2.5 µm (1.5 µm) to each side, up to OpenCV's limit of 15
+    px; a marker covers at least 0.625 µm². Foreground components are kept from 10 px
+    on, as long as that lies between 0.625 and 2.5 µm².
 
     Args:
         mpp (float): Resolution of the maps in µm/px.
+        markers (str): 'hovernet' or 'rising'.
 
     Raises:
-        ValueError: If `mpp` is not a positive finite number.
+        ValueError: If `mpp` is not a positive finite number or `markers` is unknown.
     """
     if not (mpp > 0 and math.isfinite(mpp)):
         raise ValueError(f'mpp={mpp}: expected µm/px above 0, such as 0.25 for 40x.')
-    reach = min(max(round(2.5 / mpp), 1), 15)
+    if markers not in MARKER_MODES:
+        raise ValueError(f'markers={markers!r}: choose from {list(MARKER_MODES)}')
+    released = markers == 'hovernet'
+    reach = min(max(round(SOBEL_REACH_UM[markers] / mpp), 1), 15)
     smallest, largest = (math.ceil(area / mpp**2) for area in (0.625, 2.5))
     return HoverConstants(
         sobel_ksize=2 * reach + 1,
         min_marker_area=smallest,
-        min_blob_area=min(max(10, smallest), largest))
+        min_blob_area=min(max(10, smallest), largest),
+        opening_side=5 if released else 2 * round(0.5 / mpp) + 1,
+        min_unmarked_area=math.inf if released else MIN_UNMARKED_UM2 / mpp**2,
+        markers=markers)
 
 
 def segment_instances(np_map: np.ndarray, hv_map: np.ndarray,
@@ -56,23 +84,25 @@ def segment_instances(np_map: np.ndarray, hv_map: np.ndarray,
     Args:
         np_map (np.ndarray): (2, H, W) float, probability of background and nucleus.
         hv_map (np.ndarray): (2, H, W) float, raw network output, x (horizontal) first.
-        constants (HoverConstants): Sizes in pixels.
+        constants (HoverConstants): Sizes in pixels, and what marks a nucleus.
 
     Returns:
-        np.ndarray: (H, W) int32, 0 background, ids 1..N without gaps. Foreground
-        without a marker belongs to no instance.
+        np.ndarray: (H, W) int32, 0 background, ids 1..N without gaps.
     """
     blobs = _label(np_map[1] > np_map[0], constants.min_blob_area)
     foreground = blobs > 0
+    edge_strength = dict(hovernet=_stretched_fall, rising=_fall)[constants.markers]
     edges = np.maximum(
-        _edge_strength(hv_map[0], 1, 0, constants.sobel_ksize),
-        _edge_strength(hv_map[1], 0, 1, constants.sobel_ksize))
-    edges *= foreground
-    markers = _find_markers(foreground, edges, constants.min_marker_area)
+        edge_strength(hv_map[0], 1, 0, constants.sobel_ksize),
+        edge_strength(hv_map[1], 0, 1, constants.sobel_ksize))
+    markers = _find_markers(foreground, edges, constants)
     markers *= foreground
-    # Smoothing joins neighbouring minima; the deepest points are far from any edge.
-    depth = -cv2.GaussianBlur((1 - edges) * foreground, (3, 3), 0)
-    return _flood(depth, blobs, markers)
+    # Smoothing joins neighbouring minima; the deepest points are far from any edge, and
+    # background lies as high as the strongest one.
+    highest = 1 if constants.markers == 'hovernet' else edges.max()
+    depth = cv2.GaussianBlur((edges - highest) * foreground, (3, 3), 0)
+    inst_map = _flood(depth, blobs, markers)
+    return _adopt_unmarked(inst_map, blobs, constants.min_unmarked_area)
 
 
 def renumber(inst_map: np.ndarray, keep: np.ndarray) -> np.ndarray:
@@ -89,8 +119,14 @@ def _label(mask: np.ndarray, min_area: int) -> np.ndarray:
     return renumber(labels, keep=np.bincount(labels.ravel())[1:] >= min_area)
 
 
-def _edge_strength(hv: np.ndarray, dx: int, dy: int, ksize: int) -> np.ndarray:
-    """How steeply one HV map falls along its own axis: float32 in [0, 1]."""
+def _fall(hv: np.ndarray, dx: int, dy: int, ksize: int) -> np.ndarray:
+    """How steeply an HV map falls along its own axis: float32, negative in a rise."""
+    hv = hv.astype(np.float32, copy=False)
+    return -cv2.Sobel(hv, cv2.CV_32F, dx, dy, ksize=ksize)
+
+
+def _stretched_fall(hv: np.ndarray, dx: int, dy: int, ksize: int) -> np.ndarray:
+    """The same between the extremes of the map: float32 in [0, 1]."""
     hv = _stretch(hv.astype(np.float32, copy=False))
     return 1 - _stretch(cv2.Sobel(hv, cv2.CV_32F, dx, dy, ksize=ksize))
 
@@ -101,12 +137,12 @@ def _stretch(values: np.ndarray) -> np.ndarray:
 
 
 def _find_markers(foreground: np.ndarray, edges: np.ndarray,
-                  min_area: int) -> np.ndarray:
+                  constants: HoverConstants) -> np.ndarray:
     """Label the cores of the nuclei: int32, one id per marker."""
-    cores = _fill_holes(foreground & (edges < EDGE_THRESHOLD))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+    cores = _fill_holes(foreground & (edges < EDGE_THRESHOLD[constants.markers]))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (constants.opening_side, ) * 2)
     cores = cv2.morphologyEx(cores.astype(np.uint8), cv2.MORPH_OPEN, disc)
-    return _label(cores, min_area)
+    return _label(cores, constants.min_marker_area)
 
 
 def _fill_holes(mask: np.ndarray) -> np.ndarray:
@@ -142,3 +178,18 @@ def _flood(depth: np.ndarray, blobs: np.ndarray, markers: np.ndarray) -> np.ndar
         np.copyto(inst_map, flooded, where=contested)
     # A marker in a filled hole has no foreground pixel, hence no instance.
     return renumber(inst_map, keep=np.bincount(seed_markers)[1:] > 0)
+
+
+def _adopt_unmarked(inst_map: np.ndarray, blobs: np.ndarray,
+                    min_area: float) -> np.ndarray:
+    """Make foreground components without marker nuclei from `min_area` px on.
+
+    The opening that cleans the markers leaves nothing of a nucleus thinner than its
+    disc.
+    """
+    areas = np.bincount(blobs.ravel())
+    unmarked = areas >= min_area
+    unmarked[0] = False
+    unmarked[blobs[inst_map > 0]] = False
+    new_ids = np.cumsum(unmarked) + inst_map.max()
+    return np.where(unmarked[blobs], new_ids[blobs], inst_map).astype(np.int32)

@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 from skimage.segmentation import watershed
 
+from mmseg_cellvta.datasets.transforms.hv_target import hv_target
 from mmseg_cellvta.post_processing import instance_map as module
 from mmseg_cellvta.post_processing.instance_map import (
     hover_constants,
@@ -21,7 +22,7 @@ from mmseg_cellvta.post_processing.instance_map import (
     (4.0, (3, 1, 1)),
     (0.125, (31, 40, 40))])
 def test_constants_follow_resolution(mpp, expected):
-    assert hover_constants(mpp) == expected
+    assert hover_constants(mpp)[:3] == expected
 
 
 @pytest.mark.parametrize('mpp', [0, -0.25, float('nan'), float('inf')])
@@ -65,7 +66,7 @@ def test_undecided_pixels_are_background():
 
 
 @pytest.mark.filterwarnings('error')
-def test_constant_hv_maps_give_no_nuclei_and_no_division_by_zero():
+def test_constant_hv_maps_mark_nothing_and_divide_by_no_zero():
     np_map = np.stack([np.zeros((32, 32)), np.ones((32, 32))])
     hv_map = np.full((2, 32, 32), 0.3)
     assert not segment_instances(np_map, hv_map, hover_constants(0.25)).any()
@@ -125,3 +126,70 @@ def test_renumber_closes_gaps():
     pred = renumber(inst_map, np.array([True, False, True]))
     assert pred.tolist() == [[0, 1, 0], [2, 2, 0]] and pred.dtype == np.int32
     assert renumber(inst_map, np.ones(3, dtype=bool)) is inst_map
+
+
+def spindle(width):
+    """NP and HV maps of one horizontal nucleus, 30 px long, in 40 x 40 px."""
+    inst_map = np.zeros((40, 40), dtype=np.int32)
+    inst_map[10:10 + width, 5:35] = 1
+    return np.stack([inst_map == 0, inst_map == 1]).astype(np.float32), hv_target(
+        inst_map), inst_map
+
+
+def test_a_nucleus_too_thin_for_a_marker_is_found_all_the_same():
+    np_map, hv_map, inst_map = spindle(width=4)  # the opening's disc measures 5 px
+    released = segment_instances(np_map, hv_map, hover_constants(0.5))
+    assert not released.any()
+    found = segment_instances(np_map, hv_map, hover_constants(0.5, 'rising'))
+    np.testing.assert_array_equal(found, inst_map)
+
+
+def test_unmarked_foreground_counts_from_five_square_micrometres_on():
+    # 20 px at 0.5 um/px
+    for area, expected in ((19, 0), (20, 1)):
+        np_map = np.zeros((2, 16, 16))
+        np_map[0] = 1
+        np_map[:, 5, :10] = np_map[:, 6, :area - 10] = [[0], [1]]
+        found = segment_instances(np_map, np.zeros((2, 16, 16)),
+                                  hover_constants(0.5, 'rising'))
+        assert found.max() == expected
+
+
+def test_adopted_nuclei_continue_the_ids():
+    np_map, hv_map, _ = spindle(width=12)
+    np_map[:, 30:34, 5:35] = [[[0]], [[1]]]
+    found = segment_instances(np_map, hv_map, hover_constants(0.5, 'rising'))
+    assert np.unique(found).tolist() == [0, 1, 2]
+    assert (found[30:34, 5:35] == 2).all()
+
+
+def test_rising_markers_do_not_depend_on_the_rest_of_the_map():
+    np_map, hv_map, _ = spindle(width=12)
+    constants = hover_constants(0.25, 'rising')
+    alone = segment_instances(np_map, hv_map, constants)
+    disturbed = hv_map.copy()
+    disturbed[:, 36:38, 36:38] = 50 * np.array([[1, -1], [-1, 1]])  # in the background
+    np.testing.assert_array_equal(
+        segment_instances(np_map, disturbed, constants)[:30], alone[:30])
+
+
+def test_rising_markers_split_touching_nuclei():
+    inst_map = np.zeros((40, 40), dtype=np.int32)
+    inst_map[12:26, 4:18], inst_map[12:26, 18:32] = 1, 2
+    np_map = np.stack([inst_map == 0, inst_map > 0]).astype(np.float32)
+    constants = hover_constants(0.5, 'rising')
+    found = segment_instances(np_map, hv_target(inst_map), constants)
+    # The target's own slope is flat for one pixel at the border between them.
+    assert (found == inst_map).mean() > 0.99 and found.max() == 2
+
+
+def test_sizes_of_rising_markers_follow_resolution():
+    fine, coarse = hover_constants(0.25, 'rising'), hover_constants(0.5, 'rising')
+    assert (fine.sobel_ksize, fine.opening_side, fine.min_unmarked_area) == (13, 5, 80)
+    assert (coarse.sobel_ksize, coarse.opening_side, coarse.min_unmarked_area) == (
+        7, 3, 20)
+
+
+def test_unknown_markers_are_refused_with_the_choices():
+    with pytest.raises(ValueError, match="markers='deep'.*hovernet.*rising"):
+        hover_constants(0.25, 'deep')

@@ -18,4 +18,6 @@ model = dict(
         drop_path_rate=0.0,
         norm_cfg=norm_cfg),
     decode_head=dict(
-        in_channels=[3] + [embed_dims] * 4, channels=8, norm_cfg=norm_cfg))
+        in_channels=[3] + [embed_dims] * 4, channels=8, norm_cfg=norm_cfg),
+    # A small network's HV maps rise too gently for the published markers.
+    post_processor=dict(markers='rising'))
