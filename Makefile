@@ -11,6 +11,9 @@ CONFIG := configs/cellvta_tiny_synthetic.py
 DATA := data/synthetic_conic
 WORK := work_dirs/demo
 
+# Threads that wait leave their core to the processes that load data.
+export OMP_WAIT_POLICY := passive
+
 .PHONY: install demo test key
 
 install:

@@ -7,7 +7,7 @@ _base_ = [
 
 # ---- what people edit ----
 data_root = 'data/CoNSeP/Train'  # folder with Images and Labels
-max_iters = 1600  # steps, about 25 minutes of two cores
+max_iters = 1200  # steps, about 20 minutes of two cores
 batch_size = 2  # crops per step
 
 model = dict(

@@ -19,8 +19,8 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='CellBlur', prob=0.1, kernel_sizes=(3, 5)),  # px
     dict(type='CellGaussNoise', prob=0.5, max_variance=10),  # 0-255 scale, squared
-    dict(type='CellColorJitter', prob=0.5, brightness=0.25, contrast=0.25,
-         saturation=0.1, hue=0.05),
+    dict(type='CellColorJitter', prob=0.8, brightness=0.25, contrast=0.25,
+         saturation=0.25, hue=0.05),
     dict(type='CellRandomSizedCrop', prob=0.2, min_fraction=0.75),
     dict(type='CellRandomAffine', prob=0.2, max_shift=15),  # px
     dict(type='GenerateHoverTargets'),
