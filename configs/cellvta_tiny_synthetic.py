@@ -6,7 +6,7 @@ _base_ = [
 
 # ---- what people edit ----
 data_root = 'data/synthetic_conic'  # from tools/dataset_converters/synthetic_conic.py
-max_iters = 600  # steps, about 5 minutes of two cores
+max_iters = 450  # steps, about 4 minutes of two cores
 batch_size = 4  # crops of 128 x 128 px per step
 
 model = dict(
