@@ -187,6 +187,8 @@ def _adopt_unmarked(inst_map: np.ndarray, blobs: np.ndarray,
     The opening that cleans the markers leaves nothing of a nucleus thinner than its
     disc.
     """
+    if math.isinf(min_area):
+        return inst_map
     areas = np.bincount(blobs.ravel())
     unmarked = areas >= min_area
     unmarked[0] = False
