@@ -9,12 +9,13 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 from skimage.measure import label
 
+from .random_transform import RandomTransform
 
-class RandomGeometric(BaseTransform):
+
+class RandomGeometric(RandomTransform):
     """Base of transforms that move pixels with a given probability.
 
     Required Keys:
@@ -32,11 +33,6 @@ class RandomGeometric(BaseTransform):
         prob (float): Probability of moving an image, in [0, 1].
     """
 
-    def __init__(self, prob: float) -> None:
-        if not 0 <= prob <= 1:
-            raise ValueError(f'{type(self).__name__}: prob={prob}; expected 0 to 1')
-        self.prob = prob
-
     def draw(self, height: int, width: int) -> tuple[Callable, Callable]:
         """Draw one motion: a function for the image and one for label maps."""
         raise NotImplementedError
@@ -51,10 +47,6 @@ class RandomGeometric(BaseTransform):
         for key in results.get('seg_fields', []):
             results[key] = move_labels(results[key])
         return results
-
-    def __repr__(self) -> str:
-        settings = ', '.join(f'{key}={value}' for key, value in vars(self).items())
-        return f'{type(self).__name__}({settings})'
 
 
 @TRANSFORMS.register_module()

@@ -8,12 +8,13 @@ seeds in every worker.
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 from skimage.segmentation import slic
 
+from .random_transform import RandomTransform
 
-class RandomPhotometric(BaseTransform):
+
+class RandomPhotometric(RandomTransform):
     """Base of transforms that change pixel values with a given probability.
 
     Required Keys:
@@ -28,11 +29,6 @@ class RandomPhotometric(BaseTransform):
         prob (float): Probability of changing an image, in [0, 1].
     """
 
-    def __init__(self, prob: float) -> None:
-        if not 0 <= prob <= 1:
-            raise ValueError(f'{type(self).__name__}: prob={prob}; expected 0 to 1')
-        self.prob = prob
-
     def change(self, img: np.ndarray) -> np.ndarray:
         """Change an image, uint8 (H, W, 3), BGR; random numbers are drawn here."""
         raise NotImplementedError
@@ -42,10 +38,6 @@ class RandomPhotometric(BaseTransform):
         if np.random.rand() < self.prob:
             results['img'] = self.change(results['img'])
         return results
-
-    def __repr__(self) -> str:
-        settings = ', '.join(f'{key}={value}' for key, value in vars(self).items())
-        return f'{type(self).__name__}({settings})'
 
 
 def to_uint8(img: np.ndarray) -> np.ndarray:
