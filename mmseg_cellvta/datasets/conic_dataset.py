@@ -1,22 +1,19 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-import csv
 import json
 import os.path as osp
 import zlib
-from collections import Counter
 
-import numpy as np
-from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from .label_io import check_labels, open_npy
+from .cell_dataset import CellDataset
+from .patch_arrays import IMAGES, LABELS, read_patches
 
 # Source images of the test split that the CellVTA paper's CoNIC results are on.
 PAPER_TEST_SOURCES = osp.join(osp.dirname(__file__), 'conic_test_sources.json')
 
 
 @DATASETS.register_module()
-class CoNICDataset(BaseSegDataset):
+class CoNICDataset(CellDataset):
     """CoNIC patches, read from the files that the challenge distributes.
 
     ``data_root`` holds ``images.npy``, uint8 (N, H, W, 3) RGB; ``labels.npy``, uint16
@@ -62,33 +59,22 @@ class CoNICDataset(BaseSegDataset):
         self.split = split
         self.sources_file = sources_file or PAPER_TEST_SOURCES
         self.val_share = val_share
-        self.mpp = mpp
-        self.tissue = tissue
-        super().__init__(**kwargs)
+        super().__init__(mpp=mpp, tissue=tissue, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Check the files and list the patches of the split."""
         root = self.data_root or '.'
-        img_path = osp.join(root, 'images.npy')
-        label_path = osp.join(root, 'labels.npy')
-        check_arrays(img_path, label_path)
-        names = read_patch_names(osp.join(root, 'patch_info.csv'))
-        if len(names) != len(open_npy(img_path)):
-            raise ValueError(f'{root}: patch_info.csv names {len(names)} patches, '
-                             f'images.npy holds {len(open_npy(img_path))} images')
-        num_classes = len(self.metainfo['classes'])
-        labels = open_npy(label_path)
-        data_list = []
-        for index in self._select(names):
-            check_labels(labels[index, ..., 0], labels[index, ..., 1], num_classes,
-                         f'{label_path}[{index}] ({names[index]})')
-            data_list.append(
-                dict(img_path=img_path, img_index=index, label_path=label_path,
-                     label_index=index, sample_name=names[index], mpp=self.mpp,
-                     tissue=self.tissue, num_classes=num_classes,
-                     label_map=self.label_map,
-                     reduce_zero_label=self.reduce_zero_label, seg_fields=[]))
-        return data_list
+        _, labels, rows = read_patches(root)
+        names = [row['patch_info'] for row in rows]
+        img_path, label_path = osp.join(root, IMAGES), osp.join(root, LABELS)
+        return [
+            self.make_entry(
+                labels[index, ..., 0], labels[index, ..., 1],
+                label_name=f'{label_path}[{index}] ({names[index]})',
+                img_path=img_path, img_index=index, label_path=label_path,
+                label_index=index, sample_name=names[index])
+            for index in self._select(names)
+        ]
 
     def _select(self, names: list[str]) -> list[int]:
         """Indices of the patches that belong to the split."""
@@ -110,39 +96,6 @@ class CoNICDataset(BaseSegDataset):
                 f'{len(names)} patches of {len(set(sources))} source images '
                 f'(sources_file={path}, val_share={self.val_share})')
         return indices
-
-
-def check_arrays(img_path: str, label_path: str) -> None:
-    """Raise ValueError unless both arrays have CoNIC's dtypes and agreeing shapes."""
-    images, labels = open_npy(img_path), open_npy(label_path)
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
-        raise ValueError(f'{img_path}: {images.dtype} {images.shape}; expected '
-                         'uint8 (N, H, W, 3), RGB')
-    if len(images) == 0:
-        raise ValueError(f'{img_path}: holds no image')
-    if labels.dtype.kind not in 'iu':
-        raise ValueError(f'{label_path}: dtype {labels.dtype}; expected uint16')
-    if labels.shape != (*images.shape[:3], 2):
-        raise ValueError(
-            f'{label_path}: shape {labels.shape} does not match images.npy: '
-            f'{len(images)} images, expected {(*images.shape[:3], 2)}')
-
-
-def read_patch_names(path: str) -> list[str]:
-    """Read the patch names from ``patch_info.csv``; they must be unique."""
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'{path}: no such file; expected a csv file with one '
-                                'column patch_info that names every patch')
-    with open(path, newline='', encoding='utf-8') as file:
-        rows = list(csv.DictReader(file))
-    if not rows or 'patch_info' not in rows[0]:
-        raise ValueError(f'{path}: no column patch_info with names below it')
-    names = [row['patch_info'] for row in rows]
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise ValueError(f'{path}: {len(repeated)} names stand there more than once, '
-                         f'the first is {repeated[0]!r}; names must be unique')
-    return names
 
 
 def read_test_sources(path: str) -> set:

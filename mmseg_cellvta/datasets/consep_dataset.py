@@ -3,10 +3,10 @@ import os.path as osp
 import re
 from pathlib import Path
 
-from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from .label_io import check_labels, read_mat_labels
+from .cell_dataset import CellDataset
+from .label_io import read_mat_labels
 
 # HoVer-Net's merge of the 7 original classes: 3 healthy and 4 malignant epithelial
 # -> 3; 5 fibroblast, 6 muscle and 7 endothelial -> 4 (index: id in the file).
@@ -14,7 +14,7 @@ MERGED_CLASSES = (0, 1, 2, 3, 3, 4, 4, 4)
 
 
 @DATASETS.register_module()
-class CoNSePDataset(BaseSegDataset):
+class CoNSePDataset(CellDataset):
     """CoNSeP images in the layout of the official archive.
 
     ``data_root`` holds ``Images/*.png`` and ``Labels/*.mat`` with ``inst_map`` and
@@ -42,9 +42,7 @@ class CoNSePDataset(BaseSegDataset):
 
     def __init__(self, mpp: float = 0.275, tissue: str = 'Colon',
                  img_suffix: str = '.png', **kwargs) -> None:
-        self.mpp = mpp
-        self.tissue = tissue
-        super().__init__(img_suffix=img_suffix, **kwargs)
+        super().__init__(mpp=mpp, tissue=tissue, img_suffix=img_suffix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """List the images of the folder and check their labels."""
@@ -62,18 +60,14 @@ class CoNSePDataset(BaseSegDataset):
         # One file alone cannot tell: class 4 is epithelial in the original labels,
         # spindle-shaped in merged ones.
         original = any(read_mat_labels(path)[1].max() > 4 for path in label_paths)
-        ids_in_file = len(MERGED_CLASSES) if original else 5
-        data_list = []
-        for img_path, label_path in zip(img_paths, label_paths, strict=True):
-            check_labels(*read_mat_labels(label_path), ids_in_file, label_path)
-            data_list.append(
-                dict(img_path=str(img_path), label_path=label_path,
-                     sample_name=img_path.stem, mpp=self.mpp, tissue=self.tissue,
-                     num_classes=len(self.metainfo['classes']),
-                     class_of_id=MERGED_CLASSES[:ids_in_file] if original else None,
-                     label_map=self.label_map,
-                     reduce_zero_label=self.reduce_zero_label, seg_fields=[]))
-        return data_list
+        return [
+            self.make_entry(
+                *read_mat_labels(label_path), label_name=label_path,
+                class_of_id=MERGED_CLASSES if original else None,
+                img_path=str(img_path), label_path=label_path,
+                sample_name=img_path.stem)
+            for img_path, label_path in zip(img_paths, label_paths, strict=True)
+        ]
 
 
 def natural_key(path: Path) -> list:

@@ -106,3 +106,20 @@ def check_labels(inst_map: np.ndarray, class_map: np.ndarray, num_classes: int,
     if without.any():
         raise ValueError(f'{name}: instance {int(inst[without][0])} has class 0 '
                          f'(background); expected 1..{num_classes - 1}')
+
+
+def count_nuclei(inst_map: np.ndarray, class_map: np.ndarray,
+                 num_classes: int) -> np.ndarray:
+    """Count the nuclei of each class of checked labels, linear in pixels.
+
+    Args:
+        inst_map (np.ndarray): Instance ids, integer (H, W), 0 background.
+        class_map (np.ndarray): Class ids, integer (H, W), one per nucleus.
+        num_classes (int): C, with background.
+
+    Returns:
+        np.ndarray: (C-1,) int64, nuclei of the classes 1..C-1.
+    """
+    class_of = np.zeros(int(inst_map.max(initial=0)) + 1, np.int64)
+    class_of[inst_map.ravel()] = class_map.ravel()
+    return np.bincount(class_of, minlength=num_classes)[1:]

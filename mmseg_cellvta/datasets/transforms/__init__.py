@@ -12,10 +12,11 @@ from .photometric import (
     CellSuperpixels,
     CellZoomBlur,
 )
+from .stain_jitter import CellStainJitter
 
 __all__ = [
     'CellBlur', 'CellColorJitter', 'CellGaussNoise', 'CellRandomAffine',
-    'CellRandomRotate90', 'CellRandomSizedCrop', 'CellSuperpixels', 'CellZoomBlur',
-    'GenerateHoverTargets', 'LoadCellAnnotations', 'LoadCellImage', 'PackCellInputs',
-    'hv_target'
+    'CellRandomRotate90', 'CellRandomSizedCrop', 'CellStainJitter',
+    'CellSuperpixels', 'CellZoomBlur', 'GenerateHoverTargets', 'LoadCellAnnotations',
+    'LoadCellImage', 'PackCellInputs', 'hv_target'
 ]
