@@ -2,11 +2,12 @@
 import json
 import os.path as osp
 import zlib
+from functools import partial
 
 from mmseg.registry import DATASETS
 
 from .cell_dataset import CellDataset
-from .patch_arrays import IMAGES, LABELS, read_patches
+from .patch_arrays import IMAGES, LABELS, read_patches, split_channels
 
 # Source images of the test split that the CellVTA paper's CoNIC results are on.
 PAPER_TEST_SOURCES = osp.join(osp.dirname(__file__), 'conic_test_sources.json')
@@ -69,7 +70,7 @@ class CoNICDataset(CellDataset):
         img_path, label_path = osp.join(root, IMAGES), osp.join(root, LABELS)
         return [
             self.make_entry(
-                labels[index, ..., 0], labels[index, ..., 1],
+                partial(split_channels, labels, index),
                 label_name=f'{label_path}[{index}] ({names[index]})',
                 img_path=img_path, img_index=index, label_path=label_path,
                 label_index=index, sample_name=names[index])

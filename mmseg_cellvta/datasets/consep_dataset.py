@@ -1,6 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import os.path as osp
 import re
+from functools import partial
 from pathlib import Path
 
 from mmseg.registry import DATASETS
@@ -62,7 +63,7 @@ class CoNSePDataset(CellDataset):
         original = any(read_mat_labels(path)[1].max() > 4 for path in label_paths)
         return [
             self.make_entry(
-                *read_mat_labels(label_path), label_name=label_path,
+                partial(read_mat_labels, label_path), label_name=label_path,
                 class_of_id=MERGED_CLASSES if original else None,
                 img_path=str(img_path), label_path=label_path,
                 sample_name=img_path.stem)

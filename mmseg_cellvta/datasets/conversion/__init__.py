@@ -1,0 +1,6 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from .dataset_summary import DatasetSummary
+from .patch_writer import PatchWriter
+from .pending_folder import PendingFolder
+
+__all__ = ['DatasetSummary', 'PatchWriter', 'PendingFolder']

@@ -1,0 +1,64 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import json
+import os
+from pathlib import Path
+
+SETTINGS, PROGRESS = 'conversion.json', 'progress.json'
+
+
+class PendingFolder:
+    """A folder that appears under its name only when everything is in it.
+
+    It is filled as ``<name>.part`` beside its place. What was interrupted goes on where
+    it stopped, if it is started again with the same settings.
+
+    Args:
+        path (str | Path): The folder to make; it must not exist.
+        settings (dict): What the content depends on, such as the source folder and
+            options; JSON values. Stays in the folder as ``conversion.json``.
+
+    Attributes:
+        part (Path): The folder to write into.
+
+    Raises:
+        FileExistsError: If the folder exists, or its part has other settings.
+    """
+
+    def __init__(self, path: str | Path, settings: dict) -> None:
+        self.path = Path(path)
+        self.part = self.path.with_name(f'{self.path.name}.part')
+        if self.path.exists():
+            raise FileExistsError(f'{path}: exists already; delete it or choose '
+                                  'another folder')
+        settings = json.loads(json.dumps(settings))
+        begun = self._read(SETTINGS)
+        if begun is None:
+            self.part.mkdir(parents=True, exist_ok=True)
+            self._write(SETTINGS, settings)
+        elif begun != settings:
+            raise FileExistsError(
+                f'{self.part}: begun with other settings, {begun}, now {settings}; '
+                'delete it, or go on with those')
+
+    def progress(self, step: str) -> int:
+        """How many items of a step are written."""
+        return (self._read(PROGRESS) or {}).get(step, 0)
+
+    def record(self, step: str, done: int) -> None:
+        """Remember that the first ``done`` items of a step are safely on disk."""
+        self._write(PROGRESS, {**(self._read(PROGRESS) or {}), step: done})
+
+    def publish(self) -> None:
+        """Give the folder its name."""
+        (self.part / PROGRESS).unlink(missing_ok=True)
+        os.replace(self.part, self.path)
+
+    def _read(self, name: str) -> dict | None:
+        path = self.part / name
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def _write(self, name: str, content: dict) -> None:
+        """Replace a file at once: a killed process leaves the old one or the new."""
+        pending = self.part / f'{name}.new'
+        pending.write_text(json.dumps(content, indent=2) + '\n')
+        os.replace(pending, self.part / name)
