@@ -1,6 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from . import transforms
+from . import samplers, transforms
 from .conic_dataset import CoNICDataset
 from .consep_dataset import CoNSePDataset
 
-__all__ = ['CoNICDataset', 'CoNSePDataset', 'transforms']
+__all__ = ['CoNICDataset', 'CoNSePDataset', 'samplers', 'transforms']

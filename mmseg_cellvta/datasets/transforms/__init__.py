@@ -12,11 +12,13 @@ from .photometric import (
     CellSuperpixels,
     CellZoomBlur,
 )
+from .random_tile import RandomTile
+from .resize_to_mpp import ResizeToMpp
 from .stain_jitter import CellStainJitter
 
 __all__ = [
     'CellBlur', 'CellColorJitter', 'CellGaussNoise', 'CellRandomAffine',
     'CellRandomRotate90', 'CellRandomSizedCrop', 'CellStainJitter',
     'CellSuperpixels', 'CellZoomBlur', 'GenerateHoverTargets', 'LoadCellAnnotations',
-    'LoadCellImage', 'PackCellInputs', 'hv_target'
+    'LoadCellImage', 'PackCellInputs', 'RandomTile', 'ResizeToMpp', 'hv_target'
 ]

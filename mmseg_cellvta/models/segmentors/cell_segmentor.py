@@ -1,4 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import itertools
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from mmengine.structures import PixelData
@@ -7,6 +10,8 @@ from mmseg.registry import MODELS, TASK_UTILS
 from mmseg.structures import SegDataSample
 from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor
+
+from mmseg_cellvta.utils.tiling import tile_starts
 
 from ..decode_heads.hover_decode_head import NP_CHANNELS, split_maps
 
@@ -19,9 +24,10 @@ FLIP_SIGN_CHANNEL = dict(horizontal=NP_CHANNELS, vertical=NP_CHANNELS + 1)
 class CellSegmentor(EncoderDecoder):
     """An encoder-decoder whose result is nuclei.
 
-    Whole and sliding-window inference are those of MMSegmentation. The maps are taken
-    apart into nuclei at the resolution of the network, and the nuclei are brought to
-    the pixels of the original picture (`ori_shape`).
+    Whole inference is that of MMSegmentation; in sliding windows, overlapping maps are
+    blended. The maps of the whole picture are taken apart into nuclei at once, at the
+    resolution of the network, so that no nucleus is cut or found twice at a seam, and
+    the nuclei are brought to the pixels of the original picture (`ori_shape`).
 
     Args:
         post_processor: Config of a post-processor; it gets `num_classes` from the
@@ -70,6 +76,36 @@ class CellSegmentor(EncoderDecoder):
             for maps, meta in zip(batch_maps, metas, strict=True)
         ]
 
+    def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Computes the maps tile by tile and blends them where tiles overlap.
+
+        A tile counts less towards its border, where the network sees only one side of
+        a nucleus. `test_cfg` says `crop_size` and `stride`, (rows, columns) px.
+
+        Args:
+            inputs: (N, 3, H, W) normalised pictures.
+            batch_img_metas: Metainfo of the pictures.
+
+        Returns:
+            (N, 4 + num_classes, H, W) maps.
+        """
+        size = [min(pair) for pair in zip(
+            self.test_cfg.crop_size, inputs.shape[2:], strict=True)]
+        stride = [min(pair) for pair in zip(self.test_cfg.stride, size, strict=True)]
+        weight = _blend_weight(size, stride).to(inputs)
+        total = inputs.new_zeros(len(inputs), self.out_channels, *inputs.shape[2:])
+        weights = inputs.new_zeros(inputs.shape[2:])
+        tops, lefts = (
+            tile_starts(*axis) for axis in zip(
+                inputs.shape[2:], size, stride, strict=True))
+        for top, left in itertools.product(tops, lefts):
+            window = slice(top, top + size[0]), slice(left, left + size[1])
+            tile = inputs[(..., *window)]
+            metas = [dict(meta, img_shape=tile.shape[2:]) for meta in batch_img_metas]
+            total[(..., *window)] += weight * self.encode_decode(tile, metas)
+            weights[window] += weight
+        return total / weights
+
     def postprocess_result(self, maps: list[Tensor],
                            data_samples: SampleList) -> SampleList:
         """Turns each picture's maps into nuclei and adds them to its sample."""
@@ -83,6 +119,15 @@ class CellSegmentor(EncoderDecoder):
                 data=torch.from_numpy(classes[inst_map])[None])
             sample.pred_instances = instances
         return data_samples
+
+
+def _blend_weight(size: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """(H, W) weight of a tile's maps: 1 inside, falling linearly over the overlap."""
+    ramps = []
+    for length, step in zip(size, stride, strict=True):
+        distance = torch.arange(length).minimum(torch.arange(length).flip(0)) + 0.5
+        ramps.append((distance / max(length - step, 0.5)).clamp(max=1))
+    return ramps[0][:, None] * ramps[1]
 
 
 def _unpad(maps: Tensor, meta: dict) -> Tensor:

@@ -1,0 +1,4 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from .cell_weighted_sampler import CellWeightedSampler
+
+__all__ = ['CellWeightedSampler']

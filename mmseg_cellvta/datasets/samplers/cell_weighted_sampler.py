@@ -1,0 +1,100 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset
+from mmengine.dist import get_dist_info, sync_random_seed
+from mmseg.registry import DATA_SAMPLERS
+from torch.utils.data import Sampler
+
+from .sampling_weights import cell_weights, joint_weights, tissue_weights
+
+STRATEGIES = ('cell', 'tissue', 'cell+tissue')
+
+
+@DATA_SAMPLERS.register_module()
+class CellWeightedSampler(Sampler):
+    """Draws images with rare classes or tissues more often, with replacement.
+
+    An epoch has as many draws as the data set has images, divided among the processes.
+    The weights are those of CellViT and CellVTA, see ``sampling_weights``.
+
+    Args:
+        dataset (BaseDataset): Its entries say ``nuclei_per_class`` and ``tissue``, as
+            those of the data sets of this package do; wrappers of MMEngine are fine.
+        strategy (str): 'cell' prefers rare classes, 'tissue' rare tissues,
+            'cell+tissue' both.
+        gamma (float): Strength from 0 (every image alike) to 1. Defaults to 0.85.
+        images_per_class (Sequence[int], optional): Number of images that show each
+            class, without background; counted in the data set if not given.
+        images_per_tissue (Mapping[str, int], optional): Number of images of each
+            tissue; counted in the data set if not given.
+        seed (int, optional): The same in every process; drawn if not given.
+
+    Raises:
+        ValueError: If an argument is out of range or the entries lack what is needed.
+    """
+
+    def __init__(self, dataset: BaseDataset, strategy: str, gamma: float = 0.85,
+                 images_per_class: Sequence[int] | None = None,
+                 images_per_tissue: Mapping[str, int] | None = None,
+                 seed: int | None = None) -> None:
+        if strategy not in STRATEGIES:
+            raise ValueError(f'strategy={strategy!r}: choose from {list(STRATEGIES)}')
+        if not 0 <= gamma <= 1:
+            raise ValueError(f'gamma={gamma}: expected 0 to 1')
+        entries = [dataset.get_data_info(index) for index in range(len(dataset))]
+        by_cell = by_tissue = None
+        if 'cell' in strategy:
+            present = _classes_shown(entries)
+            by_cell = cell_weights(
+                present, images_per_class or present.sum(axis=0), gamma)
+        if 'tissue' in strategy:
+            tissues = _tissues(entries)
+            by_tissue = tissue_weights(
+                tissues, images_per_tissue or Counter(tissues), gamma)
+        weights = dict(cell=by_cell, tissue=by_tissue).get(strategy)
+        if weights is None:
+            weights = joint_weights(by_cell, by_tissue)
+        self.weights = torch.from_numpy(weights)
+        self.rank, self.world_size = get_dist_info()
+        self.seed = sync_random_seed() if seed is None else seed
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[int]:
+        """Indices of this process for one epoch."""
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        draws = torch.multinomial(
+            self.weights, len(self) * self.world_size, replacement=True,
+            generator=generator)
+        return iter(draws[self.rank::self.world_size].tolist())
+
+    def __len__(self) -> int:
+        """Number of draws of this process."""
+        return math.ceil(len(self.weights) / self.world_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw anew: called by the Runner before each epoch."""
+        self.epoch = epoch
+
+
+def _classes_shown(entries: Sequence[dict]) -> np.ndarray:
+    """(N, C-1) bool: whether each image shows each class."""
+    if any('nuclei_per_class' not in entry for entry in entries):
+        raise ValueError(
+            'the data set does not say nuclei_per_class of its images, by which they '
+            'are weighed; leave validate_labels=True, or add it in load_data_list')
+    return np.array([entry['nuclei_per_class'] for entry in entries]) > 0
+
+
+def _tissues(entries: Sequence[dict]) -> list[str]:
+    """Tissue of each image."""
+    tissues = [entry.get('tissue') for entry in entries]
+    if None in tissues:
+        raise ValueError(
+            f'image {tissues.index(None)} has no tissue, by which images are weighed; '
+            "choose strategy='cell'")
+    return tissues
