@@ -1,6 +1,9 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from . import samplers, transforms
+from .cell_folder_dataset import CellFolderDataset
 from .conic_dataset import CoNICDataset
 from .consep_dataset import CoNSePDataset
 
-__all__ = ['CoNICDataset', 'CoNSePDataset', 'samplers', 'transforms']
+__all__ = [
+    'CellFolderDataset', 'CoNICDataset', 'CoNSePDataset', 'samplers', 'transforms'
+]

@@ -1,5 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Reading and checking of nucleus label files, shared by data sets and loaders."""
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,6 +34,28 @@ def open_npy(path: str) -> np.ndarray:
             f'{Path(path).stat().st_size} bytes; copy or unpack it again') from error
 
 
+def read_labels(path: str, index: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Read the maps of a picture, whatever file they are in.
+
+    Args:
+        path (str): ``.mat`` as HoVer-Net writes it; ``.npy``, integer (H, W, 2); or
+            ``.npy``, integer (N, H, W, 2), with `index`.
+        index (int, optional): Picture in a ``.npy`` of many.
+
+    Returns:
+        Tuple[np.ndarray, np.ndarray]: Instance ids and class ids, integer (H, W), as
+        they stand in the file. Callers must not write into them.
+    """
+    if path.endswith('.mat'):
+        return read_mat_labels(path)
+    labels = open_npy(path)
+    labels = labels if index is None else labels[index]
+    if labels.ndim != 3 or labels.shape[-1] != 2 or labels.dtype.kind not in 'iu':
+        raise ValueError(f'{path}: {labels.dtype} {labels.shape}; expected integer '
+                         '(H, W, 2), instance ids and class ids')
+    return labels[..., 0], labels[..., 1]
+
+
 @lru_cache(maxsize=32)
 def read_mat_labels(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Read the maps of a HoVer-Net label file, keeping the last 32 in memory.
@@ -47,12 +70,7 @@ def read_mat_labels(path: str) -> tuple[np.ndarray, np.ndarray]:
         Tuple[np.ndarray, np.ndarray]: Instance ids, int32 (H, W), and class ids as
         they stand in the file, uint8 (H, W); 0 is background in both.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'{path}: no such label file')
-    try:
-        content = loadmat(path, variable_names=['inst_map', 'type_map'])
-    except Exception as error:  # scipy raises many types for a damaged file
-        raise ValueError(f'{path}: not a readable .mat file ({error})') from error
+    content = load_mat(path, ('inst_map', 'type_map'))
     missing = [key for key in ('inst_map', 'type_map') if key not in content]
     if missing:
         raise ValueError(f'{path}: holds no {" and no ".join(missing)}; expected the '
@@ -65,6 +83,22 @@ def read_mat_labels(path: str) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f'{path}: type_map goes from {class_map.min()} to '
                          f'{class_map.max()}; expected class ids in 0..255')
     return inst_map.astype(np.int32), class_map.astype(np.uint8)
+
+
+def load_mat(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read the named arrays of a ``.mat`` file, as far as they are in it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged or of MATLAB's version 7.3.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path}: no such label file')
+    try:
+        content = loadmat(path, variable_names=names)
+    except Exception as error:  # scipy raises many types for a damaged file
+        raise ValueError(f'{path}: not a readable .mat file ({error})') from error
+    return {name: content[name] for name in names if name in content}
 
 
 def check_labels(inst_map: np.ndarray, class_map: np.ndarray, num_classes: int,

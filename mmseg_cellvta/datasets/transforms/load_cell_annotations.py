@@ -3,7 +3,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from ..label_io import check_labels, open_npy, read_mat_labels
+from ..label_io import check_labels, read_labels
 
 
 @TRANSFORMS.register_module()
@@ -16,7 +16,9 @@ class LoadCellAnnotations(BaseTransform):
 
     Required Keys:
 
-    - label_path (optional): ``.npy`` with ``label_index``, or ``.mat``.
+    - label_path (optional): ``.npy`` or ``.mat``, see ``read_labels``.
+    - label_index (optional): Picture in a ``.npy`` of many.
+    - ori_shape (optional): Size of the picture, to which the labels must be equal.
     - num_classes
     - class_of_id (optional): New class of each class id in the file.
 
@@ -38,19 +40,17 @@ class LoadCellAnnotations(BaseTransform):
         if results.get('label_map') is not None:
             raise ValueError(f'{path}: metainfo selects a subset of the classes, which '
                              'nucleus labels do not support; keep the class list')
-        if 'label_index' in results:
-            index = results['label_index']
-            name = f'{path}[{index}]'
-            labels = open_npy(path)[index]
-            inst_map = labels[..., 0].astype(np.int32)
-            class_map = labels[..., 1]
-        else:
-            name = path
-            inst_map, class_map = (array.copy() for array in read_mat_labels(path))
+        index = results.get('label_index')
+        name = path if index is None else f'{path}[{index}]'
+        inst_map, class_map = read_labels(path, index)
+        if results.get('ori_shape', inst_map.shape) != inst_map.shape:
+            raise ValueError(f'{name}: {inst_map.shape} (rows, columns) px, its picture'
+                             f' {results["ori_shape"]}; they must be equal')
         if results.get('class_of_id') is not None:
             class_map = np.asarray(results['class_of_id'], np.uint8)[class_map]
         check_labels(inst_map, class_map, results['num_classes'], name)
-        results['gt_inst_map'] = inst_map
+        # A copy: transforms may write into it, the file or the cache must not change.
+        results['gt_inst_map'] = np.array(inst_map, np.int32)
         results['gt_seg_map'] = class_map.astype(np.uint8)
         results.setdefault('seg_fields', []).extend(['gt_inst_map', 'gt_seg_map'])
         return results
