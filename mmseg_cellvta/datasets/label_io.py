@@ -10,7 +10,12 @@ from scipy.io import loadmat
 
 @lru_cache(maxsize=16)
 def open_npy(path: str) -> np.ndarray:
-    """Memory-map a ``.npy`` file, once per process.
+    """Memory-map a ``.npy`` file, once per process; see ``map_npy``."""
+    return map_npy(path)
+
+
+def map_npy(path: str) -> np.ndarray:
+    """Memory-map a ``.npy`` file.
 
     Args:
         path (str): The ``.npy`` file.
