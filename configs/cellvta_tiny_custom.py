@@ -24,10 +24,11 @@ model = dict(
     post_processor=dict(mpp=mpp),
     # Tile by tile, so that large pictures fit into memory; (height, width) px.
     test_cfg=dict(mode='slide', crop_size=(256, 256), stride=(192, 192)))
+dataset = dict(data_root=data_root, num_classes=num_classes)
 train_dataloader = dict(
-    batch_size=batch_size, dataset=dict(data_root=data_root, pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline))
-test_dataloader = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline))
+    batch_size=batch_size, dataset=dict(dataset, pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(dataset, pipeline=test_pipeline))
+test_dataloader = dict(dataset=dict(dataset, pipeline=test_pipeline))
 param_scheduler = [
     dict(type='OneCycleLR', eta_max=2e-3, total_steps=max_iters, pct_start=0.1,
          by_epoch=False)

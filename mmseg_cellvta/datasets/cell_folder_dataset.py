@@ -26,6 +26,8 @@ class CellFolderDataset(CellDataset):
             they are not those of ``dataset.json``.
         data_root (str, optional): Folder of the data set.
         img_suffix (str): Suffix of the pictures. Defaults to '.png'.
+        num_classes (int, optional): Classes that the model tells apart, background
+            included; another number of classes is an error.
         **kwargs: Arguments of ``CellDataset``.
 
     Raises:
@@ -39,7 +41,7 @@ class CellFolderDataset(CellDataset):
 
     def __init__(self, mpp: float | None = None, metainfo: dict | None = None,
                  data_root: str | None = None, img_suffix: str = '.png',
-                 **kwargs) -> None:
+                 num_classes: int | None = None, **kwargs) -> None:
         self.root = Path(data_root or '.')
         info = read_info(self.root)
         known = {key: info[key] for key in ('classes', 'palette')
@@ -51,6 +53,7 @@ class CellFolderDataset(CellDataset):
             raise ValueError(f'{self.root / INFO}: no such file; it says classes and '
                              'mpp, or give metainfo and mpp to the data set')
         self.listed_classes = info.get('classes')
+        self.num_classes = num_classes
         super().__init__(mpp=mpp, metainfo=metainfo, data_root=data_root,
                          img_suffix=img_suffix, **kwargs)
 
@@ -75,6 +78,11 @@ class CellFolderDataset(CellDataset):
     def _check_classes(self) -> None:
         """Other names for the classes are fine, another number or order is not."""
         names, listed = list(self.metainfo['classes']), self.listed_classes
+        if self.num_classes not in (None, len(names)):
+            raise ValueError(
+                f'{self.root}: {len(names)} classes, {", ".join(names)}, but the '
+                f'config says num_classes={self.num_classes}; set '
+                f'num_classes={len(names)}')
         if listed is None:
             return
         moved = [name for i, name in enumerate(names[:len(listed)])

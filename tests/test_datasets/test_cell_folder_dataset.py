@@ -78,6 +78,13 @@ def test_classes_cannot_be_left_out_or_moved(folder, classes):
         build(folder, metainfo=dict(classes=classes, palette=PALETTE[:len(classes)]))
 
 
+def test_another_number_of_classes_than_the_model_has_is_refused(folder):
+    assert len(build(folder, num_classes=3)) == 3
+    with pytest.raises(ValueError, match='3 classes, background, tumour, other, but '
+                       'the config says num_classes=2; set num_classes=3'):
+        build(folder, num_classes=2)
+
+
 def test_all_pictures_come_in_natural_order(folder):
     assert names_of(build(folder)) == ['a_1', 'a_2', 'a_10']
 

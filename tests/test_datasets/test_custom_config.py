@@ -29,7 +29,9 @@ def cfg(request, tmp_path):
                        ['background', 'tumour', 'other'], 0.4, Tiling(), None, progress)
     cfg = Config.fromfile(CONFIGS / f'cellvta_{request.param}_custom.py')
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        loader.dataset.update(data_root=str(tmp_path / 'out'), ann_file='train.txt')
+        assert loader.dataset.num_classes == cfg.num_classes
+        loader.dataset.update(
+            data_root=str(tmp_path / 'out'), ann_file='train.txt', num_classes=3)
     return cfg
 
 
