@@ -7,9 +7,10 @@ PYTEST_ARGS ?=
 # Environments are made again when one of these files changes.
 KEY := $(shell cat requirements/* | sha256sum | cut -c1-12)
 RUN := $(abspath $(VENV))/bin/python
-CONFIG := configs/cellvta_tiny_synthetic.py
+# Others for the demo: cellvta_tiny_synthetic_40x.py, cellvta_tiny_synthetic_weighted.py
+CONFIG ?= configs/cellvta_tiny_synthetic.py
 DATA := data/synthetic_conic
-WORK := work_dirs/demo
+WORK := work_dirs/$(subst cellvta_tiny_synthetic,demo,$(basename $(notdir $(CONFIG))))
 
 # Threads that wait soon leave their core to others: on a busy machine, spinning ones
 # made a training step four times as long.

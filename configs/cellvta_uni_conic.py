@@ -11,7 +11,11 @@ encoder_weights = 'hf-hub:MahmoodLab/UNI'
 data_root = 'data/conic'  # folder with images.npy, labels.npy, patch_info.csv
 batch_size = 8  # tiles per GPU, for a learning rate of 3e-4
 
-model = dict(backbone=dict(encoder=dict(weights=encoder_weights)))
+model = dict(
+    backbone=dict(encoder=dict(weights=encoder_weights)),
+    post_processor=dict(mpp=0.267),  # µm/px, to which `mpp` of the data config scales
+    # The tiles of training, their maps blended over 32 px.
+    test_cfg=dict(mode='slide', crop_size=(256, 256), stride=(224, 224)))
 train_dataloader = dict(
     batch_size=batch_size, dataset=dict(dataset=dict(data_root=data_root)))
 val_dataloader = dict(batch_size=batch_size, dataset=dict(data_root=data_root))

@@ -31,5 +31,6 @@ model = dict(
             dict(type='CrossEntropyLoss', loss_weight=0.5),
             dict(type='HoverDiceLoss', loss_weight=0.2),
             dict(type='MultiClassFocalTverskyLoss', loss_weight=0.5, softmax='twice')
-        ]))
+        ]),
+    post_processor=dict(mpp=0.25, markers='hovernet'))  # sizes in px for 40x
 find_unused_parameters = True  # the tissue head has no loss

@@ -12,7 +12,9 @@ MARKER_MODES = ('hovernet', 'rising')
 EDGE_THRESHOLD = dict(hovernet=0.4, rising=0.0)
 # Reach of the Sobel kernel to each side. Rising markers need no wide one, because they
 # are not compared with the steepest place of the whole map.
-SOBEL_REACH_UM = dict(hovernet=2.5, rising=1.5)
+SOBEL_REACH_UM = dict(hovernet=2.5, rising=1.0)
+# Radius of the disc that cleans rising markers; HoVer-Net's is 5 px wide anywhere.
+OPENING_UM = 0.3
 # Foreground without a rising marker that is still a nucleus: a seventh of a lymphocyte.
 MIN_UNMARKED_UM2 = 5.0
 
@@ -50,7 +52,7 @@ def hover_constants(mpp: float, markers: str = 'hovernet') -> HoverConstants:
     'rising' marks them where both HV maps rise along their axes, which no other place
     of the map can change; foreground without a marker is one nucleus.
 
-    The Sobel kernel reaches 2.5 µm (1.5 µm) to each side, up to OpenCV's limit of 15
+    The Sobel kernel reaches 2.5 µm (1 µm) to each side, up to OpenCV's limit of 15
     px; a marker covers at least 0.625 µm². Foreground components are kept from 10 px
     on, as long as that lies between 0.625 and 2.5 µm².
 
@@ -72,7 +74,7 @@ def hover_constants(mpp: float, markers: str = 'hovernet') -> HoverConstants:
         sobel_ksize=2 * reach + 1,
         min_marker_area=smallest,
         min_blob_area=min(max(10, smallest), largest),
-        opening_side=5 if released else 2 * round(0.5 / mpp) + 1,
+        opening_side=5 if released else 2 * round(OPENING_UM / mpp) + 1,
         min_unmarked_area=math.inf if released else MIN_UNMARKED_UM2 / mpp**2,
         markers=markers)
 

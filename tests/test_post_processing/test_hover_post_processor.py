@@ -8,6 +8,7 @@ from mmengine.structures import InstanceData
 from mmseg.registry import TASK_UTILS
 
 from mmseg_cellvta.post_processing import HoverPostProcessor
+from mmseg_cellvta.post_processing.instance_map import hover_constants
 
 DISCS = [(20, 20, 9), (70, 30, 13), (85, 40, 11)]
 
@@ -78,6 +79,8 @@ def test_impossible_arguments_are_refused():
         HoverPostProcessor(1)
     with pytest.raises(ValueError, match='num_workers=-1'):
         HoverPostProcessor(4, num_workers=-1)
+    with pytest.raises(ValueError, match='enlarge=0'):
+        HoverPostProcessor(4, enlarge=0)
 
 
 def test_worker_processes_give_the_same_in_the_same_order(maps):
@@ -108,6 +111,20 @@ def test_batch_comes_back_on_the_grids_of_its_pictures(maps):
     assert_same(same, processor(*maps))
     np.testing.assert_array_equal(large[0], np.kron(same[0], np.ones((2, 2))))
     assert large[1].labels.tolist() == [2, 1, 3]
+
+
+def test_enlarged_maps_give_rounder_outlines(draw_discs, perfect_maps):
+    fine = draw_discs((128, 256), [(40, 40, 18), (140, 60, 26)])
+    maps = perfect_maps(fine, [2, 1], 4)
+    coarse = [m.reshape(len(m), 64, 2, 128, 2).mean((2, 4)) for m in maps]
+    wrong = []
+    for enlarge in (1, 2):
+        processor = HoverPostProcessor(4, mpp=0.5, enlarge=enlarge)
+        assert processor.constants == hover_constants(0.5 / enlarge)
+        (inst_map, instances), = processor.process_batch([coarse], [fine.shape])
+        assert inst_map.shape == fine.shape and instances.labels.tolist() == [2, 1]
+        wrong.append((inst_map != fine).sum())
+    assert wrong[1] < 0.7 * wrong[0]
 
 
 @pytest.mark.parametrize(('name', 'mpp'), [

@@ -185,9 +185,11 @@ def test_rising_markers_split_touching_nuclei():
 
 def test_sizes_of_rising_markers_follow_resolution():
     fine, coarse = hover_constants(0.25, 'rising'), hover_constants(0.5, 'rising')
-    assert (fine.sobel_ksize, fine.opening_side, fine.min_unmarked_area) == (13, 5, 80)
+    finest = hover_constants(0.125, 'rising')
+    assert (fine.sobel_ksize, fine.opening_side, fine.min_unmarked_area) == (9, 3, 80)
+    assert finest.opening_side == 5
     assert (coarse.sobel_ksize, coarse.opening_side, coarse.min_unmarked_area) == (
-        7, 3, 20)
+        5, 3, 20)
 
 
 def test_unknown_markers_are_refused_with_the_choices():

@@ -3,16 +3,17 @@ data_root = 'data/conic'  # folder with images.npy, labels.npy, patch_info.csv
 dataset_type = 'CoNICDataset'
 batch_size = 8  # images per GPU; paper: 8
 num_workers = 4  # processes per GPU
-upscaled = (480, 480)  # (width, height) px: 256 px at 0.5 µm/px, enlarged 1.875 times
-crop_size = (256, 256)  # (height, width) px of a training crop at 0.27 µm/px
-crops_per_patch = 4  # in an epoch; the paper cuts every patch into 2 x 2 tiles
+mpp = 0.5 * 256 / 480  # µm/px in the network: a patch becomes 480 px wide, 0.267 µm/px
+tile_size = 256  # px of a training tile, 68 µm
+tile_stride = 224  # px; the 2 x 2 tiles of an enlarged patch overlap by 32
+tiles_per_patch = 4  # drawn in an epoch, as many as there are
 val_share = 0.2  # fraction of the training source images; paper: 0.2, by tile
 
 train_pipeline = [
     dict(type='LoadCellImage'),
     dict(type='LoadCellAnnotations'),
-    dict(type='Resize', scale=upscaled, keep_ratio=False),
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='ResizeToMpp', mpp=mpp),
+    dict(type='RandomTile', size=tile_size, stride=tile_stride),
     # Order, probabilities and strengths of the released training code.
     dict(type='CellRandomRotate90', prob=0.2),
     # Horizontal and vertical with probability 0.2 each, independently.
@@ -32,8 +33,8 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadCellImage'),
-    dict(type='Resize', scale=upscaled, keep_ratio=False),
-    # After Resize: metrics compare at the original 256 px.
+    dict(type='ResizeToMpp', mpp=mpp, source_mpp=0.5),
+    # After ResizeToMpp: metrics compare at the original 256 px.
     dict(type='LoadCellAnnotations'),
     dict(type='PackCellInputs'),
 ]
@@ -42,7 +43,7 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='Resize', scale=upscaled, keep_ratio=False)],
+            [dict(type='ResizeToMpp', mpp=mpp, source_mpp=0.5)],
             [
                 dict(type='RandomFlip', prob=0.0),
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),
@@ -60,7 +61,7 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='RepeatDataset',
-        times=crops_per_patch,
+        times=tiles_per_patch,
         dataset=dict(
             type=dataset_type,
             data_root=data_root,

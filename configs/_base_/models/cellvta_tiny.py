@@ -24,6 +24,4 @@ model = dict(
         loss_hv=[
             dict(type='HVMSELoss', loss_weight=1.0),
             dict(type='HVGradientLoss', loss_weight=1.0)
-        ]),
-    # A small network's HV maps rise too gently for the published markers.
-    post_processor=dict(markers='rising'))
+        ]))

@@ -121,6 +121,41 @@ def test_sliding_windows_cover_the_picture_and_agree_with_the_whole():
     torch.testing.assert_close(nc_map.sum(0), torch.ones(112, 160))
 
 
+def slide(encode_decode, inputs, crop_size, stride):
+    """Blended maps of an `encode_decode` that stands in for the network."""
+    model = build(SEGMENTOR)
+    model.test_cfg = ConfigDict(mode='slide', crop_size=crop_size, stride=stride)
+    model.encode_decode = encode_decode
+    return model.slide_inference(inputs, [{}] * len(inputs))
+
+
+def repeat_picture(tiles, _):
+    """Maps that all equal the first channel of the picture."""
+    return tiles[:, :1].repeat(1, 4 + CLASSES, 1, 1)
+
+
+@pytest.mark.parametrize(('crop_size', 'stride'), [
+    ((64, 64), (48, 48)), ((64, 64), (64, 64)), ((64, 32), (16, 32)),
+    ((512, 512), (448, 448))])
+def test_tiles_that_agree_blend_to_what_they_agree_on(crop_size, stride):
+    inputs = torch.rand(2, 3, 112, 176)
+    maps = slide(repeat_picture, inputs, crop_size, stride)
+    torch.testing.assert_close(maps, inputs[:, :1].expand_as(maps))
+
+
+def test_a_tile_counts_less_the_nearer_its_border():
+    tiles = iter([0.0, 1.0])
+
+    def count_tiles(tile, _):
+        return torch.full((1, 4 + CLASSES, *tile.shape[2:]), next(tiles))
+
+    maps = slide(count_tiles, torch.zeros(1, 3, 64, 112), (64, 64), (64, 48))
+    row = maps[0, 0, 32]
+    assert (row[:48] == 0).all() and (row[64:] == 1).all()
+    expected = (torch.arange(16) + 0.5) / 16
+    torch.testing.assert_close(row[48:64], expected)
+
+
 def test_worker_processes_find_the_same_nuclei():
     results = []
     for num_workers in (0, 2):
