@@ -113,12 +113,12 @@ def test_other_files_do_not_count(source):
 
 
 def test_picture_whose_name_ends_like_a_map_of_classes(tmp_path):
-    write_image(tmp_path / 'images/a_class.png')
-    write_image(tmp_path / 'images/b.png')
-    write_labels(tmp_path / 'labels/a_class.npy')
-    write_labels(tmp_path / 'labels/b.png')
+    for name, suffix in dict(a='.npy', a_class='.npy', b='.png').items():
+        write_image(tmp_path / f'images/{name}.png')
+        write_labels(tmp_path / f'labels/{name}{suffix}')
     pictures = {picture.name: picture for picture in find_pictures(tmp_path)}
-    assert pictures['a_class'].class_path is None
+    assert pictures['a'].class_path is pictures['a_class'].class_path is None
+    assert pictures['a_class'].label_path.name == 'a_class.npy'
     assert pictures['b'].class_path.name == 'b_class.png'
 
 

@@ -1,6 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import numpy as np
 import pytest
+from own_data import label_maps, write_labels
 
 from mmseg_cellvta.datasets.transforms import LoadCellAnnotations
 
@@ -46,3 +47,21 @@ def test_class_subset_is_refused(tmp_path):
     info = save(tmp_path, [0, 1], [0, 1])
     with pytest.raises(ValueError, match='subset of the classes'):
         LoadCellAnnotations()(dict(info, label_map={0: 0, 1: 255}))
+
+
+@pytest.mark.parametrize('suffix', ['.npy', '.mat'])
+def test_changes_to_the_maps_reach_neither_file_nor_cache(tmp_path, suffix):
+    write_labels(tmp_path / f'a{suffix}')
+    info = dict(label_path=str(tmp_path / f'a{suffix}'), num_classes=3)
+    for _ in range(2):
+        results = LoadCellAnnotations()(dict(info))
+        for key, expected in zip(results['seg_fields'], label_maps(), strict=True):
+            assert (results[key] == expected).all()
+            results[key][:] = 0
+
+
+def test_labels_of_another_size_than_the_picture_are_named(tmp_path):
+    write_labels(tmp_path / 'a.npy')
+    info = dict(label_path=str(tmp_path / 'a.npy'), num_classes=3, ori_shape=(60, 40))
+    with pytest.raises(ValueError, match=r'a.npy: \(40, 60\) .* picture \(60, 40\)'):
+        LoadCellAnnotations()(info)
