@@ -7,12 +7,14 @@ _base_ = [
 
 # ---- what people edit ----
 data_root = 'data/CoNSeP/Train'  # folder with Images and Labels
-max_iters = 1200  # steps, about 20 minutes of two cores
+max_iters = 3000  # steps, about 35 minutes of two cores
 batch_size = 2  # crops per step
 
 model = dict(
     decode_head=dict(num_classes=5),  # with background
-    post_processor=dict(mpp=0.55))  # µm/px in the network, half of 40x
+    post_processor=dict(
+        mpp=0.44,  # µm/px in the network, 1000 px seen in 624
+        enlarge=2))  # so that outlines do not show the network's pixels
 train_dataloader = dict(batch_size=batch_size, dataset=dict(data_root=data_root))
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = dict(dataset=dict(data_root=data_root))

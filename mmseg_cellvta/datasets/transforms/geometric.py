@@ -127,9 +127,13 @@ class CellRandomAffine(RandomGeometric):
                                   borderMode=cv2.BORDER_REFLECT_101)
 
         def warp_labels(array: np.ndarray) -> np.ndarray:
-            warped = warp(array, cv2.INTER_NEAREST)
+            # OpenCV takes other pixels of 8-bit maps than of 32-bit ones where two are
+            # equally near; the maps must agree.
+            warped = warp(array.astype(np.int32), cv2.INTER_NEAREST)
             # Only the instance map is int32; classes keep their ids.
-            return split_copies(warped) if array.dtype == np.int32 else warped
+            if array.dtype == np.int32:
+                return split_copies(warped)
+            return warped.astype(array.dtype)
 
         return lambda img: warp(img, cv2.INTER_LINEAR), warp_labels
 

@@ -137,3 +137,16 @@ def test_mirrored_copy_becomes_a_nucleus_of_its_own():
 def test_argument_out_of_range_is_an_error(make):
     with pytest.raises(ValueError, match='expected'):
         make()
+
+
+@pytest.mark.parametrize('motion', MOTIONS, ids=name_of)
+def test_maps_of_any_depth_agree_to_the_pixel(motion):
+    transform = TRANSFORMS.build(motion)
+    checks = (np.indices((48, 64)).sum(0) // 3 % 2).astype(np.int32)
+    for _ in range(40):
+        results = transform(dict(
+            img=np.zeros((48, 64, 3), np.uint8), gt_inst_map=checks.copy(),
+            gt_seg_map=checks.astype(np.uint8),
+            seg_fields=['gt_inst_map', 'gt_seg_map']))
+        inside = results['gt_inst_map'] > 0
+        np.testing.assert_array_equal(results['gt_seg_map'] > 0, inside)
