@@ -7,6 +7,7 @@ import yaml
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmseg.registry import DATASETS, HOOKS, MODELS
+from tiny_models import square_sample
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAVES = sorted(ROOT.glob('configs/*.py'))
@@ -25,10 +26,12 @@ def test_leaf_configs_are_short():
     assert LEAVES and too_long == []
 
 
-def test_the_four_configs_of_the_documentation_exist():
+def test_the_configs_of_the_documentation_exist():
     assert {path.stem for path in LEAVES} >= {
         'cellvta_uni_conic', 'cellvta_uni_conic_released', 'cellvta_tiny_synthetic',
-        'cellvta_tiny_consep', 'cellvta_tiny_custom', 'cellvta_uni_custom'
+        'cellvta_tiny_consep', 'cellvta_tiny_custom', 'cellvta_uni_custom',
+        'cellvta_uni_pannuke', 'cellvta_uni_pannuke_split2',
+        'cellvta_uni_pannuke_split3', 'cellvta_uni_pannuke_released'
     }
 
 
@@ -93,6 +96,52 @@ def test_encoder_weights_of_the_paper_are_one_value_at_the_top():
 def test_released_config_asks_for_no_download():
     cfg = Config.fromfile(ROOT / 'configs/cellvta_uni_conic_released.py')
     assert cfg.model.backbone.encoder.weights is None
+
+
+@pytest.mark.parametrize(('name', 'folds'), [
+    ('', (1, 2, 3)), ('_split2', (2, 1, 3)), ('_split3', (3, 2, 1)),
+    ('_released', (1, 2, 3))])
+def test_pannuke_is_trained_by_the_published_protocol(name, folds):
+    cfg = Config.fromfile(ROOT / f'configs/cellvta_uni_pannuke{name}.py')
+    loaders = cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader
+    assert [loader.dataset.folds for loader in loaders] == [[fold] for fold in folds]
+    assert cfg.train_dataloader.batch_size == 8
+    sampler = cfg.train_dataloader.sampler
+    assert (sampler.type, sampler.strategy, sampler.gamma) == (
+        'CellWeightedSampler', 'cell+tissue', 0.85)
+    assert sum(sampler.images_per_tissue.values()) == 7901
+    assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (100, 1)
+    assert cfg.optim_wrapper.optimizer == dict(
+        type='AdamW', lr=3e-4, betas=(0.85, 0.95), weight_decay=1e-4)
+    assert cfg.param_scheduler == [
+        dict(type='ExponentialLR', gamma=0.95, by_epoch=True)]
+    assert not {'Resize', 'RandomCrop'} & {step.type for step in cfg.train_pipeline}
+
+
+def test_pannuke_is_augmented_as_conic():
+    steps = {
+        name: Config.fromfile(ROOT / f'configs/cellvta_uni_{name}.py').train_pipeline
+        for name in ('conic', 'pannuke')
+    }
+    first = [step.type for step in steps['conic']].index('CellRandomRotate90')
+    assert steps['pannuke'][2:] == steps['conic'][first:]
+
+
+@pytest.mark.parametrize('name', ['', '_released'])
+def test_pannuke_weighs_the_loss_of_its_19_tissues_by_a_tenth(name):
+    cfg = Config.fromfile(ROOT / f'configs/cellvta_uni_pannuke{name}.py')
+    cfg.model.decode_head.update(in_channels=[3, 32, 32, 32, 32], channels=4)
+    cfg.model.backbone.encoder.update(TINY)
+    model = MODELS.build(cfg.model).eval()
+    inputs = torch.rand(2, 3, 64, 64)
+    samples = [square_sample(tissue=name) for name in ('Bile-duct', 'Uterus')]
+    with torch.no_grad():
+        logits = model(inputs, mode='tensor')['tissue']
+        losses = model(inputs, samples, mode='loss')
+    assert logits.shape == (2, 19)
+    torch.testing.assert_close(
+        losses['decode.loss_tissue_ce'],
+        0.1 * torch.nn.functional.cross_entropy(logits, torch.tensor([1, 18])))
 
 
 def test_model_index_names_the_configs():

@@ -3,7 +3,9 @@ from . import samplers, transforms
 from .cell_folder_dataset import CellFolderDataset
 from .conic_dataset import CoNICDataset
 from .consep_dataset import CoNSePDataset
+from .pannuke_dataset import PanNukeCellDataset
 
 __all__ = [
-    'CellFolderDataset', 'CoNICDataset', 'CoNSePDataset', 'samplers', 'transforms'
+    'CellFolderDataset', 'CoNICDataset', 'CoNSePDataset', 'PanNukeCellDataset',
+    'samplers', 'transforms'
 ]

@@ -83,7 +83,7 @@ class CoNICDataset(CellDataset):
             return list(range(len(names)))
         path = osp.join(self.data_root or '.', self.sources_file)
         test_sources = read_test_sources(path)
-        sources = [name.rsplit('-', 1)[0] for name in names]
+        sources = [source_of(name) for name in names]
         # Ordered by a hash: arbitrary, yet the same on every machine.
         others = sorted(set(sources) - test_sources,
                         key=lambda source: (zlib.crc32(source.encode()), source))
@@ -97,6 +97,11 @@ class CoNICDataset(CellDataset):
                 f'{len(names)} patches of {len(set(sources))} source images '
                 f'(sources_file={path}, val_share={self.val_share})')
         return indices
+
+
+def source_of(name: str) -> str:
+    """Source image of a patch, by its name ``<source image>-<running number>``."""
+    return name.rsplit('-', 1)[0]
 
 
 def read_test_sources(path: str) -> set:

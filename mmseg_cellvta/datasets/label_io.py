@@ -125,6 +125,8 @@ def check_labels(inst_map: np.ndarray, class_map: np.ndarray, num_classes: int,
     inst, cls = inst_map.ravel(), class_map.ravel()
     if inst.min(initial=0) < 0:
         raise ValueError(f'{name}: instance id {inst.min()}; ids must not be negative')
+    if cls.min(initial=0) < 0:
+        raise ValueError(f'{name}: class id {cls.min()}; ids must not be negative')
     highest = int(cls.max(initial=0))
     if highest >= num_classes:
         first = int(inst[cls == highest][0])
@@ -161,4 +163,5 @@ def count_nuclei(inst_map: np.ndarray, class_map: np.ndarray,
     """
     class_of = np.zeros(int(inst_map.max(initial=0)) + 1, np.int64)
     class_of[inst_map.ravel()] = class_map.ravel()
+    class_of[0] = 0  # pixels of a class outside nuclei are none
     return np.bincount(class_of, minlength=num_classes)[1:]

@@ -24,7 +24,15 @@ def data_of(conic_dir, make_consep):
     np.save(conic_dir / 'labels.npy', labels)
     content = json.dumps(dict(n_patches=2, sources=dict(b_1=2)))
     (conic_dir / 'test_sources.json').write_text(content)
-    return dict(conic=conic_dir, synthetic_conic=conic_dir, consep=make_consep([1, 2]))
+    rows = ''.join(f'patch_{index},Bile-duct\n' for index in range(8))
+    for fold in (1, 2, 3):
+        folder = conic_dir / 'pannuke' / f'fold{fold}'
+        folder.mkdir(parents=True)
+        np.save(folder / 'images.npy', images)
+        np.save(folder / 'labels.npy', np.minimum(labels, [300, 5]))
+        (folder / 'patch_info.csv').write_text('patch_info,tissue\n' + rows)
+    return dict(conic=conic_dir, synthetic_conic=conic_dir, consep=make_consep([1, 2]),
+                pannuke=conic_dir / 'pannuke')
 
 
 def load(name, folder):
@@ -35,19 +43,19 @@ def load(name, folder):
         dataset.data_root = str(folder)
         if name == 'consep':
             dataset.indices = [0, 1]
-        else:
+        elif name != 'pannuke':
             dataset.sources_file = 'test_sources.json'
         if 'val_share' in dataset:
             dataset.val_share = 0.34
     return cfg
 
 
-@pytest.mark.parametrize(('name', 'side', 'crops_per_patch'), [
-    ('conic', 256, 4), ('synthetic_conic', 128, 1)])
-def test_training_batch_has_targets_of_the_crop(name, side, crops_per_patch, data_of):
+@pytest.mark.parametrize(('name', 'side', 'length'), [
+    ('conic', 256, 16), ('synthetic_conic', 128, 4), ('pannuke', 256, 8)])
+def test_training_batch_has_targets_of_the_crop(name, side, length, data_of):
     cfg = load(name, data_of[name])
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    assert len(dataset) == 4 * crops_per_patch
+    assert len(dataset) == length
     for _ in range(8):  # every random branch is met sooner or later
         batch = pseudo_collate([dataset[0], dataset[3]])
         for image, sample in zip(batch['inputs'], batch['data_samples'], strict=True):
@@ -58,8 +66,11 @@ def test_training_batch_has_targets_of_the_crop(name, side, crops_per_patch, dat
             assert (sample.gt_hv_map.data[:, ~inside] == 0).all()
 
 
-@pytest.mark.parametrize(('name', 'side'), [('conic', 480), ('synthetic_conic', 256)])
-def test_labels_are_at_original_size_in_testing(name, side, data_of):
+@pytest.mark.parametrize(('name', 'side', 'meta'), [
+    ('conic', 480, ('b_1-0001', 0.5, 'Colon')),
+    ('synthetic_conic', 256, ('b_1-0001', 0.5, 'Colon')),
+    ('pannuke', 256, ('patch_1', 0.25, 'Bile-duct'))])
+def test_labels_are_at_original_size_in_testing(name, side, meta, data_of):
     cfg = load(name, data_of[name])
     packed = DATASETS.build(cfg.test_dataloader.dataset)[1]
     sample = packed['data_samples']
@@ -67,10 +78,10 @@ def test_labels_are_at_original_size_in_testing(name, side, data_of):
     assert sample.gt_inst_map.shape == sample.ori_shape == (256, 256)
     assert sample.img_shape == (side, side)
     assert sample.gt_inst_map.data.max() == 300
-    assert (sample.sample_name, sample.mpp, sample.tissue) == ('b_1-0001', 0.5, 'Colon')
+    assert (sample.sample_name, sample.mpp, sample.tissue) == meta
 
 
-@pytest.mark.parametrize('name', ['conic', 'synthetic_conic', 'consep'])
+@pytest.mark.parametrize('name', ['conic', 'synthetic_conic', 'consep', 'pannuke'])
 def test_flips_of_test_time_augmentation_keep_labels_as_they_are(name, data_of):
     cfg = load(name, data_of[name])
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
@@ -83,7 +94,7 @@ def test_flips_of_test_time_augmentation_keep_labels_as_they_are(name, data_of):
     torch.testing.assert_close(packed['inputs'][0].flip(2), packed['inputs'][1])
 
 
-@pytest.mark.parametrize('name', ['conic', 'synthetic_conic', 'consep'])
+@pytest.mark.parametrize('name', ['conic', 'synthetic_conic', 'consep', 'pannuke'])
 def test_test_pipeline_takes_an_image_without_labels(name, data_of, tmp_path):
     cv2.imwrite(str(tmp_path / 'x.png'), np.zeros((64, 64, 3), np.uint8))
     pipeline = load(name, data_of[name]).test_pipeline
@@ -94,8 +105,9 @@ def test_test_pipeline_takes_an_image_without_labels(name, data_of, tmp_path):
     assert packed['data_samples'].ori_shape == (64, 64)
 
 
-def test_training_loader_is_reproducible_across_workers(data_of):
-    cfg = load('synthetic_conic', data_of['synthetic_conic'])
+@pytest.mark.parametrize('name', ['synthetic_conic', 'pannuke'])
+def test_training_loader_is_reproducible_across_workers(name, data_of):
+    cfg = load(name, data_of[name])
     cfg.train_dataloader.update(num_workers=1, batch_size=2)
     batches = []
     for _ in range(2):

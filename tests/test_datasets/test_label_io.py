@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from mmseg_cellvta.datasets.label_io import check_labels, open_npy, read_mat_labels
+from mmseg_cellvta.datasets.label_io import check_labels, count_nuclei, open_npy, read_mat_labels
 
 
 def two_nuclei():
@@ -56,6 +56,19 @@ def test_negative_instance_id_is_an_error():
     inst_map[0, 0] = -1
     with pytest.raises(ValueError, match='instance id -1'):
         check_labels(inst_map, class_map, 3, 'x')
+
+
+def test_negative_class_id_is_an_error():
+    class_map = np.array([[0, -1]], np.int16)
+    with pytest.raises(ValueError, match='x: class id -1; ids must not be negative'):
+        check_labels(np.array([[0, 1]]), class_map, 3, 'x')
+
+
+def test_nuclei_are_counted_by_class_whatever_their_ids():
+    inst_map = np.array([[0, 9, 9, 2], [4, 4, 0, 0]])
+    class_map = np.array([[3, 1, 1, 3], [1, 1, 0, 2]])  # 3 and 2 also on background
+    assert count_nuclei(inst_map, class_map, 4).tolist() == [2, 0, 1]
+    assert count_nuclei(0 * inst_map, class_map, 4).tolist() == [0, 0, 0]
 
 
 def test_npy_is_mapped_once_per_process(tmp_path):

@@ -1,13 +1,17 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import ast
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmseg.registry import MODELS
 
-CONVERTER = (
-    Path(__file__).resolve().parents[2] / 'tools/model_converters/cellvta_to_mmseg.py')
+ROOT = Path(__file__).resolve().parents[2]
+CONVERTER = ROOT / 'tools/model_converters/cellvta_to_mmseg.py'
+CONFIGS = ROOT / 'configs'
 # One key of every kind that the converter needs to see.
 STATE = {
     key: torch.rand(2)
@@ -35,6 +39,32 @@ def test_bare_and_wrapped_weights_are_renamed_alike(convert, tmp_path, wrap):
         'backbone.spatial_prior.stem.0.weight',
         'decode_head.branches.nc.levels.3.2.weight'
     }
+
+
+@pytest.mark.parametrize(('name', 'classes', 'tissues'), [
+    ('conic', 7, 1), ('pannuke', 6, 19)])
+def test_each_released_config_is_converted_back_and_forth(
+        convert, tmp_path, shared_dir, name, classes, tissues):
+    """Names of the full model, its values replaced by their shapes."""
+    cfg = Config.fromfile(CONFIGS / f'cellvta_uni_{name}_released.py')
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    ours = {key: torch.tensor(value.shape, dtype=torch.int64)
+            for key, value in model.state_dict().items()}
+    torch.save(dict(state_dict=ours), tmp_path / 'ours.pth')
+    convert(tmp_path / 'ours.pth', tmp_path / 'theirs.pth', '--reverse')
+    theirs = torch.load(tmp_path / 'theirs.pth')['model_state_dict']
+    published = (shared_dir / 'docs/cellvta_state_dict_keys_conic.tsv').read_text()
+    shapes = {key: list(ast.literal_eval(shape)) for key, shape, *_ in (
+        line.split('\t') for line in published.splitlines())}
+    for part in ('weight', 'bias'):  # all that depends on the data set
+        shapes[f'nuclei_type_maps_decoder.decoder0_header.2.{part}'][0] = classes
+        shapes[f'encoder.head.{part}'][0] = tissues
+    assert {key: value.tolist() for key, value in theirs.items()} == shapes
+    convert(tmp_path / 'theirs.pth', tmp_path / 'back.pth')
+    back = torch.load(tmp_path / 'back.pth')['state_dict']
+    assert back.keys() == ours.keys()
+    assert all(torch.equal(back[key], value) for key, value in ours.items())
 
 
 @pytest.mark.parametrize('arguments', [(), ('--reverse', )])

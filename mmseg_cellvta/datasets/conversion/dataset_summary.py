@@ -1,9 +1,13 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from rich.table import Table
+
+from ..label_io import count_nuclei
+from .patch_writer import read_item
 
 
 class DatasetSummary:
@@ -34,6 +38,21 @@ class DatasetSummary:
         zeros = np.zeros(len(self.classes), np.int64)
         self.nuclei[part] = self.nuclei.get(part, zeros) + np.asarray(counts)
 
+    def add_patches(self, label_path: Path, parts: Sequence[str]) -> None:
+        """Count the patches of a ``labels.npy`` (see ``patch_arrays``).
+
+        What is counted is what was written, also by a conversion that was interrupted.
+
+        Args:
+            label_path (Path): The file.
+            parts (Sequence[str]): Part of the data set that each patch belongs to.
+        """
+        for index, part in enumerate(parts):
+            labels = read_item(label_path, index)
+            counts = count_nuclei(
+                labels[..., 0], labels[..., 1], len(self.classes) + 1)
+            self.add(part, labels.shape[:2], counts)
+
     def table(self) -> Table:
         """Images, nuclei per class and share of empty images, a column per part."""
         parts = list(self.images)
@@ -49,6 +68,8 @@ class DatasetSummary:
         return table
 
     def _size_line(self) -> str:
+        if not self.sizes:
+            return 'no images'
         (height, width), count = self.sizes.most_common(1)[0]
         if len(self.sizes) == 1:
             return f'every image {width} x {height} px'

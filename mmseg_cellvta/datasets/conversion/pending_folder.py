@@ -1,6 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 SETTINGS, PROGRESS = 'conversion.json', 'progress.json'
@@ -21,23 +22,28 @@ class PendingFolder:
         part (Path): The folder to write into.
 
     Raises:
-        FileExistsError: If the folder exists, or its part has other settings.
+        FileExistsError: If the folder exists, or its part has other settings or was not
+            made by a conversion.
     """
 
     def __init__(self, path: str | Path, settings: dict) -> None:
         self.path = Path(path)
-        self.part = self.path.with_name(f'{self.path.name}.part')
-        if self.path.exists():
+        if os.path.lexists(self.path):
             raise FileExistsError(f'{path}: exists already; delete it or choose '
                                   'another folder')
+        self.part = self.path.with_name(f'{self.path.name}.part')
         settings = json.loads(json.dumps(settings))
         begun = self._read(SETTINGS)
         if begun is None:
             self.part.mkdir(parents=True, exist_ok=True)
+            self._check_empty()
             self._write(SETTINGS, settings)
         elif begun != settings:
+            names = sorted(begun.keys() | settings.keys())
+            changed = [f'{name}={begun.get(name)!r}, now {settings.get(name)!r}'
+                       for name in names if begun.get(name) != settings.get(name)]
             raise FileExistsError(
-                f'{self.part}: begun with other settings, {begun}, now {settings}; '
+                f'{self.part}: begun with other settings, {"; ".join(changed)}; '
                 'delete it, or go on with those')
 
     def progress(self, step: str) -> int:
@@ -53,6 +59,14 @@ class PendingFolder:
         (self.part / PROGRESS).unlink(missing_ok=True)
         os.replace(self.part, self.path)
 
+    def _check_empty(self) -> None:
+        """A folder that happens to have this name must not be taken over."""
+        for path in self.part.iterdir():
+            if path.name != f'{SETTINGS}.new':  # the first file of a conversion
+                raise FileExistsError(
+                    f'{self.part}: holds {path.name} but no {SETTINGS}, so no '
+                    'conversion made it; move it away or choose another folder')
+
     def _read(self, name: str) -> dict | None:
         path = self.part / name
         return json.loads(path.read_text()) if path.is_file() else None
@@ -62,3 +76,14 @@ class PendingFolder:
         pending = self.part / f'{name}.new'
         pending.write_text(json.dumps(content, indent=2) + '\n')
         os.replace(pending, self.part / name)
+
+
+def describe_files(paths: Sequence[str | Path]) -> dict[str, list[int]]:
+    """Size (bytes) and time of change of files that a conversion reads, as settings.
+
+    A conversion must not go on with a file that was replaced in between.
+    """
+    return {
+        str(Path(path).resolve()): [stat.st_size, stat.st_mtime_ns]
+        for path, stat in ((path, os.stat(path)) for path in paths)
+    }

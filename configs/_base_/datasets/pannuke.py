@@ -1,0 +1,97 @@
+# PanNuke as the CellVTA paper trains and tests it: 40x patches of 256 px as they are.
+# Folds as tools/dataset_converters/pannuke.py writes them.
+data_root = 'data/pannuke'  # folder with fold1, fold2, fold3
+dataset_type = 'PanNukeCellDataset'
+batch_size = 8  # images per GPU; paper: 8
+num_workers = 4  # processes per GPU
+train_folds, val_folds, test_folds = [1], [2], [3]  # as the authors number them
+
+# Images of all three folds that show each class, and those of each tissue.
+images_per_class = [4191, 4132, 6140, 232, 1528]
+images_per_tissue = {
+    'Adrenal_gland': 437, 'Bile-duct': 420, 'Bladder': 146, 'Breast': 2351,
+    'Cervix': 293, 'Colon': 1440, 'Esophagus': 424, 'HeadNeck': 384, 'Kidney': 134,
+    'Liver': 224, 'Lung': 184, 'Ovarian': 146, 'Pancreatic': 195, 'Prostate': 182,
+    'Skin': 187, 'Stomach': 146, 'Testis': 196, 'Thyroid': 226, 'Uterus': 186
+}
+tissue_classes = list(images_per_tissue)  # for a tissue head, in the authors' spelling
+
+train_pipeline = [
+    dict(type='LoadCellImage'),
+    dict(type='LoadCellAnnotations'),
+    # Order, probabilities and strengths of the released training code.
+    dict(type='CellRandomRotate90', prob=0.2),
+    # Horizontal and vertical with probability 0.2 each, independently.
+    dict(type='RandomFlip', prob=[0.16, 0.16, 0.04],
+         direction=['horizontal', 'vertical', 'diagonal']),
+    dict(type='CellBlur', prob=0.2, kernel_sizes=(3, 5, 7, 9)),  # px
+    dict(type='CellGaussNoise', prob=0.5, max_variance=10),  # 0-255 scale, squared
+    dict(type='CellColorJitter', prob=0.2, brightness=0.25, contrast=0.25,
+         saturation=0.1, hue=0.05),
+    dict(type='CellSuperpixels', prob=0.1, replace_prob=0.1, num_segments=200,
+         max_side=128),  # px
+    dict(type='CellZoomBlur', prob=0.1, max_factor=1.05, step=(0.01, 0.03)),
+    dict(type='CellRandomSizedCrop', prob=0.2, min_fraction=0.5),
+    dict(type='CellRandomAffine', prob=0.2, max_shift=15),  # px
+    dict(type='GenerateHoverTargets'),
+    dict(type='PackCellInputs'),
+]
+test_pipeline = [
+    dict(type='LoadCellImage'),
+    dict(type='LoadCellAnnotations'),
+    dict(type='PackCellInputs'),
+]
+tta_pipeline = [
+    dict(type='LoadCellImage'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [
+                dict(type='RandomFlip', prob=0.0),
+                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
+                dict(type='RandomFlip', prob=1.0, direction='vertical'),
+            ],
+            [dict(type='LoadCellAnnotations')],
+            [dict(type='PackCellInputs')],
+        ]),
+]
+
+train_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=True,
+    sampler=dict(
+        type='CellWeightedSampler',
+        strategy='cell+tissue',
+        gamma=0.85,
+        images_per_class=images_per_class,
+        images_per_tissue=images_per_tissue),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        folds=train_folds,
+        pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        folds=val_folds,
+        test_mode=True,
+        pipeline=test_pipeline))
+test_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        folds=test_folds,
+        test_mode=True,
+        pipeline=test_pipeline))
+val_evaluator = dict(type='CellInstanceMetric')
+test_evaluator = val_evaluator

@@ -1,0 +1,71 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import os.path as osp
+from collections.abc import Sequence
+from functools import partial
+
+from mmseg.registry import DATASETS
+
+from .cell_dataset import CellDataset
+from .patch_arrays import IMAGES, LABELS, NAMES, read_patches, split_channels
+
+FOLDS = (1, 2, 3)
+
+
+@DATASETS.register_module()
+class PanNukeCellDataset(CellDataset):
+    """PanNuke patches that ``tools/dataset_converters/pannuke.py`` wrote.
+
+    ``data_root`` holds ``fold1``, ``fold2``, ``fold3``, each with ``images.npy``,
+    ``labels.npy`` and ``patch_info.csv`` (see ``patch_arrays``). The arrays are memory
+    mapped, never loaded whole. Every patch is checked when the data set is built.
+
+    Args:
+        folds (Sequence[int]): Folds to take, numbered 1 to 3 as by PanNuke's authors.
+        mpp (float): Size of a pixel in µm. Defaults to 0.25 (40x).
+        **kwargs: Arguments of :class:`mmseg.datasets.BaseSegDataset`.
+
+    Raises:
+        FileNotFoundError: If a fold or one of its files is missing.
+        ValueError: If `folds` is wrong, a file is damaged, files disagree or a label is
+            wrong.
+    """
+
+    # Alike cells have the colours that they have in CoNIC.
+    METAINFO = dict(
+        classes=('background', 'neoplastic', 'inflammatory', 'connective', 'dead',
+                 'epithelial'),
+        palette=[[0, 0, 0], [255, 30, 30], [0, 110, 255], [255, 130, 20],
+                 [255, 225, 25], [60, 220, 75]])
+
+    def __init__(self, folds: Sequence[int], mpp: float = 0.25, **kwargs) -> None:
+        wrong = isinstance(folds, (int, str)) or not folds
+        if wrong or not set(folds) <= set(FOLDS) or len(set(folds)) < len(folds):
+            raise ValueError(f'folds={folds!r}: expected a list of different numbers '
+                             f'out of {list(FOLDS)}, such as [1]')
+        self.folds = list(folds)
+        super().__init__(mpp=mpp, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Check the files and list the patches of all folds."""
+        entries = []
+        for fold in self.folds:
+            entries += self._load_fold(osp.join(self.data_root or '.', f'fold{fold}'))
+        return entries
+
+    def _load_fold(self, folder: str) -> list[dict]:
+        if not osp.isdir(folder):
+            raise FileNotFoundError(
+                f'{folder}: no such folder; make it from the original files with '
+                'tools/dataset_converters/pannuke.py')
+        _, labels, rows = read_patches(folder)
+        if 'tissue' not in rows[0]:
+            raise ValueError(f'{osp.join(folder, NAMES)}: no column tissue')
+        img_path, label_path = osp.join(folder, IMAGES), osp.join(folder, LABELS)
+        return [
+            self.make_entry(
+                partial(split_channels, labels, index),
+                label_name=f'{label_path}[{index}] ({row["patch_info"]})',
+                img_path=img_path, img_index=index, label_path=label_path,
+                label_index=index, sample_name=row['patch_info'], tissue=row['tissue'])
+            for index, row in enumerate(rows)
+        ]

@@ -1,0 +1,30 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Convert PanNuke's original files for PanNukeCellDataset.
+
+SRC holds fold1, fold2, fold3, or some of them, each with images.npy, masks.npy and
+types.npy; the folders of the authors' archives (Fold 1/images/fold1/images.npy) are
+taken as they are. Memory stays bounded, whatever the size of the files.
+"""
+import argparse
+
+from mmseg_cellvta.datasets.conversion import run_converter
+from mmseg_cellvta.datasets.conversion.pannuke import convert_pannuke
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('src', help='folder of the original files')
+    parser.add_argument('out', help='folder to make; interrupted, call again to go on')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    run_converter(
+        lambda progress: convert_pannuke(args.src, args.out, progress),
+        f'{args.out}:')
+
+
+if __name__ == '__main__':
+    main()
