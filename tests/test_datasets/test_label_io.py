@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from mmseg_cellvta.datasets.label_io import check_labels, count_nuclei, open_npy, read_mat_labels
+from mmseg_cellvta.datasets.label_io import (
+    check_labels,
+    count_nuclei,
+    open_npy,
+    read_mat_labels,
+)
 
 
 def two_nuclei():

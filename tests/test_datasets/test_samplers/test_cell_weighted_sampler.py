@@ -50,7 +50,8 @@ def test_processes_share_an_epoch_without_repeating_each_other(dataset, monkeypa
     whole = list(build(dataset, strategy='cell'))
     parts = []
     for rank in range(3):
-        monkeypatch.setattr(cell_weighted_sampler, 'get_dist_info', lambda rank=rank: (rank, 3))
+        monkeypatch.setattr(
+            cell_weighted_sampler, 'get_dist_info', lambda rank=rank: (rank, 3))
         parts.append(list(build(dataset, strategy='cell')))
     assert [len(part) for part in parts] == [3, 3, 3]
     joined = [index for row in zip(*parts, strict=True) for index in row]
