@@ -24,7 +24,7 @@ def test_a_missing_part_is_none(tmp_path):
     assert part_config(cfg, 'val') is None and part_config(cfg, 'test') is None
 
 
-@pytest.mark.parametrize('text', ['a = (', 'import no_such_module', '1 / 0'])
+@pytest.mark.parametrize('text', ['a = (', '1 / 0'])
 def test_what_is_no_config_is_refused_by_name(tmp_path, text):
     (tmp_path / 'config.py').write_text(text)
     with pytest.raises(ValueError, match='config.py: not a readable config'):

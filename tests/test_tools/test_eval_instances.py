@@ -51,6 +51,16 @@ def test_the_golden_images_score_as_published(files, run, capsys):
     assert f'bPQ              {metrics["cell/bPQ"]:.4f}' in capsys.readouterr().out
 
 
+def test_figures_of_tissues_are_in_the_file_only(files, run, capsys):
+    run(files / 'gt.npy', files / 'pred.npy', '--num-classes', 7,
+        '--tissue', files / 'tissue.json', '--out', files / 'metrics.json')
+    metrics = json.loads((files / 'metrics.json').read_text())
+    tissues = set(json.loads((files / 'tissue.json').read_text()))
+    by_tissue = [metrics[f'cell/bPQ_tissue_{tissue}'] for tissue in tissues]
+    assert np.nanmean(by_tissue) == pytest.approx(metrics['cell/bPQ_tissue'])
+    assert 'bPQ_tissue_' not in capsys.readouterr().out
+
+
 def test_an_instance_with_two_classes_is_reported(files, run, capsys):
     pred = np.load(files / 'pred.npy')
     rows, cols = np.nonzero(pred[4, ..., 0] == 5)

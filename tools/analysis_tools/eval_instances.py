@@ -20,6 +20,7 @@ from mmseg_cellvta.evaluation.functional import (
     format_table,
     score_image,
     summarize,
+    summarize_tissues,
     write_metrics,
 )
 
@@ -63,7 +64,8 @@ def load_tissues(path: Path | None, num_images: int) -> list[str | None]:
     return [str(name) for name in tissues]
 
 
-def evaluate(args: argparse.Namespace) -> dict[str, float]:
+def evaluate(args: argparse.Namespace) -> tuple[dict[str, float], dict[str, float]]:
+    """Figures of all images, and of each tissue."""
     true = LabelArray(args.gt, args.num_classes)
     pred = LabelArray(args.pred, args.num_classes)
     if true.shape != pred.shape:
@@ -86,20 +88,20 @@ def evaluate(args: argparse.Namespace) -> dict[str, float]:
     class_names = [f'class_{index}' for index in range(1, args.num_classes)]
     metrics = summarize(scores, class_names)
     print(format_table(metrics, class_names))
-    return metrics
+    return metrics, summarize_tissues(scores)
 
 
 def main() -> None:
     args = parse_args()
     try:
-        metrics = evaluate(args)
+        metrics, by_tissue = evaluate(args)
     except (ValueError, OSError) as error:
         sys.exit(f'error: {error}')
     print(f'\ndetection radius {args.radius_px:g} px')
     for name, value in metrics.items():
         print(f'{name:<16} {value:.4f}')
     if args.out is not None:
-        write_metrics(args.out, metrics)
+        write_metrics(args.out, metrics | by_tissue)
 
 
 if __name__ == '__main__':

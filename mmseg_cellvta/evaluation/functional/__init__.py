@@ -15,7 +15,7 @@ from .pixel_scores import (
     binary_dice,
     ensemble_dice,
 )
-from .summary import format_table, summarize, write_metrics
+from .summary import format_table, summarize, summarize_tissues, write_metrics
 
 __all__ = [
     'DetectionScore', 'ImageScore', 'Overlaps', 'PanopticQuality',
@@ -23,5 +23,5 @@ __all__ = [
     'binary_panoptic_quality', 'class_panoptic_quality', 'contingency',
     'ensemble_dice', 'format_table', 'instance_centroids', 'instance_classes',
     'match_centroids', 'panoptic_quality', 'score_detection', 'score_image',
-    'summarize', 'write_metrics',
+    'summarize', 'summarize_tissues', 'write_metrics',
 ]

@@ -55,12 +55,9 @@ def summarize(
         by_class = _nan_unless(has_class, getattr(classes, name))
         metrics[f'm{name.upper()}'] = _mean(_row_means(by_class))
         metrics[f'b{name.upper()}'] = _mean(by_image)
-    bpq = _nan_unless(has_nuclei, binary.pq)
     class_pq = _nan_unless(has_class, classes.pq)
-    tissues = [score.tissue for score in scores]
-    if any(tissue is not None for tissue in tissues):
-        metrics['mPQ_tissue'] = _tissue_mean(tissues, _row_means(class_pq))
-        metrics['bPQ_tissue'] = _tissue_mean(tissues, bpq)
+    for name, means in _tissue_means(scores).items():
+        metrics[f'{name}_tissue'] = _mean(np.array(list(means.values())))
     pooled = _pool(classes)
     occurs = pooled.tp + pooled.fp + pooled.fn > 0
     metrics['mPQ_plus'] = _mean(_nan_unless(occurs, pooled.pq))
@@ -71,6 +68,42 @@ def summarize(
     for index, name in enumerate(class_names):
         metrics[f'PQ_{name}'] = _mean(class_pq[:, index])
     return metrics
+
+
+def summarize_tissues(scores: Sequence[ImageScore]) -> dict[str, float]:
+    """Average the scores of the images of each tissue on its own.
+
+    Kept apart from :func:`summarize`: PanNuke has 19 tissues, whose lines would bury
+    the figures that a training log shows.
+
+    Args:
+        scores: one entry per image, in any order.
+
+    Returns:
+        ``mPQ_tissue_<name>`` and ``bPQ_tissue_<name>`` of each tissue, fractions, 0-1:
+        mean over its images as in ``mPQ`` and ``bPQ``. Empty unless there are two
+        tissues or more.
+    """
+    return {
+        f'{name}_tissue_{tissue}': value
+        for name, means in _tissue_means(scores).items() if len(means) > 1
+        for tissue, value in means.items()
+    }
+
+
+def _tissue_means(scores) -> dict[str, dict[str, float]]:
+    """``mPQ`` and ``bPQ`` over the images of each tissue; empty without tissues."""
+    tissues = np.array([score.tissue or '' for score in scores])
+    known = sorted({score.tissue for score in scores} - {None})
+    if not known:
+        return {}
+    binary = _stack([score.binary for score in scores])
+    classes = _stack([score.per_class for score in scores])
+    by_class = _nan_unless(classes.tp + classes.fn > 0, classes.pq)
+    by_image = dict(
+        mPQ=_row_means(by_class), bPQ=_nan_unless(binary.tp + binary.fn > 0, binary.pq))
+    return {name: {tissue: _mean(values[tissues == tissue]) for tissue in known}
+            for name, values in by_image.items()}
 
 
 def _detection_figures(scores, class_names) -> dict[str, float]:
@@ -111,12 +144,6 @@ def _mean(values: np.ndarray) -> float:
 
 def _row_means(values: np.ndarray) -> np.ndarray:
     return np.array([_mean(row) for row in values])
-
-
-def _tissue_mean(tissues: list[str | None], values: np.ndarray) -> float:
-    names = np.array([tissue or '' for tissue in tissues])
-    known = sorted(set(tissues) - {None})
-    return _mean(np.array([_mean(values[names == name]) for name in known]))
 
 
 def format_table(metrics: dict[str, float], class_names: Sequence[str]) -> str:

@@ -10,12 +10,14 @@ from mmseg.registry import METRICS
 
 from mmseg_cellvta.structures import write_geojson
 
+from ..exchange import write_label_map
 from ..functional import (
     ImageScore,
     format_table,
     instance_classes,
     score_image,
     summarize,
+    summarize_tissues,
     write_metrics,
 )
 
@@ -36,10 +38,14 @@ class CellInstanceMetric(BaseMetric):
             nucleus and its detection, px of the original picture. Default: 3 µm by
             the ``mpp`` of each picture, that is 12 px at 40x and 6 px at 20x.
         output_dir (str, optional): Folder for ``<sample_name>.geojson`` of every
-            picture (QuPath) and, at the end, ``metrics.json``.
+            picture (QuPath) and, at the end, ``metrics.json``, which also holds the
+            figures of each tissue.
         keep_results (bool): Given by MMSegmentation's ``tools/test.py --out`` along
             with ``output_dir``. Files in ``output_dir`` are always kept.
         format_only (bool): Only write files, for pictures without annotation.
+        label_maps (bool): Also write ``<sample_name>.npy`` of every picture, int32
+            (H, W, 2), instance ids and class ids, which
+            ``tools/analysis_tools/export_arrays.py`` reads. Default: False.
         collect_device (str): ``'cpu'`` or ``'gpu'``, see ``BaseMetric``.
         prefix (str, optional): Prefix of the metric names. Default: ``'cell'``.
         **kwargs: Further arguments of ``BaseMetric``.
@@ -52,6 +58,7 @@ class CellInstanceMetric(BaseMetric):
                  output_dir: str | None = None,
                  keep_results: bool = False,
                  format_only: bool = False,
+                 label_maps: bool = False,
                  collect_device: str = 'cpu',
                  prefix: str | None = None,
                  **kwargs) -> None:
@@ -59,10 +66,14 @@ class CellInstanceMetric(BaseMetric):
         if format_only and output_dir is None:
             raise ValueError('format_only=True writes files and scores nothing: '
                              'set output_dir to the folder for them')
+        if label_maps and output_dir is None:
+            raise ValueError('label_maps=True writes a file for each picture: set '
+                             'output_dir, or --out of tools/test.py, to the folder')
         if radius_px is not None and radius_px <= 0:
             raise ValueError(f'radius_px={radius_px}: expected more than 0 px')
         self.radius_px = radius_px
         self.format_only = format_only
+        self.label_maps = label_maps
         self.output_dir = None if output_dir is None else Path(output_dir)
         if self.output_dir is not None:
             self.output_dir.mkdir(parents=True, exist_ok=True)
@@ -79,10 +90,7 @@ class CellInstanceMetric(BaseMetric):
             # A record even without score: MMEngine warns about an empty list.
             self.results.append(None if self.format_only else self._score(sample))
             if self.output_dir is not None:
-                write_geojson(
-                    self.output_dir / f'{sample["sample_name"]}.geojson',
-                    InstanceData(**sample['pred_instances']),
-                    self.dataset_meta['classes'], self.dataset_meta['palette'])
+                self._write(sample)
 
     def compute_metrics(self, results: list[ImageScore | None]) -> dict[str, float]:
         """Turn the records of all pictures into the figures of the data set.
@@ -102,8 +110,19 @@ class CellInstanceMetric(BaseMetric):
         metrics = summarize(results, names)
         print_log('\n' + format_table(metrics, names), logger='current')
         if self.output_dir is not None:
-            write_metrics(self.output_dir / 'metrics.json', metrics)
+            write_metrics(self.output_dir / 'metrics.json',
+                          metrics | summarize_tissues(results))
         return metrics
+
+    def _write(self, sample: dict) -> None:
+        name, instances = sample['sample_name'], sample['pred_instances']
+        write_geojson(
+            self.output_dir / f'{name}.geojson', InstanceData(**instances),
+            self.dataset_meta['classes'], self.dataset_meta['palette'])
+        if self.label_maps:
+            write_label_map(
+                self.output_dir / f'{name}.npy', _label_map(sample, 'pred_inst_map'),
+                np.asarray(instances['labels'], dtype=np.int64))
 
     def _score(self, sample: dict) -> ImageScore:
         name = sample['sample_name']

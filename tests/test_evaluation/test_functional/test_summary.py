@@ -11,6 +11,7 @@ from mmseg_cellvta.evaluation.functional import (
     instance_classes,
     score_image,
     summarize,
+    summarize_tissues,
     write_metrics,
 )
 
@@ -143,6 +144,35 @@ def test_tissue_figures_weigh_tissues_alike_and_need_a_tissue():
     unknown = score_image(FULL, FULL, [1, 1], [1, 1], 2, 3)
     assert 'bPQ_tissue' not in summarize([unknown], ['nucleus'])
     assert summarize([bad, unknown], ['nucleus'])['bPQ_tissue'] == 0
+
+
+def test_each_tissue_has_figures_of_its_own_whose_mean_is_that_over_tissues():
+    scores = golden_scores()
+    figures, metrics = summarize_tissues(scores), summarize(scores, NAMES)
+    tissues = sorted({score.tissue for score in scores})
+    for name in ('mPQ', 'bPQ'):
+        by_tissue = [figures.pop(f'{name}_tissue_{tissue}') for tissue in tissues]
+        assert np.nanmean(by_tissue) == close(metrics[f'{name}_tissue'])
+        first = [score for score in scores if score.tissue == tissues[0]]
+        assert by_tissue[0] == close(summarize(first, NAMES)[name])
+    assert not figures
+    assert not any('_tissue_' in name for name in metrics)
+
+
+def test_one_tissue_is_not_repeated():
+    score = score_image(FULL, FULL, [1, 1], [1, 1], 2, 3, 'skin')
+    unknown = score_image(FULL, FULL, [1, 1], [1, 1], 2, 3)
+    assert summarize_tissues([score, score, unknown]) == {}
+    assert summarize_tissues([unknown]) == {}
+
+
+def test_a_tissue_without_nuclei_is_nan():
+    full = score_image(FULL, FULL, [1, 1], [1, 1], 2, 3, 'liver')
+    empty = score_image(EMPTY, EMPTY, [], [], 2, 3, 'skin')
+    figures = summarize_tissues([full, empty])
+    assert list(figures) == ['mPQ_tissue_liver', 'mPQ_tissue_skin', 'bPQ_tissue_liver',
+                             'bPQ_tissue_skin']
+    assert math.isnan(figures['bPQ_tissue_skin'])
 
 
 def test_figures_are_python_floats():

@@ -139,6 +139,29 @@ def test_output_dir_gets_a_geojson_per_image_and_the_metrics(tmp_path):
         name: None if math.isnan(value) else value for name, value in metrics.items()}
 
 
+def test_figures_of_tissues_are_written_but_not_logged(tmp_path):
+    samples = [make_sample('a', tissue='Colon'),
+               make_sample('b', tissue='Skin', pred={}),
+               make_sample('c', tissue='Skin')]
+    metrics = evaluate(*samples, output_dir=str(tmp_path))
+    written = json.loads((tmp_path / 'metrics.json').read_text())
+    assert written.keys() - metrics.keys() == {
+        'cell/mPQ_tissue_Colon', 'cell/bPQ_tissue_Colon', 'cell/mPQ_tissue_Skin',
+        'cell/bPQ_tissue_Skin'}
+    assert written['cell/bPQ_tissue_Skin'] == pytest.approx(0.5, abs=1e-5)
+    assert metrics.items() <= written.items()
+
+
+def test_label_maps_hold_ids_and_the_classes_of_instances(tmp_path):
+    pred = {3: BOXES[3], 1: BOXES[1]}
+    evaluate(make_sample('one', pred=pred), make_sample('two', pred={}),
+             output_dir=str(tmp_path), label_maps=True)
+    labels = np.load(tmp_path / 'one.npy')
+    assert labels.shape == (32, 40, 2) and labels.dtype == np.int32
+    assert labels[22, 10].tolist() == [1, 2] and labels[5, 5].tolist() == [2, 1]
+    assert not labels[0].any() and not np.load(tmp_path / 'two.npy').any()
+
+
 def test_format_only_needs_no_annotation_and_scores_nothing(tmp_path):
     sample = make_sample('one')
     del sample.gt_inst_map, sample.gt_sem_seg
@@ -148,6 +171,7 @@ def test_format_only_needs_no_annotation_and_scores_nothing(tmp_path):
 
 @pytest.mark.parametrize('kwargs, error, message', [
     (dict(format_only=True), ValueError, 'set output_dir'),
+    (dict(label_maps=True), ValueError, 'set output_dir, or --out of tools/test.py'),
     (dict(radius_px=0), ValueError, 'expected more than 0 px'),
     (dict(radus_px=6), TypeError, 'radus_px'),
 ])

@@ -1,0 +1,106 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Write truth and predictions of a config's test data for the official scorers.
+
+conic:    true.npy and pred.npy, (N, H, W, 2): instance ids and class ids.
+          compute_stats.py --mode=seg_class --true=OUT/true.npy --pred=OUT/pred.npy
+pannuke:  true.npy and pred.npy, (N, H, W, C): a channel of instance ids for each class
+          and the background last; types.npy: tissue of each picture.
+          run.py --true_path=OUT/true --pred_path=OUT/pred --save_path=SCORES
+
+Pictures come in the order of the data set. Predictions are the files that a test run
+leaves in DIR with --out DIR --cfg-options test_evaluator.label_maps=True.
+
+Example:
+    python tools/analysis_tools/export_arrays.py configs/cellvta_uni_conic.py arrays \\
+        --predictions cells
+"""
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from mmengine.config import DictAction
+from rich.progress import track
+
+from mmseg_cellvta.datasets.config_parts import (
+    build_cell_dataset,
+    load_config,
+    part_config,
+    unchecked_configs,
+)
+from mmseg_cellvta.datasets.transforms import LoadCellAnnotations
+from mmseg_cellvta.evaluation.exchange import FORMATS, export_arrays, read_label_map
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='path of the config file')
+    parser.add_argument('out', help='folder to make; it must not exist')
+    parser.add_argument('--predictions', type=Path, metavar='DIR',
+                        help='folder with <sample_name>.npy, (H, W, 2), of a test run')
+    parser.add_argument('--format', choices=FORMATS, default='conic',
+                        help='whose scorer will read it (default: %(default)s)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+                        help='settings of the config to replace: key=value')
+    return parser.parse_args()
+
+
+def list_entries(args: argparse.Namespace) -> list[dict]:
+    """Entries of the test data, in order; every name must be there once."""
+    dataset = part_config(load_config(args.config, args.cfg_options), 'test')
+    if dataset is None:
+        raise ValueError(f'{args.config}: has no test_dataloader with a dataset')
+    entries = []
+    for config in unchecked_configs(dataset):
+        built = build_cell_dataset(config)
+        entries += [built.get_data_info(index) for index in range(len(built))]
+    if not entries:
+        raise ValueError(f'{args.config}: no picture in the test data')
+    for entry in entries:
+        if entry.get('label_path') is None:
+            raise ValueError(f'{entry["img_path"]}: has no labels to export')
+    name, count = Counter(entry['sample_name'] for entry in entries).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f'{name}: {count} pictures of the test data have this name, '
+                         'so their predictions cannot be told apart')
+    return entries
+
+
+def export(args: argparse.Namespace) -> int:
+    """Write the arrays; returns how many pictures are in them."""
+    entries = list_entries(args)
+    num_classes = entries[0]['num_classes']
+    load = LoadCellAnnotations()
+
+    def read_truth(index):
+        loaded = load.transform(dict(entries[index]))
+        return loaded['gt_inst_map'], loaded['gt_seg_map']
+
+    def read_prediction(index):
+        name = entries[index]['sample_name']
+        return read_label_map(args.predictions / f'{name}.npy', num_classes)
+
+    sources = dict(true=read_truth)
+    if args.predictions is not None:
+        sources['pred'] = read_prediction
+    settings = dict(
+        config=str(Path(args.config).resolve()), options=str(args.cfg_options),
+        format=args.format,
+        predictions=args.predictions and str(args.predictions.resolve()))
+    export_arrays(
+        args.out, args.format, [entry['sample_name'] for entry in entries], sources,
+        num_classes, [entry['tissue'] for entry in entries], settings, track)
+    return len(entries)
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        count = export(args)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f'error: {error}') from error
+    print(f'{args.out}: {count} pictures as {args.format} arrays')
+
+
+if __name__ == '__main__':
+    main()
