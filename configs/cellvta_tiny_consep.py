@@ -11,19 +11,7 @@ max_iters = 3000  # steps, about 35 minutes of two cores
 batch_size = 2  # crops per step
 
 model = dict(
-    decode_head=dict(
-        num_classes=5,  # with background
-        # Where nuclei are is learnt first; see docs/benchmarks.md.
-        loss_np=[
-            dict(type='FocalTverskyLoss', loss_weight=2.0),
-            dict(type='HoverDiceLoss', loss_weight=2.0),
-            dict(type='CrossEntropyLoss', loss_weight=1.0)
-        ],
-        loss_nc=[
-            dict(type='CrossEntropyLoss', loss_weight=0.5),
-            dict(type='HoverDiceLoss', loss_weight=0.2),
-            dict(type='MultiClassFocalTverskyLoss', loss_weight=0.1)
-        ]),
+    decode_head=dict(num_classes=5),  # with background
     post_processor=dict(
         mpp=0.44,  # µm/px in the network, 1000 px seen in 624
         enlarge=2))  # so that outlines do not show the network's pixels
