@@ -7,7 +7,8 @@ from functools import partial
 from mmseg.registry import DATASETS
 
 from .cell_dataset import CellDataset
-from .patch_arrays import IMAGES, LABELS, read_patches, split_channels
+from .label_io import read_labels
+from .patch_arrays import IMAGES, LABELS, read_patches
 
 # Source images of the test split that the CellVTA paper's CoNIC results are on.
 PAPER_TEST_SOURCES = osp.join(osp.dirname(__file__), 'conic_test_sources.json')
@@ -65,12 +66,12 @@ class CoNICDataset(CellDataset):
     def load_data_list(self) -> list[dict]:
         """Check the files and list the patches of the split."""
         root = self.data_root or '.'
-        _, labels, rows = read_patches(root)
+        _, _, rows = read_patches(root)
         names = [row['patch_info'] for row in rows]
         img_path, label_path = osp.join(root, IMAGES), osp.join(root, LABELS)
         return [
             self.make_entry(
-                partial(split_channels, labels, index),
+                partial(read_labels, label_path, index),
                 label_name=f'{label_path}[{index}] ({names[index]})',
                 img_path=img_path, img_index=index, label_path=label_path,
                 label_index=index, sample_name=names[index])

@@ -6,7 +6,8 @@ from functools import partial
 from mmseg.registry import DATASETS
 
 from .cell_dataset import CellDataset
-from .patch_arrays import IMAGES, LABELS, NAMES, read_patches, split_channels
+from .label_io import read_labels
+from .patch_arrays import IMAGES, LABELS, NAMES, read_patches
 
 FOLDS = (1, 2, 3)
 
@@ -57,13 +58,13 @@ class PanNukeCellDataset(CellDataset):
             raise FileNotFoundError(
                 f'{folder}: no such folder; make it from the original files with '
                 'tools/dataset_converters/pannuke.py')
-        _, labels, rows = read_patches(folder)
+        _, _, rows = read_patches(folder)
         if 'tissue' not in rows[0]:
             raise ValueError(f'{osp.join(folder, NAMES)}: no column tissue')
         img_path, label_path = osp.join(folder, IMAGES), osp.join(folder, LABELS)
         return [
             self.make_entry(
-                partial(split_channels, labels, index),
+                partial(read_labels, label_path, index),
                 label_name=f'{label_path}[{index}] ({row["patch_info"]})',
                 img_path=img_path, img_index=index, label_path=label_path,
                 label_index=index, sample_name=row['patch_info'], tissue=row['tissue'])

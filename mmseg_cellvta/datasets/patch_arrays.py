@@ -38,11 +38,6 @@ def read_patches(folder: str) -> tuple[np.ndarray, np.ndarray, list[dict]]:
     return images, labels, rows
 
 
-def split_channels(labels: np.ndarray, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Instance map and class map (H, W) of one patch."""
-    return labels[index, ..., 0], labels[index, ..., 1]
-
-
 def check_arrays(img_path: str, label_path: str) -> tuple[np.ndarray, np.ndarray]:
     """Open both arrays if they have CoNIC's dtypes and agreeing shapes."""
     images, labels = open_npy(img_path), open_npy(label_path)

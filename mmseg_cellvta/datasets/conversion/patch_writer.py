@@ -96,9 +96,6 @@ class PatchWriter:
         if image.dtype != np.uint8 or image.shape[2:] != (3, ):
             raise ValueError(f'{name}: image {image.dtype} {image.shape}; expected '
                              'uint8 (H, W, 3), RGB')
-        if class_map.min(initial=0) < 0:
-            raise ValueError(f'{name}: class id {class_map.min()}; ids must not be '
-                             'negative')
         check_labels(inst_map, class_map, self.num_classes, name)
         if inst_map.max(initial=0) > MAX_ID:
             raise ValueError(f'{name}: instance id {inst_map.max()}; number the nuclei '

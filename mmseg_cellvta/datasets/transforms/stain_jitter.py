@@ -4,7 +4,7 @@ import numpy as np
 from mmseg.registry import TRANSFORMS
 from skimage.color import hed_from_rgb, rgb_from_hed
 
-from .photometric import RandomPhotometric
+from .photometric import RandomPhotometric, to_uint8
 
 
 @TRANSFORMS.register_module()
@@ -40,7 +40,7 @@ class CellStainJitter(RandomPhotometric):
         changed = cv2.transform(
             density, np.column_stack([matrix.T, offset]).astype(np.float32))
         light = 255 * np.exp(-changed)
-        return np.clip(np.rint(light), 0, 255).astype(np.uint8)[..., ::-1].copy()
+        return to_uint8(light)[..., ::-1].copy()
 
 
 # Optical density of each 8-bit value; black has that of half a grey level.
