@@ -54,7 +54,15 @@ def read_labels(path: str, index: int | None = None) -> tuple[np.ndarray, np.nda
     if path.endswith('.mat'):
         return read_mat_labels(path)
     labels = open_npy(path)
-    labels = labels if index is None else labels[index]
+    return split_channels(labels if index is None else labels[index], path)
+
+
+def split_channels(labels: np.ndarray, path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Instance ids and class ids, integer (H, W), of an array of both, (H, W, 2).
+
+    Raises:
+        ValueError: If the array, which is in the file `path`, has another layout.
+    """
     if labels.ndim != 3 or labels.shape[-1] != 2 or labels.dtype.kind not in 'iu':
         raise ValueError(f'{path}: {labels.dtype} {labels.shape}; expected integer '
                          '(H, W, 2), instance ids and class ids')

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.conversion import PendingFolder
-from ..datasets.label_io import check_labels, map_npy
+from ..datasets.label_io import check_labels, map_npy, split_channels
 
 Maps = tuple[np.ndarray, np.ndarray]
 FORMATS = ('conic', 'pannuke')
@@ -58,11 +58,7 @@ def read_label_map(path: str | Path, num_classes: int) -> Maps:
         raise FileNotFoundError(
             f'{path}: no such file; tools/test.py writes a file for each picture with '
             '--out DIR --cfg-options test_evaluator.label_maps=True')
-    maps = map_npy(str(path))
-    if maps.ndim != 3 or maps.shape[-1] != 2 or maps.dtype.kind not in 'iu':
-        raise ValueError(f'{path}: {maps.dtype} {maps.shape}; expected integer '
-                         '(H, W, 2), instance ids and class ids')
-    inst_map, class_map = np.moveaxis(np.array(maps), -1, 0)
+    inst_map, class_map = map(np.array, split_channels(map_npy(str(path)), str(path)))
     if class_map.min(initial=0) < 0:
         raise ValueError(f'{path}: class id {class_map.min()}; expected '
                          f'0..{num_classes - 1}')
