@@ -14,6 +14,7 @@ import numpy as np
 
 from ..datasets.conversion import PendingFolder
 from ..datasets.label_io import check_labels, map_npy, split_channels
+from ..utils.complete_file import complete_file
 
 Maps = tuple[np.ndarray, np.ndarray]
 FORMATS = ('conic', 'pannuke')
@@ -28,16 +29,10 @@ def write_label_map(path: str | Path, inst_map: np.ndarray,
         inst_map (np.ndarray): (H, W) integer, ids 1..N without gaps, 0 background.
         labels (np.ndarray): (N,) class ids, in the order of the ids.
     """
-    path = Path(path)
     class_of_id = np.concatenate([[0], labels])
     maps = np.stack([inst_map, class_of_id[inst_map]], axis=-1).astype(np.int32)
-    part = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        with open(part, 'wb') as file:
-            np.save(file, maps)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with complete_file(path) as part, open(part, 'wb') as file:
+        np.save(file, maps)
 
 
 def read_label_map(path: str | Path, num_classes: int) -> Maps:

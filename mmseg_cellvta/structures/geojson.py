@@ -3,11 +3,12 @@
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
+
+from ..utils.complete_file import complete_file
 
 # Coordinates are multiples of 1/8 px: exact in binary, short in the file.
 GRID_PX = 0.125
@@ -58,17 +59,11 @@ def write_geojson(path: str | os.PathLike, instances: Any, classes: Sequence[str
         classes (Sequence[str]): C class names, background first.
         palette (Sequence[Sequence[int]]): C colours, RGB 0-255.
     """
-    path = Path(path)
     features = to_geojson_features(instances, classes, palette)
-    part = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        with open(part, 'w', encoding='utf-8') as file:
-            file.write('{"type": "FeatureCollection", "features": [\n')
-            file.write(',\n'.join(map(json.dumps, features)))
-            file.write('\n]}\n')
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with complete_file(path) as part, open(part, 'w', encoding='utf-8') as file:
+        file.write('{"type": "FeatureCollection", "features": [\n')
+        file.write(',\n'.join(map(json.dumps, features)))
+        file.write('\n]}\n')
 
 
 def contour_polygon(contour: np.ndarray) -> shapely.Polygon:
