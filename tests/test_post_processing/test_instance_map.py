@@ -173,6 +173,21 @@ def test_rising_markers_do_not_depend_on_the_rest_of_the_map():
         segment_instances(np_map, disturbed, constants)[:30], alone[:30])
 
 
+def test_borders_of_rising_nuclei_do_not_depend_on_steeper_ones_elsewhere():
+    rng = np.random.default_rng(0)
+    inst_map = np.zeros((40, 100), dtype=np.int32)
+    for inst_id, col in enumerate(range(4, 60, 8), start=1):
+        inst_map[8:30, col:col + 8] = inst_id
+    inst_map[8:30, 80:88], inst_map[8:30, 88:96] = 98, 99
+    np_map = np.stack([inst_map == 0, inst_map > 0]).astype(np.float32)
+    hv_map = hv_target(inst_map) + rng.normal(0, 0.3, (2, 40, 100)).astype(np.float32)
+    constants = hover_constants(0.5, 'rising')
+    found = segment_instances(np_map, hv_map, constants)
+    steeper = hv_map * np.where(np.arange(100) < 70, 1, 5)
+    np.testing.assert_array_equal(
+        segment_instances(np_map, steeper, constants)[:, :70], found[:, :70])
+
+
 def test_rising_markers_split_touching_nuclei():
     inst_map = np.zeros((40, 40), dtype=np.int32)
     inst_map[12:26, 4:18], inst_map[12:26, 18:32] = 1, 2
