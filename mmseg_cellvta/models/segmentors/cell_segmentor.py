@@ -1,6 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import itertools
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor
 
-from mmseg_cellvta.utils.tiling import tile_starts
+from mmseg_cellvta.utils.tiling import blend_weight, tile_starts
 
 from ..decode_heads.hover_decode_head import NP_CHANNELS, split_maps
 
@@ -92,7 +91,7 @@ class CellSegmentor(EncoderDecoder):
         size = [min(pair) for pair in zip(
             self.test_cfg.crop_size, inputs.shape[2:], strict=True)]
         stride = [min(pair) for pair in zip(self.test_cfg.stride, size, strict=True)]
-        weight = _blend_weight(size, stride).to(inputs)
+        weight = torch.from_numpy(blend_weight(size, stride)).to(inputs)
         total = inputs.new_zeros(len(inputs), self.out_channels, *inputs.shape[2:])
         weights = inputs.new_zeros(inputs.shape[2:])
         tops, lefts = (
@@ -119,15 +118,6 @@ class CellSegmentor(EncoderDecoder):
                 data=torch.from_numpy(classes[inst_map])[None])
             sample.pred_instances = instances
         return data_samples
-
-
-def _blend_weight(size: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """(H, W) weight of a tile's maps: 1 inside, falling linearly over the overlap."""
-    ramps = []
-    for length, step in zip(size, stride, strict=True):
-        distance = torch.arange(length).minimum(torch.arange(length).flip(0)) + 0.5
-        ramps.append((distance / max(length - step, 0.5)).clamp(max=1))
-    return ramps[0][:, None] * ramps[1]
 
 
 def _unpad(maps: Tensor, meta: dict) -> Tensor:
