@@ -61,6 +61,10 @@ class TilePlan:
                 if top < end and top + self.tile[0] > begin]
         return range(rows[0], rows[-1] + 1)
 
+    def num_tiles(self, bands: range) -> int:
+        """Tiles that the network must see for neighbouring bands."""
+        return sum(len(self.lefts[row]) for row in self.tile_rows(bands))
+
     def next_top(self, row: int) -> int:
         """First row of the slide, px, that tiles after a row of tiles still change."""
         last = row + 1 == len(self.tops)
@@ -69,6 +73,7 @@ class TilePlan:
     def own_columns(self) -> Iterator[tuple[int, int]]:
         """First and last (exclusive) column of each window of a band."""
         begin, end = self.columns
+        end = min(end, self.shape[1])
         for left in range(begin, end, self.band_height):
             yield left, min(left + self.band_height, end)
 

@@ -44,7 +44,7 @@ class OpenSlideReader(SlideReader):
 
     def _read_inside(self, level: int, x: int, y: int, width: int,
                      height: int) -> np.ndarray:
-        """Read in blocks with fixed borders where the level's factor is no whole number.
+        """Read in fixed blocks where the level's factor is no whole number.
 
         OpenSlide takes the corner in px of level 0, which there falls between pixels of
         the level, and then interpolates: a pixel would depend on the corner.
