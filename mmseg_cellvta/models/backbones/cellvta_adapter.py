@@ -226,8 +226,8 @@ def _check_class_token(encoder: TimmEncoder, cls_token: str,
         raise ValueError(f'out_cls_token: {encoder.name} has no class token')
     if cls_token == 'beside' and encoder.positions_in_blocks:
         raise ValueError(
-            f"cls_token='beside': the blocks of {encoder.name} need all tokens in their "
-            "places; set cls_token='in_blocks'")
+            f"cls_token='beside': the blocks of {encoder.name} need every token in its "
+            "place; set cls_token='in_blocks'")
 
 
 def _enlarge(feature_map: Tensor, factor: int) -> Tensor:

@@ -91,7 +91,7 @@ class TimmEncoder(nn.Module):
         """
         if self.patch_size != STRIDE:
             size = [side * self.patch_size // STRIDE for side in inputs.shape[2:]]
-            # Without antialiasing a picture at half size would have Moiré patterns.
+            # Antialiasing blurs all columns more alike than plain bilinear sampling.
             inputs = F.interpolate(
                 inputs, size, mode='bilinear', align_corners=False, antialias=True)
         return self.family.embed(self.vit, inputs)
@@ -171,8 +171,8 @@ def _find_family(architecture: str) -> type:
         if is_model_in_modules(architecture, [family.module]):
             return family
     raise ValueError(
-        f"encoder.name={architecture!r} is no ViT; choose a name of docs/encoders.md or "
-        "one that timm.list_models('vit_*patch16*') shows")
+        f'encoder.name={architecture!r} is no ViT that can be opened; choose a name of '
+        "docs/encoders.md, or one that timm.list_models('vit_*patch16*') shows")
 
 
 def _build_vit(family: type, architecture: str, model_kwargs: dict) -> nn.Module:
@@ -180,7 +180,7 @@ def _build_vit(family: type, architecture: str, model_kwargs: dict) -> nn.Module
         if isinstance(model_kwargs.get('mlp_layer'), str):  # timm wants the class
             model_kwargs['mlp_layer'] = getattr(timm.layers, model_kwargs['mlp_layer'])
         return family.build(architecture, **model_kwargs)
-    except (AttributeError, RuntimeError, TypeError) as error:
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         raise ValueError(
             f'encoder.name={architecture!r}: timm cannot build it as a ViT ({error}); '
             'choose a name of docs/encoders.md, or correct its arguments') from error

@@ -47,10 +47,11 @@ def from_transformers(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     renamed = {}
     for key, value in state_dict.items():
         if QUERY in key:
-            value = torch.cat([
-                state_dict[key.replace('.query.', f'.{part}.')]
-                for part in ('query', 'key', 'value')
-            ])
+            parts = [key.replace('.query.', f'.{part}.')
+                     for part in ('query', 'key', 'value')]
+            if not state_dict.keys() >= set(parts):
+                continue  # the loader says what is missing
+            value = torch.cat([state_dict[part] for part in parts])
             key = key.replace(QUERY, '.attn.qkv.')
         elif '.attention.attention.' in key:
             continue  # joined to its query
