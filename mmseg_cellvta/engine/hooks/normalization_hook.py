@@ -1,7 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import numpy as np
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 
 
@@ -39,7 +38,8 @@ class NormalizationHook(Hook):
 
 def _normalization(model) -> dict[str, list[float]] | None:
     """Mean and std of the data preprocessor; None if it does not normalise."""
-    model = model.module if is_model_wrapper(model) else model
+    while hasattr(model, 'module'):  # of test-time augmentation, of several GPUs
+        model = model.module
     if not hasattr(model.data_preprocessor, 'mean'):
         return None
     # Float32 of the buffers to the digits that a config has.

@@ -47,13 +47,14 @@ class CellVTAAdapter(BaseModule):
         drop_path_rate: Stochastic depth of the extractors' ConvFFN.
         num_extra_extractors: Extractors added after the last stage.
         cls_token: 'in_blocks' as the ViT was trained; 'beside' as in the released
-            code: prefix tokens skip all blocks.
+            code: prefix tokens skip all blocks; not for DINOv3 and SAM.
         out_cls_token: Return the normalised class token after the pyramid, for a
             tissue head.
         norm_cfg: Normalisation of the convolutional parts.
 
     Raises:
-        ValueError: An argument is outside its choices.
+        ValueError: An argument is outside its choices, or asks for what the encoder
+            does not have.
     """
 
     def __init__(self,

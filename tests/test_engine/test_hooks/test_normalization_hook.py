@@ -9,6 +9,8 @@ from mmengine.runner import Runner
 from tiny_models import SEGMENTOR, build, square_sample
 from torch.utils.data import Dataset
 
+from mmseg_cellvta.models import CellTTAModel
+
 COUNTER = itertools.count()
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 
@@ -31,13 +33,13 @@ class Nothing(BaseMetric):
         return {}
 
 
-def make_runner(work_dir, load_from=None, **preprocessor):
+def make_runner(work_dir, load_from=None, tta=False, **preprocessor):
     init_default_scope('mmseg')  # the fixture of conftest comes later
     loader = dict(dataset=Squares(), batch_size=2, num_workers=0,
                   sampler=dict(type='DefaultSampler', shuffle=False))
+    model = build(SEGMENTOR, data_preprocessor=preprocessor)
     return Runner(
-        build(SEGMENTOR, data_preprocessor=preprocessor), str(work_dir),
-        train_dataloader=loader,
+        CellTTAModel(model) if tta else model, str(work_dir), train_dataloader=loader,
         train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=1),
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3)),
         test_dataloader=loader, test_cfg=dict(), test_evaluator=Nothing(),
@@ -71,6 +73,12 @@ def test_another_normalization_is_refused_in_one_sentence(
         checkpoint, tmp_path, preprocessor):
     with pytest.raises(ValueError, match='normalised by.*123.675.*but.*set its mean'):
         make_runner(tmp_path, str(checkpoint), **preprocessor).test()
+
+
+def test_model_is_found_inside_test_time_augmentation(checkpoint, tmp_path):
+    make_runner(tmp_path, tta=True, **IMAGENET).load_checkpoint(str(checkpoint))
+    with pytest.raises(ValueError, match='normalised by'):
+        make_runner(tmp_path, tta=True).load_checkpoint(str(checkpoint))
 
 
 def test_checkpoint_that_says_nothing_is_taken(checkpoint, tmp_path):
