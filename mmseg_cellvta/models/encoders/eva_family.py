@@ -7,7 +7,7 @@ from torch import Tensor
 class EvaFamily:
     """timm's `Eva`, such as DINOv3: every block rotates queries and keys by place."""
 
-    module = 'eva'
+    modules = ('eva', )
     positions_in_blocks = True
     filter_weights = staticmethod(checkpoint_filter_fn)
 

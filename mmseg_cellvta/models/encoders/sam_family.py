@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class SamFamily:
     """timm's `VisionTransformerSAM`: windows, relative positions, no class token."""
 
-    module = 'vision_transformer_sam'
+    modules = ('vision_transformer_sam', )
     positions_in_blocks = True
     filter_weights = staticmethod(checkpoint_filter_fn)
 

@@ -168,7 +168,7 @@ def _find_weights(name: str, weights: str | None, entry: EncoderEntry) -> str | 
 
 def _find_family(architecture: str) -> type:
     for family in FAMILIES:
-        if is_model_in_modules(architecture, [family.module]):
+        if is_model_in_modules(architecture, family.modules):
             return family
     raise ValueError(
         f'encoder.name={architecture!r} is no ViT that can be opened; choose a name of '

@@ -10,7 +10,7 @@ class VitFamily:
     Positions are added once, before the blocks. Every family has these members.
     """
 
-    module = 'vision_transformer'  # of timm
+    modules = ('vision_transformer', 'deit')  # of timm
     positions_in_blocks = False  # whether the blocks need the patch grid
     filter_weights = staticmethod(checkpoint_filter_fn)
 

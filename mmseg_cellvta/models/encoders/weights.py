@@ -50,9 +50,9 @@ def load_encoder_weights(vit: nn.Module, weights: str,
 
 
 def _from_hub(weights: str) -> dict[str, Tensor]:
-    owner, name, *file = weights[len(HUB_PREFIX):].split('/', 2)
-    repository = f'{owner}/{name}'
-    where = dict(filename=file[0]) if file else {}
+    parts = weights[len(HUB_PREFIX):].split('/', 2)
+    repository = '/'.join(parts[:2])
+    where = dict(filename=parts[2]) if len(parts) == 3 else {}
     try:
         return load_state_dict_from_hf(repository, weights_only=True, **where)
     except Exception as error:  # the hub client raises a dozen unrelated types

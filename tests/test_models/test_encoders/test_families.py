@@ -40,6 +40,12 @@ def test_tokens_are_those_of_timm_itself(kind, height, width):
     assert tokens.shape == (2, encoder.num_prefix_tokens + grid[0] * grid[1], DIMS)
 
 
+def test_deit_is_a_vit_with_two_prefix_tokens():
+    encoder = TimmEncoder('deit_tiny_distilled_patch16_224', depth=4)
+    assert encoder.family is VitFamily and encoder.num_prefix_tokens == 2
+    assert encoder.embed(torch.randn(1, 3, 48, 64)).shape == (1, 2 + 12, 192)
+
+
 @pytest.mark.parametrize('kind', ['rotary', 'sam'])
 def test_blocks_that_need_positions_ask_for_the_grid(kind):
     encoder = TimmEncoder(**ENCODERS[kind])

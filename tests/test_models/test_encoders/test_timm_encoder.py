@@ -234,9 +234,12 @@ def test_published_weights_are_asked_for_where_the_table_says(monkeypatch):
     for name in ('UNI2-h', 'GPFM'):
         with pytest.raises(RuntimeError, match=r'https://huggingface.co/\w+/\S+ and'):
             TimmEncoder(name, weights='published', embed_dim=32, depth=4, num_heads=2)
+    with pytest.raises(RuntimeError, match='hf-hub:UNI: .*could not be fetched'):
+        TimmEncoder(**ENCODER, weights='hf-hub:UNI')
     assert asked == [
         ('MahmoodLab/UNI2-h', dict(weights_only=True)),
-        ('majiabo/GPFM', dict(weights_only=True, filename='GPFM.pth'))
+        ('majiabo/GPFM', dict(weights_only=True, filename='GPFM.pth')),
+        ('UNI', dict(weights_only=True)),
     ]
 
 
