@@ -100,7 +100,7 @@ def infer(rule_model, source, out, *options, **popen):
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
         rule_model, inferencer, tmp_path):
-    source = write_picture(tmp_path / 'slide.png', 6000, 400)
+    source = write_picture(tmp_path / 'slide.png', 4200, 120)
     run(inferencer, tmp_path / 'whole', [source])
     process = infer(rule_model, source, tmp_path / 'out')
     bands = tmp_path / 'out/slide.bands.part'
@@ -109,7 +109,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     process.send_signal(signal.SIGKILL)
     process.communicate()
     done = list(bands.glob('band_*.npz'))
-    assert 2 <= len(done) < 6 and not (tmp_path / 'out/slide.geojson').exists()
+    assert 2 <= len(done) < 5 and not (tmp_path / 'out/slide.geojson').exists()
     kept = {path: path.stat().st_mtime_ns for path in done}
     _, errors = (again := infer(rule_model, source, tmp_path / 'out')).communicate()
     assert again.returncode == 0, errors
@@ -121,7 +121,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
 def test_two_processes_find_what_one_finds(
         rule_model, inferencer, tmp_path, num_inputs):
     (tmp_path / 'in').mkdir()
-    sources = [write_picture(tmp_path / f'in/{index}.png', 2500, 300, seed=index)
+    sources = [write_picture(tmp_path / f'in/{index}.png', 2500, 120, seed=index)
                for index in range(num_inputs)]
     run(inferencer, tmp_path / 'alone', sources)
     port = str(20000 + os.getpid() % 20000 + num_inputs)
