@@ -164,12 +164,17 @@ class CellSegmentor(EncoderDecoder):
         shapes = [sample.metainfo['ori_shape'][:2] for sample in data_samples]
         results = self.post_processor.process_batch(arrays, shapes)
         for sample, (inst_map, instances) in zip(data_samples, results, strict=True):
-            classes = np.concatenate([[0], instances.labels]).astype(np.int64)
             sample.pred_inst_map = PixelData(data=torch.from_numpy(inst_map)[None])
-            sample.pred_sem_seg = PixelData(
-                data=torch.from_numpy(classes[inst_map])[None])
+            sample.pred_sem_seg = paint_classes(inst_map, instances.labels)
             sample.pred_instances = instances
         return data_samples
+
+
+def paint_classes(inst_map: np.ndarray, labels: np.ndarray) -> PixelData:
+    """(1, H, W) int64 class map of nuclei 1..N in a map (H, W) and their (N,) classes.
+    """
+    classes = np.concatenate([[0], labels]).astype(np.int64)
+    return PixelData(data=torch.from_numpy(classes[inst_map])[None])
 
 
 def _unpad(maps: Tensor, meta: dict) -> Tensor:
