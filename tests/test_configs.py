@@ -10,7 +10,9 @@ from mmseg.registry import DATASETS, HOOKS, MODELS
 from tiny_models import square_sample
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAVES = sorted(ROOT.glob('configs/*.py'))
+# Those of cell classifiers train on nuclei: tests/test_engine trains one.
+LEAVES = sorted(path for path in ROOT.glob('configs/*.py')
+                if not path.stem.startswith('cell_classifier'))
 TINY = dict(
     name='vit_tiny_patch16_224', weights=None, embed_dim=32, depth=4, num_heads=2)
 
@@ -79,9 +81,11 @@ def test_model_builds_and_segments_with_a_tiny_encoder(cfg):
     with torch.no_grad():
         maps = model(torch.zeros(1, 3, 64, 64), mode='tensor')
         sample, = model(torch.zeros(1, 3, 64, 64), mode='predict')
-    dataset = DATASETS.get(cfg.test_dataloader.dataset.type)
+    data = cfg.test_dataloader.dataset
     # Your own data has the classes that its folder says; the config has their number.
-    classes = len(dataset.METAINFO.get('classes', ())) or cfg.num_classes
+    classes = (2 if data.get('class_agnostic') else
+               len(DATASETS.get(data.type).METAINFO.get('classes', ())) or
+               cfg.num_classes)
     assert maps['nc'].shape == (1, classes, 64, 64)
     assert sample.pred_inst_map.shape == (64, 64)
 
