@@ -1,6 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import itertools
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,9 +10,10 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor
 
-from mmseg_cellvta.utils.tiling import tile_starts
+from mmseg_cellvta.utils.tiling import blend_weight, tile_starts
 
 from ..decode_heads.hover_decode_head import NP_CHANNELS, split_maps
+from ..encoders import find_encoder
 
 FLIP_DIMS = dict(horizontal=-1, vertical=-2)
 # Which HV channel a flip turns around: x for horizontal, y for vertical.
@@ -29,19 +29,37 @@ class CellSegmentor(EncoderDecoder):
     resolution of the network, so that no nucleus is cut or found twice at a seam, and
     the nuclei are brought to the pixels of the original picture (`ori_shape`).
 
+    What follows from the encoder need not be written: without `mean` and `std` the data
+    preprocessor normalises as in the encoder's own pre-training, and without
+    `in_channels` the decode head takes those of the backbone.
+
     Args:
+        backbone: Config of the backbone.
+        data_preprocessor: Config of the data preprocessor.
         post_processor: Config of a post-processor; it gets `num_classes` from the
             decode head.
         **kwargs: Arguments of `EncoderDecoder`.
     """
 
     def __init__(self,
+                 backbone: dict,
                  *args,
+                 data_preprocessor: dict | None = None,
                  post_processor: dict = dict(type='HoverPostProcessor'),
                  **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(
+            backbone,
+            *args,
+            data_preprocessor=_normalize_as_encoder(data_preprocessor, backbone),
+            **kwargs)
         self.post_processor = TASK_UTILS.build(
             dict(post_processor, num_classes=self.num_classes))
+
+    def _init_decode_head(self, decode_head: dict) -> None:
+        if 'in_channels' not in decode_head:
+            decode_head = dict(
+                decode_head, in_channels=[3, *self.backbone.out_channels])
+        super()._init_decode_head(decode_head)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Returns the picture itself, for the head's first skip, and all features."""
@@ -92,7 +110,7 @@ class CellSegmentor(EncoderDecoder):
         size = [min(pair) for pair in zip(
             self.test_cfg.crop_size, inputs.shape[2:], strict=True)]
         stride = [min(pair) for pair in zip(self.test_cfg.stride, size, strict=True)]
-        weight = _blend_weight(size, stride).to(inputs)
+        weight = torch.from_numpy(blend_weight(size, stride)).to(inputs)
         total = inputs.new_zeros(len(inputs), self.out_channels, *inputs.shape[2:])
         weights = inputs.new_zeros(inputs.shape[2:])
         tops, lefts = (
@@ -121,13 +139,13 @@ class CellSegmentor(EncoderDecoder):
         return data_samples
 
 
-def _blend_weight(size: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """(H, W) weight of a tile's maps: 1 inside, falling linearly over the overlap."""
-    ramps = []
-    for length, step in zip(size, stride, strict=True):
-        distance = torch.arange(length).minimum(torch.arange(length).flip(0)) + 0.5
-        ramps.append((distance / max(length - step, 0.5)).clamp(max=1))
-    return ramps[0][:, None] * ramps[1]
+def _normalize_as_encoder(data_preprocessor: dict | None,
+                          backbone: dict) -> dict | None:
+    if not isinstance(data_preprocessor, dict) or 'mean' in data_preprocessor or (
+            'encoder' not in backbone):
+        return data_preprocessor
+    entry = find_encoder(backbone['encoder']['name'])
+    return dict(data_preprocessor, mean=entry.mean, std=entry.std)
 
 
 def _unpad(maps: Tensor, meta: dict) -> Tensor:
