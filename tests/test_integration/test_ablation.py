@@ -23,9 +23,9 @@ OPTIONS = {
     'model.decode_head.in_channels': [3, 32, 32, 32, 32],
     'model.decode_head.channels': 2,
     'val_dataloader.dataset.split': 'test',
-    'train_cfg.max_iters': 40,
-    'train_cfg.val_interval': 40,
-    'param_scheduler.0.total_steps': 40,
+    'train_cfg.max_iters': 12,
+    'train_cfg.val_interval': 12,
+    'param_scheduler.0.total_steps': 12,
     'default_hooks.checkpoint.interval': 1} | IN_PROCESS
 
 
@@ -41,7 +41,7 @@ def ablation(tmp_path):
             str(tmp_path / 'work')]
 
 
-def test_a_killed_ablation_resumes_and_skips_what_is_finished(
+def test_a_killed_ablation_resumes_and_survives_a_failing_entry(
         ablation, conic, tmp_path):
     command = [*ablation, '--data-root', str(conic)]
     env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
@@ -63,7 +63,3 @@ def test_a_killed_ablation_resumes_and_skips_what_is_finished(
     assert result['cost']['macs'] > 0 and result['train_s'] > 0
     table = (tmp_path / 'work/table.md').read_text()
     assert '| good | 1/1 | 0.' in table and "offset_init='sideways'" in table
-
-    third = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert f'{good.name}: was finished' in third.stdout
-    assert not (good / 'train_3.log').exists()

@@ -1,9 +1,12 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """What the tool adds to mmseg_cellvta/analysis; test_integration trains for real."""
+import json
+
 import pytest
 import yaml
 from run_tool import run_tool
 
+from mmseg_cellvta.analysis.ablation_list import read_ablation_list
 from mmseg_cellvta.analysis.ablation_runner import AblationRunner, RunFailed
 
 COST = dict(params=1, trainable_params=1, macs=1, forward_s=1, train_step_s=1,
@@ -39,6 +42,19 @@ def test_others_run_when_one_fails_and_the_exit_code_says_so(ablate, tmp_path, c
         assert line in text
     assert text in capsys.readouterr().out
     assert (tmp_path / 'work/table.csv').read_text().count('\n') == 4
+
+
+def test_what_is_finished_is_not_run_again(ablate, tmp_path, monkeypatch, capsys):
+    work = tmp_path / 'work'
+    runs = read_ablation_list(tmp_path / 'list.yml')
+    for run in runs:
+        (work / run.folder).mkdir(parents=True)
+        (work / run.folder / 'result.json').write_text(json.dumps(
+            dict(name=run.name, metrics=dict(bPQ=0.25), cost=COST, train_s=1)))
+    monkeypatch.delattr(AblationRunner, 'run')
+    assert ablate() == 0
+    assert capsys.readouterr().out.count(': was finished') == 3
+    assert '| bad | 1/1 | 0.250 |' in (work / 'table.md').read_text()
 
 
 def test_a_wrong_list_is_one_sentence(ablate, tmp_path):
