@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from tiny_models import SEGMENTOR, build
 
 from mmseg_cellvta.datasets.transforms import hv_target
-from mmseg_cellvta.models.segmentors import CellSegmentor
+from mmseg_cellvta.models.segmentors import CellSegmentor, ReclassifyingSegmentor
 
 CLASSES = ('background', 'red', 'blue')
 PALETTE = [[255, 255, 255], [220, 30, 30], [30, 30, 220]]
@@ -25,12 +25,21 @@ CONFIG = dict(
 
 @MODELS.register_module()
 class RuleSegmentor(CellSegmentor):
-    """Maps by rule instead of by its network."""
+    """Maps by rule instead of by its network, whose tokens it keeps."""
 
     def encode_decode(self, inputs, batch_img_metas):
         # Back to 0-255; the preprocessor has made RGB of BGR.
         pictures = (inputs * 127.5 + 127.5).permute(0, 2, 3, 1).numpy()
         return torch.stack([torch.from_numpy(_maps(picture)) for picture in pictures])
+
+    def encode_decode_tokens(self, inputs, metas):
+        _, tokens = super().encode_decode_tokens(inputs, metas)
+        return self.encode_decode(inputs, metas), tokens
+
+
+@MODELS.register_module()
+class ReclassifyingRuleSegmentor(RuleSegmentor, ReclassifyingSegmentor):
+    """The same with a cell classifier behind it."""
 
 
 def _maps(picture):

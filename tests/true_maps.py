@@ -28,6 +28,8 @@ class TrueNetwork:
         num_classes: With background.
     """
 
+    token_dims = 2
+
     def __init__(self, inst_map, class_map, num_classes):
         self.num_maps = 4 + num_classes
         height, width = (-(-side // 16) * 16 for side in inst_map.shape)
@@ -44,4 +46,7 @@ class TrueNetwork:
         code = tiles.numpy().astype(np.int64)
         code = (code[..., 0] << 16) + (code[..., 1] << 8) + code[..., 2]
         rows, cols = code >> 12, code & 4095
-        return self.maps[:, rows, cols].transpose(1, 0, 2, 3).astype(np.float32)
+        maps = self.maps[:, rows, cols].transpose(1, 0, 2, 3).astype(np.float32)
+        # Column and row of the token's centre, in px / 16.
+        tokens = np.stack([cols, rows], axis=1)[..., 8::16, 8::16] / 16
+        return maps, tokens.astype(np.float32)

@@ -42,6 +42,8 @@ def parse_args(formats: list[str]) -> argparse.Namespace:
                         help='processes that read ahead, and as many that find nuclei '
                         '(default: %(default)s)')
     parser.add_argument('--amp', action='store_true', help='half precision')
+    parser.add_argument('--embeddings', action='store_true',
+                        help='keep what the encoder saw of each cell (parquet)')
     parser.add_argument('--quiet', action='store_true', help='print errors only')
     parser.add_argument('--profile', action='store_true',
                         help='print where the time went')
@@ -100,7 +102,7 @@ def main() -> None:
     cfg.merge_from_dict(args.cfg_options or {})
     inferencer = CellInferencer(
         cfg, args.checkpoint, choose_device(args), args.batch_size, args.num_workers,
-        args.amp)
+        args.amp, args.embeddings)
     run = FolderRun(
         inferencer, args.out, args.formats, args.report, args.mpp,
         False if args.no_tissue_mask else None, args.quiet)

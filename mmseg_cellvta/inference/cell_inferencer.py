@@ -1,7 +1,8 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.apis import init_model
 
+from ..models.segmentors import ReclassifyingSegmentor
 from ..post_processing.worker_pool import WorkerPool
 from ..structures import CellTable
 from ..utils.pending_folder import describe_files
@@ -35,6 +37,7 @@ class CellInferencer:
         num_workers (int): Processes that read tiles ahead, and as many that find nuclei
             while the network goes on; 0 works in this process. Defaults to 0.
         amp (bool): Compute in half precision where that is safe. Defaults to False.
+        embeddings (bool): Keep what the encoder saw of each cell. Defaults to False.
 
     Example:
         >>> inferencer = CellInferencer('config.py', 'weights.pth')
@@ -43,13 +46,16 @@ class CellInferencer:
 
     def __init__(self, model: str | Path | Config, weights: str | Path,
                  device: str | None = None, batch_size: int | None = None,
-                 num_workers: int = 0, amp: bool = False) -> None:
+                 num_workers: int = 0, amp: bool = False,
+                 embeddings: bool = False) -> None:
         cfg = model if isinstance(model, Config) else Config.fromfile(model)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         if device is None:
             device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
         self.model = init_model(cfg, str(weights), device=device)
-        self.network = TileNetwork(self.model, amp)
+        self.reclassifies = isinstance(self.model, ReclassifyingSegmentor)
+        self.network = TileNetwork(self.model, amp, embeddings or self.reclassifies)
+        self.embeddings = embeddings
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.pool = WorkerPool(num_workers)
@@ -57,7 +63,7 @@ class CellInferencer:
         self.clock = StageClock()
         self.settings = dict(
             model=_digest(cfg.model.to_dict()), weights=describe_files([weights]),
-            amp=amp, tile=self.tile, overlap=self.overlap)
+            amp=amp, embeddings=embeddings, tile=self.tile, overlap=self.overlap)
 
     @property
     def mpp(self) -> float:
@@ -79,10 +85,9 @@ class CellInferencer:
             ValueError: If it cannot be read, or the size of its pixels is not known.
         """
         job = self.prepare(source, mpp, tissue_only)
-        scan = self.scan(job, self.choose_batch_size(job))
+        bands = self.scan(job, range(job.plan.num_bands), self.choose_batch_size(job))
         seams = SeamFilter(job.info.mpp)
-        return CellTable.concatenate([
-            seams(band) for _, band in scan.run(range(job.plan.num_bands))])
+        return CellTable.concatenate([seams(cells) for _, cells in bands])
 
     def prepare(self, source: str | Path | np.ndarray, mpp: float | None = None,
                 tissue_only: bool | None = None) -> SlideJob:
@@ -98,15 +103,26 @@ class CellInferencer:
                 self.batch_size = self.network.find_batch_size(job.plan.tile)
         return self.batch_size
 
-    def scan(self, job: SlideJob, batch_size: int,
-             progress: Callable[[int], None] = lambda num_tiles: None) -> SlideScan:
-        """What finds the cells of an input, band by band; see `SlideScan`."""
+    def scan(self, job: SlideJob, bands: range, batch_size: int,
+             progress: Callable[[int], None] = lambda num_tiles: None
+             ) -> Iterator[tuple[int, CellTable]]:
+        """Find the cells of neighbouring bands of an input; see `SlideScan.run`."""
         post_processor = self.model.post_processor
         settings = NucleusSettings(
             post_processor.constants, post_processor.enlarge, self.mpp,
             job.canvas.scale)
-        return SlideScan(job.canvas, job.plan, self.network, settings, batch_size,
+        scan = SlideScan(job.canvas, job.plan, self.network, settings, batch_size,
                          self.num_workers, self.pool, self.clock, progress)
+        for band, cells in scan.run(bands):
+            yield band, self._finish(cells)
+
+    def _finish(self, cells: CellTable) -> CellTable:
+        """Classify cells by their embeddings, if so, and drop these if not wanted."""
+        if self.reclassifies:
+            labels, scores, class_probs = self.model.classify_tokens(cells.embeddings)
+            cells = replace(
+                cells, labels=labels, scores=scores, class_probs=class_probs)
+        return cells if self.embeddings else replace(cells, embeddings=None)
 
 
 def _tile_geometry(test_cfg: dict) -> tuple[tuple[int, int], tuple[int, int]]:

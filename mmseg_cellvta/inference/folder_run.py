@@ -125,12 +125,12 @@ class FolderRun:
               progress: RunProgress) -> None:
         """Find the cells of the bands that are not in the store yet."""
         runs = store.missing(bands)
-        scan = self.inferencer.scan(job, store.batch_size, progress.add_tiles)
         num_tiles = sum(map(job.plan.num_tiles, runs))
         self.seen_mm2 += num_tiles * job.tile_mm2
         progress.begin(job.info.name, num_tiles, job.tile_mm2)
         for run in runs:
-            for band, cells in scan.run(run):
+            for band, cells in self.inferencer.scan(
+                    job, run, store.batch_size, progress.add_tiles):
                 store.save(band, cells)
                 progress.add_cells(len(cells))
 

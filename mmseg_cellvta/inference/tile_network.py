@@ -7,6 +7,8 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ..post_processing.cell_tokens import TOKEN_STRIDE
+
 MAX_BATCH = 64  # tiles
 MIN_GAIN = 0.95  # a larger batch must take less of this share of the time per tile
 
@@ -17,24 +19,31 @@ class TileNetwork:
     Args:
         model (EncoderDecoder): A `CellSegmentor` in eval mode, on its device.
         amp (bool): Compute in half precision where that is safe (autocast).
+        with_tokens (bool): Hand out tokens too; a `ReclassifyingSegmentor` needs them.
+
+    Attributes:
+        num_maps (int): 4 + C.
+        token_dims (int): D, channels of a token; 0 without tokens.
     """
 
-    def __init__(self, model: EncoderDecoder, amp: bool = False) -> None:
+    def __init__(self, model: EncoderDecoder, amp: bool = False,
+                 with_tokens: bool = False) -> None:
         self.model = model
         self.amp = amp
+        self.token_dims = model.decode_head.in_channels[-1] if with_tokens else 0
         self.device = next(model.parameters()).device
         self.num_maps = model.out_channels
 
     @torch.no_grad()
-    def __call__(self, tiles: Tensor) -> np.ndarray:
-        """Compute the maps of tiles.
+    def __call__(self, tiles: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the maps and tokens of tiles.
 
         Args:
             tiles (Tensor): (B, h, w, 3) uint8 RGB, h and w multiples of 16 px.
 
         Returns:
-            np.ndarray: (B, 4 + C, h, w) float32: NP probabilities, HV values (x first),
-            NC probabilities.
+            tuple[np.ndarray, np.ndarray]: (B, 4 + C, h, w) float32: NP probabilities,
+            HV values (x first), NC probabilities; and (B, D, h / 16, w / 16) float32.
         """
         # What a test pipeline hands over: BGR, channels first.
         inputs = list(tiles.flip(-1).permute(0, 3, 1, 2).contiguous())
@@ -42,8 +51,13 @@ class TileNetwork:
         data = self.model.data_preprocessor(dict(inputs=inputs, data_samples=samples))
         metas = [dict(img_shape=tuple(tiles.shape[1:3])) for _ in inputs]
         with torch.autocast(self.device.type, enabled=self.amp):
-            maps = self.model.encode_decode(data['inputs'], metas)
-        return maps.float().cpu().numpy()
+            if self.token_dims:
+                maps, tokens = self.model.encode_decode_tokens(data['inputs'], metas)
+            else:
+                maps = self.model.encode_decode(data['inputs'], metas)
+                tokens = maps.new_zeros(
+                    len(maps), 0, *(side // TOKEN_STRIDE for side in maps.shape[2:]))
+        return maps.float().cpu().numpy(), tokens.float().cpu().numpy()
 
     def find_batch_size(self, tile: tuple[int, int]) -> int:
         """The smallest batch size that is about as fast per tile as any that fits.

@@ -34,6 +34,16 @@ class TilePlan:
     band_height: int
     margin: int
 
+    def shrink(self, stride: int) -> 'TilePlan':
+        """The same plan in cells of `stride` x `stride` px, which all tiles lie on."""
+        def cells(lengths: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(-(-length // stride) for length in lengths)
+
+        return TilePlan(
+            cells(self.shape), cells(self.tile), cells(self.tops),
+            tuple(map(cells, self.lefts)), cells(self.stride),
+            *cells((self.band_height, self.margin)))
+
     @property
     def num_bands(self) -> int:
         return -(-self.shape[0] // self.band_height)
@@ -89,7 +99,7 @@ def plan_tiles(shape: Sequence[int], tile: Sequence[int], overlap: Sequence[int]
             ones. Tiles may end up to 15 px outside the slide.
         overlap (Sequence[int]): (rows, columns) px that neighbouring tiles share.
         band_height (int): Rows of a band, px.
-        margin (int): What a window sees around its own, px.
+        margin (int): What a window sees around its own, px; rounded up to 16.
         covers (Callable, optional): Whether a rectangle, x, y, width, height in px,
             has tissue; without it all tiles are kept.
 
@@ -111,4 +121,5 @@ def plan_tiles(shape: Sequence[int], tile: Sequence[int], overlap: Sequence[int]
         tuple(left for left in lefts
               if covers is None or covers(left, top, tile[1], tile[0]))
         for top in tops)
+    margin = -(-margin // PATCH) * PATCH
     return TilePlan(tuple(shape), tile, tuple(tops), rows, stride, band_height, margin)

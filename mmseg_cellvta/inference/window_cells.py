@@ -5,6 +5,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ..post_processing.cell_tokens import cell_tokens
 from ..post_processing.features import measure_nuclei
 from ..post_processing.find_nuclei import find_nuclei
 from ..post_processing.instance_map import HoverConstants
@@ -44,14 +45,16 @@ class NucleusSettings(NamedTuple):
     scale: tuple[float, float]
 
 
-def find_window_cells(maps: np.ndarray, image: np.ndarray, window: Window,
-                      settings: NucleusSettings) -> CellTable:
+def find_window_cells(maps: np.ndarray, image: np.ndarray, tokens: np.ndarray,
+                      window: Window, settings: NucleusSettings) -> CellTable:
     """Find the nuclei whose centre lies in the window's own part or very near to it.
 
     Args:
         maps (np.ndarray): (4 + C, h, w) float16 or float32: NP probabilities, HV values
             (x first), NC probabilities.
         image (np.ndarray): (h, w, 3) uint8 RGB, the same place.
+        tokens (np.ndarray): (D, h / 16, w / 16) float16, the same place, rounded up;
+            D is 0 where cells are not to be described by them.
         window (Window): Where that is.
         settings (NucleusSettings): How to find them.
 
@@ -69,6 +72,9 @@ def find_window_cells(maps: np.ndarray, image: np.ndarray, window: Window,
     near = np.flatnonzero(_is_near(centroids, window.own, SLACK_UM / settings.mpp))
     features = measure_nuclei(inst_map, image, settings.mpp / enlarge)
     scale = np.array(settings.scale)
+    embeddings = None
+    if len(tokens):
+        embeddings = cell_tokens(tokens, found['bboxes'][near] / enlarge)
     return CellTable(
         centroids=centroids[near] * scale,
         labels=found['labels'][near],
@@ -78,7 +84,8 @@ def find_window_cells(maps: np.ndarray, image: np.ndarray, window: Window,
             [found['contours'][row] for row in near],
             offset=(window.seen[0] * enlarge, window.seen[1] * enlarge),
             scale=tuple(scale / enlarge)),
-        features={name: column[near] for name, column in features.items()})
+        features={name: column[near] for name, column in features.items()},
+        embeddings=embeddings)
 
 
 def _is_near(centroids: np.ndarray, own: tuple, slack: float) -> np.ndarray:

@@ -2,6 +2,9 @@
 import cv2
 import numpy as np
 import pytest
+import torch
+from mmengine.config import Config
+from mmseg.registry import MODELS
 from rule_segmentor import draw_slide
 from scipy.spatial import cKDTree
 
@@ -56,13 +59,39 @@ def test_glass_is_not_looked_at_if_asked(inferencer):
     looked = []
     network = inferencer.network
     inferencer.network = lambda tiles: looked.append(len(tiles)) or network(tiles)
-    inferencer.network.num_maps = network.num_maps
+    inferencer.network.num_maps, inferencer.network.token_dims = network.num_maps, 0
     everywhere = inferencer(picture, mpp=0.5, tissue_only=False)
     num_tiles = sum(looked)
     looked.clear()
     in_tissue = inferencer(picture, mpp=0.5, tissue_only=True)
     assert sum(looked) < 0.7 * num_tiles
     np.testing.assert_array_equal(in_tissue.centroids, everywhere.centroids)
+
+
+def test_embeddings_are_kept_if_asked(rule_model):
+    picture, *_ = draw_slide(300, 200)
+    keeping = CellInferencer(*rule_model, device='cpu', batch_size=4, embeddings=True)
+    cells = keeping(picture, mpp=0.5)
+    assert cells.embeddings.shape == (len(cells), 32) and cells.embeddings.any()
+
+
+def test_a_cell_classifier_says_what_cells_are(rule_model, tmp_path):
+    """CellViT++: places of the segmentor, classes of the classifier."""
+    cfg = Config.fromfile(rule_model[0])
+    cfg.model.update(
+        type='ReclassifyingRuleSegmentor',
+        cell_classifier=dict(type='CellClassifier', num_classes=5, hidden_channels=4))
+    meta = dict(classes=tuple('_abcd'), palette=[[0] * 3] * 5)
+    state_dict = MODELS.build(cfg.model).state_dict()
+    torch.save(dict(meta=dict(dataset_meta=meta), state_dict=state_dict),
+               tmp_path / 'model.pth')
+    picture, centres, _ = draw_slide(300, 200)
+    inferencer = CellInferencer(cfg, tmp_path / 'model.pth', 'cpu', batch_size=4)
+    cells = inferencer(picture, mpp=0.5)
+    assert len(cells) == len(centres) and cells.embeddings.shape[1] == 0
+    assert cells.class_probs.shape == (len(cells), 5)
+    np.testing.assert_allclose(cells.class_probs.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(cells.labels, cells.class_probs.argmax(axis=1))
 
 
 def test_without_a_batch_size_one_is_found_and_kept(rule_model):

@@ -47,8 +47,9 @@ def find_whole(scan):
     height, width = scan.plan.shape
     whole = Window((0, 0, width, height), (0, 0, width, height))
     maps = scan.network.maps[:, :height, :width]
-    return find_window_cells(
-        maps, scan.canvas.read(0, 0, width, height), whole, scan.settings)
+    picture = scan.canvas.read(0, 0, width, height)
+    tokens = np.mgrid[:-(-height // 16), :-(-width // 16)][::-1] + 0.5
+    return find_window_cells(maps, picture, tokens, whole, scan.settings)
 
 
 def match(cells, others):
@@ -81,6 +82,18 @@ def test_dense_discs_are_found_once_each_whatever_seam_they_lie_on(num_workers):
     assert (match(cells, whole) == 1).all()
     nearest, _ = cKDTree(whole.centroids).query(cells.centroids)
     assert nearest.max() < 1e-3  # px
+
+
+def test_cells_carry_the_tokens_of_their_place():
+    scan = make_scan(*discs((1100, 700), step=23, radius=12), 4)
+    cells = find_in_bands(scan)
+    # The mean over the tokens that a nucleus' box touches lies near its centre.
+    assert cells.embeddings.shape == (len(cells), 2)
+    assert np.abs(cells.embeddings - cells.centroids / 16).max() < 1
+    whole = find_whole(scan)
+    _, partner = cKDTree(whole.centroids).query(cells.centroids)
+    np.testing.assert_allclose(
+        cells.embeddings, whole.embeddings[partner], atol=0.04)  # float16
 
 
 def test_a_slide_without_foreground_has_no_cells_but_all_columns():

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 from mmseg.structures import SegDataSample
-from tiny_models import CLASSES, SEGMENTOR, build
+from tiny_models import CLASSES, DIMS, SEGMENTOR, build
 
 from mmseg_cellvta.inference.tile_network import TileNetwork
 
@@ -15,7 +15,8 @@ def model():
 
 def test_maps_are_those_of_the_test_pipeline(model):
     tiles = np.random.default_rng(0).integers(0, 255, (2, 64, 48, 3), np.uint8)
-    maps = TileNetwork(model)(torch.from_numpy(tiles))
+    maps, tokens = TileNetwork(model)(torch.from_numpy(tiles))
+    assert tokens.shape == (2, 0, 4, 3)
     assert maps.shape == (2, 4 + CLASSES, 64, 48) and maps.dtype == np.float32
     bgr = [torch.from_numpy(tile[..., ::-1].transpose(2, 0, 1).copy())
            for tile in tiles]
@@ -28,9 +29,17 @@ def test_maps_are_those_of_the_test_pipeline(model):
     np.testing.assert_allclose(maps[:, :2].sum(axis=1), 1, atol=1e-5)
 
 
+def test_tokens_come_with_the_same_maps(model):
+    tiles = torch.randint(0, 255, (2, 64, 48, 3), dtype=torch.uint8)
+    maps, tokens = TileNetwork(model, with_tokens=True)(tiles)
+    assert tokens.shape == (2, DIMS, 4, 3) and tokens.dtype == np.float32
+    np.testing.assert_array_equal(maps, TileNetwork(model)(tiles)[0])
+
+
 def test_half_precision_is_close(model):
     tiles = torch.randint(0, 255, (1, 64, 64, 3), dtype=torch.uint8)
-    full, half = TileNetwork(model)(tiles), TileNetwork(model, amp=True)(tiles)
+    (full, _), (half, _) = (
+        TileNetwork(model, amp)(tiles) for amp in (False, True))
     assert half.dtype == np.float32 and not np.array_equal(full, half)
     np.testing.assert_allclose(half, full, atol=0.05)
 

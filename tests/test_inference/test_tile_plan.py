@@ -58,6 +58,18 @@ def test_only_tiles_with_tissue_are_seen():
     assert empty.columns == (0, 0) and list(empty.own_columns()) == []
 
 
+def test_a_shrunken_plan_has_the_same_bands():
+    plan = plan_tiles((1303, 905), **LARGE)
+    small = plan.shrink(16)
+    assert small.shape == (82, 57) and small.num_bands == plan.num_bands
+    for band in range(plan.num_bands):
+        top, bottom = plan.seen_rows(band)
+        assert small.seen_rows(band) == (top // 16, -(-bottom // 16))
+    assert [16 * top for top in small.tops] == list(plan.tops)
+    assert [16 * small.next_top(row) for row in range(len(small.tops))] == [
+        plan.next_top(row) for row in range(len(plan.tops))]
+
+
 @pytest.mark.parametrize(('tile', 'overlap'), [(250, 32), (256, 20), (256, 256)])
 def test_tiles_off_the_grid_are_refused(tile, overlap):
     with pytest.raises(ValueError, match=f'tiles of {tile} px.*{overlap} px.*16 px'):

@@ -117,9 +117,9 @@ class CellSegmentor(EncoderDecoder):
         metas = [sample.metainfo for sample in data_samples]
         if self.test_cfg.mode == 'slide':
             batch = self._slide(
-                self._encode_decode_tokens, (1, TOKEN_STRIDE), inputs, metas)
+                self.encode_decode_tokens, (1, TOKEN_STRIDE), inputs, metas)
         else:
-            batch = self._encode_decode_tokens(inputs, metas)
+            batch = self.encode_decode_tokens(inputs, metas)
         results = []
         for maps, tokens, meta in zip(*batch, metas, strict=True):
             maps = _unflip(_unpad(maps, meta), meta)
@@ -169,9 +169,13 @@ class CellSegmentor(EncoderDecoder):
                 blend.add(maps, top // scale, left // scale)
         return [blend.mean() for blend in blends]
 
-    def _encode_decode_tokens(self, inputs: Tensor,
-                              metas: list[dict]) -> tuple[Tensor, Tensor]:
-        """Maps (N, 4 + num_classes, H, W) and tokens (N, D, H/16, W/16), float32."""
+    def encode_decode_tokens(self, inputs: Tensor,
+                             metas: list[dict]) -> tuple[Tensor, Tensor]:
+        """Computes the maps of a batch, and the tokens that go with them.
+
+        Returns:
+            (N, 4 + num_classes, H, W) maps and (N, D, H/16, W/16) tokens, float32.
+        """
         feats = self.extract_feat(inputs)
         maps = self.decode_head.predict(feats, metas, self.test_cfg)
         return maps, feats[self.decode_head.in_index[-1]].float()

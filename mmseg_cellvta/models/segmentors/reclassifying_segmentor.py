@@ -45,6 +45,19 @@ class ReclassifyingSegmentor(CellSegmentor):
             self._reclassify(sample, tokens, own.shape[-2:])
         return data_samples
 
+    @torch.no_grad()
+    def classify_tokens(
+            self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Says what nuclei are by their tokens (N, D).
+
+        Returns:
+            Class ids (N,) from 1 on, their probabilities (N,), and those of all classes
+            (N, C), 0-1.
+        """
+        tokens = torch.from_numpy(tokens.astype(np.float32, copy=False))
+        probs = self.cell_classifier.class_probs(tokens).cpu().numpy()
+        return probs[:, 1:].argmax(axis=1) + 1, probs.max(axis=1, initial=0), probs
+
     def _reclassify(self, sample: SegDataSample, tokens: Tensor,
                     seen_shape: tuple[int, int]) -> None:
         """Replaces the classes of the nuclei of a picture that was seen as (H, W)."""
@@ -53,11 +66,7 @@ class ReclassifyingSegmentor(CellSegmentor):
         boxes = nuclei.bboxes * np.tile(seen_shape[::-1], 2)
         boxes = boxes / np.tile(sample.metainfo['ori_shape'][1::-1], 2)
         nuclei.embeddings = cell_tokens(tokens.cpu().numpy(), boxes)
-        with torch.no_grad():
-            probs = self.cell_classifier.class_probs(
-                torch.from_numpy(nuclei.embeddings)).cpu().numpy()
-        nuclei.class_probs = probs
-        nuclei.labels = probs[:, 1:].argmax(axis=1) + 1
-        nuclei.scores = probs.max(axis=1, initial=0)
+        nuclei.labels, nuclei.scores, nuclei.class_probs = self.classify_tokens(
+            nuclei.embeddings)
         sample.pred_sem_seg = paint_classes(
             sample.pred_inst_map.data[0].numpy(), nuclei.labels)
