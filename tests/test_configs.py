@@ -97,6 +97,38 @@ def test_encoder_weights_of_the_paper_are_one_value_at_the_top():
     assert cfg.model.backbone.injector_init == 0
 
 
+@pytest.mark.parametrize(('name', 'mean', 'std'), [
+    ('cellvta_uni_conic', [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
+    ('cellvta_uni_pannuke_released', [127.5] * 3, [127.5] * 3),
+    ('cellvta_uni_conic_released', [127.5] * 3, [127.5] * 3),
+    ('cellvta_h_optimus_0_conic', [180.3419, 147.5759, 179.4223],
+     [54.0302, 58.6798, 45.2668]),
+    ('cellvta_virchow2_pannuke', [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
+    ('cellvta_tiny_consep', [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
+])
+def test_pictures_are_normalized_as_the_encoder_was_trained(name, mean, std):
+    cfg = Config.fromfile(ROOT / f'configs/{name}.py')
+    # Another width and depth, but the same encoder.
+    cfg.model.backbone.encoder.update(
+        weights=None, embed_dim=32, depth=4, num_heads=2)
+    cfg.model.decode_head.channels = 4
+    preprocessor = MODELS.build(cfg.model).data_preprocessor
+    assert preprocessor.mean.flatten().tolist() == pytest.approx(mean, abs=1e-3)
+    assert preprocessor.std.flatten().tolist() == pytest.approx(std, abs=1e-3)
+
+
+@pytest.mark.parametrize(('name', 'base', 'encoder'), [
+    ('cellvta_h_optimus_0_conic', 'cellvta_uni_conic', 'H-optimus-0'),
+    ('cellvta_virchow2_pannuke', 'cellvta_uni_pannuke', 'Virchow2'),
+])
+def test_another_encoder_is_one_line(name, base, encoder):
+    models = [Config.fromfile(ROOT / f'configs/{stem}.py').model
+              for stem in (name, base)]
+    models[1].backbone.encoder.name = encoder
+    assert models[0] == models[1]
+    assert models[0].backbone.encoder.weights == 'published'
+
+
 def test_released_config_asks_for_no_download():
     cfg = Config.fromfile(ROOT / 'configs/cellvta_uni_conic_released.py')
     assert cfg.model.backbone.encoder.weights is None

@@ -15,6 +15,7 @@ from mmseg_cellvta.post_processing.cell_tokens import TOKEN_STRIDE
 from mmseg_cellvta.utils.tiling import tile_starts
 
 from ..decode_heads.hover_decode_head import NP_CHANNELS, split_maps
+from ..encoders import find_encoder
 from .tile_blend import TileBlend
 
 FLIP_DIMS = dict(horizontal=-1, vertical=-2)
@@ -31,19 +32,37 @@ class CellSegmentor(EncoderDecoder):
     resolution of the network, so that no nucleus is cut or found twice at a seam, and
     the nuclei are brought to the pixels of the original picture (`ori_shape`).
 
+    What follows from the encoder need not be written: without `mean` and `std` the data
+    preprocessor normalises as in the encoder's own pre-training, and without
+    `in_channels` the decode head takes those of the backbone.
+
     Args:
+        backbone: Config of the backbone.
+        data_preprocessor: Config of the data preprocessor.
         post_processor: Config of a post-processor; it gets `num_classes` from the
             decode head.
         **kwargs: Arguments of `EncoderDecoder`.
     """
 
     def __init__(self,
+                 backbone: dict,
                  *args,
+                 data_preprocessor: dict | None = None,
                  post_processor: dict = dict(type='HoverPostProcessor'),
                  **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(
+            backbone,
+            *args,
+            data_preprocessor=_normalize_as_encoder(data_preprocessor, backbone),
+            **kwargs)
         self.post_processor = TASK_UTILS.build(
             dict(post_processor, num_classes=self.num_classes))
+
+    def _init_decode_head(self, decode_head: dict) -> None:
+        if 'in_channels' not in decode_head:
+            decode_head = dict(
+                decode_head, in_channels=[3, *self.backbone.out_channels])
+        super()._init_decode_head(decode_head)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Returns the picture itself, for the head's first skip, and all features."""
@@ -171,10 +190,18 @@ class CellSegmentor(EncoderDecoder):
 
 
 def paint_classes(inst_map: np.ndarray, labels: np.ndarray) -> PixelData:
-    """(1, H, W) int64 class map of nuclei 1..N in a map (H, W) and their (N,) classes.
-    """
+    """Class map (1, H, W) int64 of an instance map (H, W) and its (N,) classes."""
     classes = np.concatenate([[0], labels]).astype(np.int64)
     return PixelData(data=torch.from_numpy(classes[inst_map])[None])
+
+
+def _normalize_as_encoder(data_preprocessor: dict | None,
+                          backbone: dict) -> dict | None:
+    if not isinstance(data_preprocessor, dict) or 'mean' in data_preprocessor or (
+            'encoder' not in backbone):
+        return data_preprocessor
+    entry = find_encoder(backbone['encoder']['name'])
+    return dict(data_preprocessor, mean=entry.mean, std=entry.std)
 
 
 def _unpad(maps: Tensor, meta: dict) -> Tensor:

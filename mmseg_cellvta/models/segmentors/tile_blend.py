@@ -4,6 +4,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mmseg_cellvta.utils.tiling import blend_weight
+
 
 class TileBlend:
     """Mean of the maps of overlapping tiles.
@@ -20,7 +22,7 @@ class TileBlend:
     def __init__(self, shape: Sequence[int], size: Sequence[int],
                  stride: Sequence[int]) -> None:
         self.shape = tuple(shape)
-        self.weight = _tile_weight(size, stride)
+        self.weight = torch.from_numpy(blend_weight(size, stride))
         self.total = None
 
     def add(self, maps: Tensor, top: int, left: int) -> None:
@@ -37,12 +39,3 @@ class TileBlend:
     def mean(self) -> Tensor:
         """Returns the (N, C, H, W) maps; the tiles must have covered the whole."""
         return self.total / self.weights
-
-
-def _tile_weight(size: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """(H, W) weight of a tile's maps: 1 inside, falling linearly over the overlap."""
-    ramps = []
-    for length, step in zip(size, stride, strict=True):
-        distance = torch.arange(length).minimum(torch.arange(length).flip(0)) + 0.5
-        ramps.append((distance / max(length - step, 0.5)).clamp(max=1))
-    return ramps[0][:, None] * ramps[1]
