@@ -6,7 +6,7 @@ from mmengine.config import ConfigDict
 from tiny_models import CLASSES, DIMS, SEGMENTOR, build, square_sample
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def model():
     return build(SEGMENTOR).eval()
 

@@ -15,7 +15,7 @@ MODEL = dict(
     cell_classifier=dict(type='CellClassifier', num_classes=CLASSES))
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def model():
     """Its classifier asks whether the first two channels of a token are above 0."""
     model = build(MODEL).eval()
