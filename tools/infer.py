@@ -110,6 +110,8 @@ def main() -> None:
     complete = report(run(sources), console, args.quiet)
     if args.profile:
         console.print(inferencer.clock.table(run.seen_mm2))
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # its threads must not outlive us
     sys.exit(0 if complete else 1)
 
 

@@ -5,6 +5,7 @@ import shapely
 from ..structures.cell_table import CellTable
 from ..structures.slide_info import SlideInfo
 from .cell_sample import CellSample
+from .density_map import grid_shape
 
 TISSUE_SQUARE_UM = 100.0  # a sparse stroma still has a nucleus in most such squares
 AREA_STEP_UM2 = 5.0
@@ -19,25 +20,25 @@ class CellStatistics:
 
     Args:
         info (SlideInfo): The picture or slide.
-        grid_shape (tuple[int, int]): (rows, columns) of the density maps, which cover
-            the whole slide.
 
     Attributes:
         counts (np.ndarray): (C,) int64, nuclei per class.
         area_sums (np.ndarray): (C,) float64, summed area of the nuclei, µm².
         area_bins (np.ndarray): (C, AREA_BINS) int64, nuclei per class and area, in
             steps of AREA_STEP_UM2.
-        grid (np.ndarray): (C, rows, columns) int32, nuclei per class and place.
+        grid (np.ndarray): (C, rows, columns) int32, nuclei per class and place;
+            the grid covers the whole slide.
         sample (CellSample): Some nuclei of each class.
     """
 
-    def __init__(self, info: SlideInfo, grid_shape: tuple[int, int]) -> None:
+    def __init__(self, info: SlideInfo) -> None:
         num_classes = len(info.classes)
         self.info = info
         self.counts = np.zeros(num_classes, np.int64)
         self.area_sums = np.zeros(num_classes)
         self.area_bins = np.zeros((num_classes, AREA_BINS), np.int64)
-        self.grid = np.zeros((num_classes, *grid_shape), np.int32)
+        self.grid = np.zeros(
+            (num_classes, *grid_shape(info.shape, info.mpp)), np.int32)
         self.sample = CellSample(num_classes, SAMPLE_SIZE)
         sides = np.ceil(np.array(info.shape) * info.mpp / TISSUE_SQUARE_UM)
         self._tissue = np.zeros(sides.astype(int), bool)

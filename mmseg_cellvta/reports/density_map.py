@@ -7,26 +7,23 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-MAX_GRID_SIDE = 512  # bins; the map is smooth, finer bins would show nothing more
-SMOOTHING = 0.01  # sigma, of the longer side of the grid
+# Bins are the finest that a page shows of a slide, but no finer than a nucleus.
+MAX_BINS = 500
+MIN_BIN_UM = 10.0
+SIGMA_BINS = 5.0  # of the smoothing: 50 µm in a picture, 1 % of the side of a slide
 LEVELS = 64  # of a map; level 0 is transparent
 MAX_OPACITY = 0.8  # the tissue stays visible where nuclei are densest
 COLORS = cv2.applyColorMap(
-    np.linspace(0, 255, LEVELS).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
+    np.linspace(0, 255, LEVELS).astype(np.uint8)[None], cv2.COLORMAP_VIRIDIS)[0, :, ::-1]
 # Opaque soon: faint violet would be taken for stain.
 OPACITIES = np.rint(
     255 * MAX_OPACITY * np.linspace(0, 1, LEVELS)**0.5).astype(np.uint8)
 
 
-def grid_shape(picture_shape: tuple[int, int]) -> tuple[int, int]:
-    """(rows, columns) of the density maps over a thumbnail of (height, width) px."""
-    scale = min(1, MAX_GRID_SIDE / max(picture_shape))
-    return tuple(max(1, round(side * scale)) for side in picture_shape)
-
-
-def smoothing_bins(shape: tuple[int, int]) -> float:
-    """Sigma of the smoothing of a grid of (rows, columns), in bins."""
-    return SMOOTHING * max(shape)
+def grid_shape(shape: tuple[int, int], mpp: float) -> tuple[int, int]:
+    """(rows, columns) of the density maps of a slide of (height, width) px."""
+    size = max(MIN_BIN_UM / mpp, max(shape) / MAX_BINS)
+    return tuple(max(1, round(side / size)) for side in shape)
 
 
 def density(counts: np.ndarray, bin_mm2: float) -> np.ndarray:
@@ -41,9 +38,8 @@ def density(counts: np.ndarray, bin_mm2: float) -> np.ndarray:
     Returns:
         np.ndarray: (rows, columns) float64, nuclei per mm².
     """
-    sigma = smoothing_bins(counts.shape)
-    inside = gaussian_filter(np.ones(counts.shape), sigma, mode='constant')
-    smooth = gaussian_filter(counts.astype(float), sigma, mode='constant')
+    inside = gaussian_filter(np.ones(counts.shape), SIGMA_BINS, mode='constant')
+    smooth = gaussian_filter(counts.astype(float), SIGMA_BINS, mode='constant')
     return smooth / inside / bin_mm2
 
 
@@ -76,5 +72,5 @@ def _encode_levels(levels: np.ndarray) -> bytes:
     picture = Image.fromarray(levels)
     picture.putpalette(COLORS.tobytes())
     file = io.BytesIO()
-    picture.save(file, 'PNG', optimize=True, transparency=OPACITIES.tobytes())
+    picture.save(file, 'PNG', transparency=OPACITIES.tobytes())
     return file.getvalue()

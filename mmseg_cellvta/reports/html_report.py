@@ -8,7 +8,7 @@ from string import Template
 import numpy as np
 
 from .cell_statistics import TISSUE_SQUARE_UM, CellStatistics
-from .density_map import density, encode_color_bar, encode_map, round_up, smoothing_bins
+from .density_map import SIGMA_BINS, density, encode_color_bar, encode_map, round_up
 from .svg import (
     BAR_UM,
     CROP_UM,
@@ -76,9 +76,9 @@ def _density_maps(statistics: CellStatistics) -> dict[str, tuple[np.ndarray, flo
 
 
 def _sigma_um(statistics: CellStatistics) -> float:
-    shape = statistics.grid.shape[1:]
-    return smoothing_bins(shape) * max(statistics.info.shape) / max(
-        shape) * statistics.info.mpp
+    """Sigma of the smoothing of the density maps, µm."""
+    info, grid = statistics.info, statistics.grid
+    return SIGMA_BINS * max(info.shape) / max(grid.shape[1:]) * info.mpp
 
 
 def _link(name: str) -> str:

@@ -8,7 +8,6 @@ from ..structures.cell_table import CellTable
 from ..structures.slide_info import SlideInfo
 from ..utils.complete_file import complete_file
 from .cell_statistics import CellStatistics
-from .density_map import grid_shape
 from .html_report import render_report
 
 
@@ -31,7 +30,7 @@ def write_report(path: str | os.PathLike, info: SlideInfo, tables: Iterable[Cell
     Raises:
         ValueError: If a class id has no name in `info`.
     """
-    statistics = CellStatistics(info, grid_shape(thumbnail.shape[:2]))
+    statistics = CellStatistics(info)
     for table in tables:
         statistics.add(table)
     page = render_report(statistics, thumbnail, read_crop)
