@@ -13,8 +13,8 @@ MIN_BIN_UM = 10.0
 SIGMA_BINS = 5.0  # of the smoothing: 50 µm in a picture, 1 % of the side of a slide
 LEVELS = 64  # of a map; level 0 is transparent
 MAX_OPACITY = 0.8  # the tissue stays visible where nuclei are densest
-COLORS = cv2.applyColorMap(
-    np.linspace(0, 255, LEVELS).astype(np.uint8)[None], cv2.COLORMAP_VIRIDIS)[0, :, ::-1]
+GREYS = np.linspace(0, 255, LEVELS).astype(np.uint8)[None]
+COLORS = cv2.applyColorMap(GREYS, cv2.COLORMAP_VIRIDIS)[0, :, ::-1]
 # Opaque soon: faint violet would be taken for stain.
 OPACITIES = np.rint(
     255 * MAX_OPACITY * np.linspace(0, 1, LEVELS)**0.5).astype(np.uint8)

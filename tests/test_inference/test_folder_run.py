@@ -121,7 +121,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
 def test_two_processes_find_what_one_finds(
         rule_model, inferencer, tmp_path, num_inputs):
     (tmp_path / 'in').mkdir()
-    sources = [write_picture(tmp_path / f'in/{index}.png', 2500, 120, seed=index)
+    sources = [write_picture(tmp_path / f'in/{index}.png', 1500, 100, seed=index)
                for index in range(num_inputs)]
     run(inferencer, tmp_path / 'alone', sources)
     port = str(20000 + os.getpid() % 20000 + num_inputs)
