@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from .backbones import CellVTAAdapter
+from .backbones import CellVTAAdapter, ViTTokenMaps
 from .data_preprocessors import CellDataPreProcessor
 from .decode_heads import HoverDecodeHead
 from .encoders import TimmEncoder
@@ -15,5 +15,5 @@ from .segmentors import CellSegmentor, CellTTAModel
 __all__ = [
     'CellDataPreProcessor', 'CellSegmentor', 'CellTTAModel', 'CellVTAAdapter',
     'FocalTverskyLoss', 'HVGradientLoss', 'HVMSELoss', 'HoverDecodeHead',
-    'HoverDiceLoss', 'MultiClassFocalTverskyLoss', 'TimmEncoder'
+    'HoverDiceLoss', 'MultiClassFocalTverskyLoss', 'TimmEncoder', 'ViTTokenMaps'
 ]
