@@ -69,7 +69,8 @@ setup(
     python_requires='>=3.10',
     install_requires=read_requirements('runtime'),
     extras_require={
-        name: read_requirements(name) for name in ('onedl', 'openmmlab', 'tests')
+        name: read_requirements(name)
+        for name in ('onedl', 'openmmlab', 'tests', 'slides', 'export')
     },
     cmdclass={'build_py': BuildPyWithMim, 'sdist': SdistWithMim},
 )

@@ -7,7 +7,7 @@ _base_ = [
 # ---- what people edit ----
 # UNI is gated: ask for access at https://huggingface.co/MahmoodLab/UNI and log in with
 # `hf auth login`, or name a local file.
-encoder_weights = 'hf-hub:MahmoodLab/UNI'
+encoder_weights = 'published'
 data_root = 'data/conic'  # folder with images.npy, labels.npy, patch_info.csv
 batch_size = 8  # tiles per GPU, for a learning rate of 3e-4
 

@@ -7,7 +7,7 @@ _base_ = [
 # ---- what people edit ----
 # UNI is gated: ask for access at https://huggingface.co/MahmoodLab/UNI and log in with
 # `hf auth login`, or name a local file.
-encoder_weights = 'hf-hub:MahmoodLab/UNI'
+encoder_weights = 'published'
 data_root = 'data/custom'  # from tools/dataset_converters/custom.py
 num_classes = 2  # with background: one more than in --classes
 mpp = 0.25  # µm/px in which the network sees every picture; 0.25 is 40x

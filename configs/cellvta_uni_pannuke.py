@@ -8,7 +8,7 @@ _base_ = [
 # ---- what people edit ----
 # UNI is gated: ask for access at https://huggingface.co/MahmoodLab/UNI and log in with
 # `hf auth login`, or name a local file.
-encoder_weights = 'hf-hub:MahmoodLab/UNI'
+encoder_weights = 'published'
 data_root = 'data/pannuke'  # from tools/dataset_converters/pannuke.py
 batch_size = 8  # patches per GPU, for a learning rate of 3e-4
 

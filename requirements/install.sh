@@ -60,7 +60,7 @@ if [[ $(<"$stamp") != "$stack $key" ]]; then
     [[ -x $venv/bin/uv ]] ||
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
     packages torch torchvision setuptools wheel -r "$req/runtime.txt" \
-        -r "$req/headless.txt" -r "$req/tests.txt"
+        -r "$req/headless.txt" -r "$req/tests.txt" -r "$req/slides.txt"
     "install_$stack"
 fi
 uv pip install --quiet --no-deps --no-build-isolation --editable "$root"

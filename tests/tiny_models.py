@@ -17,6 +17,15 @@ ENCODER = dict(
     num_heads=2,
     img_size=64,
     init_values=1e-5)
+# One tiny encoder of each family of timm, and with each kind of prefix and patch.
+_TINY = dict(embed_dim=DIMS, depth=4, num_heads=2)
+ENCODERS = dict(
+    vit=ENCODER,
+    registers=dict(name='UNI2-h', img_size=56, **_TINY),  # patch 14, SwiGLU
+    patch8=dict(name='kaiko-S8', img_size=64, **_TINY),
+    rotary=dict(name='DINOv3-S', **_TINY),
+    sam=dict(
+        name='SAM-B', img_size=128, window_size=3, global_attn_indexes=(1, 3), **_TINY))
 BACKBONE = dict(
     type='CellVTAAdapter', encoder=ENCODER, conv_channels=4, deform_num_heads=4)
 HEAD = dict(

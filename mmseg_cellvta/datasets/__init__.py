@@ -1,11 +1,12 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from . import samplers, transforms
 from .cell_folder_dataset import CellFolderDataset
+from .cell_token_dataset import CellTokenDataset
 from .conic_dataset import CoNICDataset
 from .consep_dataset import CoNSePDataset
 from .pannuke_dataset import PanNukeCellDataset
 
 __all__ = [
-    'CellFolderDataset', 'CoNICDataset', 'CoNSePDataset', 'PanNukeCellDataset',
-    'samplers', 'transforms'
+    'CellFolderDataset', 'CellTokenDataset', 'CoNICDataset', 'CoNSePDataset',
+    'PanNukeCellDataset', 'samplers', 'transforms'
 ]

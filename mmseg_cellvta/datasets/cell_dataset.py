@@ -6,6 +6,8 @@ from mmseg.datasets import BaseSegDataset
 
 from .label_io import check_labels, count_nuclei
 
+ONE_CLASS = dict(classes=('background', 'nucleus'), palette=[[0, 0, 0], [60, 220, 75]])
+
 
 class CellDataset(BaseSegDataset):
     """Base of the data sets of nuclei: what every entry of their lists says.
@@ -17,6 +19,8 @@ class CellDataset(BaseSegDataset):
         validate_labels (bool): Read and check every label when the data set is built,
             so that a wrong one stops before training starts. Without it the entries
             have no ``nuclei_per_class``. Defaults to True.
+        class_agnostic (bool): Call every nucleus 'nucleus', whatever its class: for a
+            segmentor whose nuclei get their classes later. Defaults to False.
         **kwargs: Arguments of :class:`mmseg.datasets.BaseSegDataset`.
 
     Raises:
@@ -24,13 +28,20 @@ class CellDataset(BaseSegDataset):
     """
 
     def __init__(self, mpp: float, tissue: str | None = None,
-                 validate_labels: bool = True, **kwargs) -> None:
+                 validate_labels: bool = True, class_agnostic: bool = False,
+                 **kwargs) -> None:
         if not mpp > 0:
             raise ValueError(f'mpp={mpp}: expected µm/px above 0, such as 0.25 for 40x')
         self.mpp = mpp
         self.tissue = tissue
         self.validate_labels = validate_labels
+        self.class_agnostic = class_agnostic
         super().__init__(**kwargs)
+
+    @property
+    def metainfo(self) -> dict:
+        """Classes and palette as pipeline, model and metric shall see them."""
+        return super().metainfo | (ONE_CLASS if self.class_agnostic else {})
 
     def make_entry(self, read_labels: Callable[[], tuple[np.ndarray, np.ndarray]], *,
                    label_name: str, class_of_id: Sequence[int] | None = None,
@@ -54,6 +65,9 @@ class CellDataset(BaseSegDataset):
             ValueError: If a label is wrong, see ``check_labels``.
         """
         num_classes = len(self.metainfo['classes'])
+        if self.class_agnostic:
+            ids_in_file = len(class_of_id or self._metainfo['classes'])
+            class_of_id = (0, *[1] * (ids_in_file - 1))
         entry = dict(
             mpp=self.mpp, tissue=self.tissue, num_classes=num_classes,
             class_of_id=class_of_id, label_map=self.label_map,

@@ -83,7 +83,7 @@ class CellFolderDataset(CellDataset):
                 f'{self.root}: {len(names)} classes, {", ".join(names)}, but the '
                 f'config says num_classes={self.num_classes}; set '
                 f'num_classes={len(names)}')
-        if listed is None:
+        if listed is None or self.class_agnostic:
             return
         moved = [name for i, name in enumerate(names[:len(listed)])
                  if name in listed and listed[i] != name]

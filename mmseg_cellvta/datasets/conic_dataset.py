@@ -2,6 +2,7 @@
 import json
 import os.path as osp
 import zlib
+from collections.abc import Sequence
 from functools import partial
 
 from mmseg.registry import DATASETS
@@ -33,6 +34,10 @@ class CoNICDataset(CellDataset):
             to the CellVTA paper's CoNIC test split, which comes with the package.
         val_share (float): Fraction of the source images outside the test split that
             'val' takes away from 'train'; the same ones every time. Defaults to 0.
+        exclude_cohorts (Sequence[str]): Cohorts whose patches are left out of every
+            split: those of PanNuke or CoNSeP where a model meets the other data set in
+            training or test, because CoNIC has pictures of both. A cohort is the name
+            of a source image before ``_``. Defaults to none.
         mpp (float): Size of a pixel in µm. Defaults to 0.5 (20x).
         tissue (str): Tissue that every patch shows. Defaults to 'Colon'.
         **kwargs: Arguments of :class:`mmseg.datasets.BaseSegDataset`.
@@ -51,8 +56,8 @@ class CoNICDataset(CellDataset):
                  [255, 30, 30], [0, 235, 235], [255, 130, 20]])
 
     def __init__(self, split: str | None = None, sources_file: str | None = None,
-                 val_share: float = 0.0, mpp: float = 0.5, tissue: str = 'Colon',
-                 **kwargs) -> None:
+                 val_share: float = 0.0, exclude_cohorts: Sequence[str] = (),
+                 mpp: float = 0.5, tissue: str = 'Colon', **kwargs) -> None:
         if split not in (None, 'train', 'val', 'test'):
             raise ValueError(
                 f"split={split!r}: expected 'train', 'val', 'test' or None")
@@ -61,6 +66,7 @@ class CoNICDataset(CellDataset):
         self.split = split
         self.sources_file = sources_file or PAPER_TEST_SOURCES
         self.val_share = val_share
+        self.exclude_cohorts = set(exclude_cohorts)
         super().__init__(mpp=mpp, tissue=tissue, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -80,8 +86,16 @@ class CoNICDataset(CellDataset):
 
     def _select(self, names: list[str]) -> list[int]:
         """Indices of the patches that belong to the split."""
+        cohorts = [cohort_of(name) for name in names]
+        unknown = self.exclude_cohorts - set(cohorts)
+        if unknown:
+            raise ValueError(
+                f'{self.data_root}: exclude_cohorts names {sorted(unknown)}; the '
+                f'patches are of {sorted(set(cohorts))}')
+        kept = [i for i, cohort in enumerate(cohorts)
+                if cohort not in self.exclude_cohorts]
         if self.split is None:
-            return list(range(len(names)))
+            return kept
         path = osp.join(self.data_root or '.', self.sources_file)
         test_sources = read_test_sources(path)
         sources = [source_of(name) for name in names]
@@ -91,7 +105,7 @@ class CoNICDataset(CellDataset):
         num_val = round(self.val_share * len(others))
         wanted = dict(test=test_sources, val=set(others[:num_val]),
                       train=set(others[num_val:]))[self.split]
-        indices = [i for i, source in enumerate(sources) if source in wanted]
+        indices = [i for i in kept if sources[i] in wanted]
         if not indices:
             raise ValueError(
                 f'{self.data_root}: no patch for split={self.split!r} among '
@@ -103,6 +117,11 @@ class CoNICDataset(CellDataset):
 def source_of(name: str) -> str:
     """Source image of a patch, by its name ``<source image>-<running number>``."""
     return name.rsplit('-', 1)[0]
+
+
+def cohort_of(name: str) -> str:
+    """Where a patch is from: 'consep', 'crag', 'dpath', 'glas' or 'pannuke'."""
+    return name.split('_', 1)[0]
 
 
 def read_test_sources(path: str) -> set:

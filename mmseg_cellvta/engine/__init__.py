@@ -1,4 +1,4 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from .hooks import CellVisualizationHook, PlainCheckpointHook
+from .hooks import CellVisualizationHook, NormalizationHook, PlainCheckpointHook
 
-__all__ = ['CellVisualizationHook', 'PlainCheckpointHook']
+__all__ = ['CellVisualizationHook', 'NormalizationHook', 'PlainCheckpointHook']

@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from .label_array import LabelArray
-from .metrics import CellInstanceMetric
+from .metrics import CellClassMetric, CellInstanceMetric
 
-__all__ = ['CellInstanceMetric', 'LabelArray']
+__all__ = ['CellClassMetric', 'CellInstanceMetric', 'LabelArray']

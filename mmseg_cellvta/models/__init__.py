@@ -1,5 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from .backbones import CellVTAAdapter, ViTTokenMaps
+from .classifiers import CellClassifier
 from .data_preprocessors import CellDataPreProcessor
 from .decode_heads import HoverDecodeHead
 from .encoders import TimmEncoder
@@ -10,10 +11,11 @@ from .losses import (
                      HVMSELoss,
                      MultiClassFocalTverskyLoss,
 )
-from .segmentors import CellSegmentor, CellTTAModel
+from .segmentors import CellSegmentor, CellTTAModel, ReclassifyingSegmentor
 
 __all__ = [
-    'CellDataPreProcessor', 'CellSegmentor', 'CellTTAModel', 'CellVTAAdapter',
-    'FocalTverskyLoss', 'HVGradientLoss', 'HVMSELoss', 'HoverDecodeHead',
-    'HoverDiceLoss', 'MultiClassFocalTverskyLoss', 'TimmEncoder', 'ViTTokenMaps'
+    'CellClassifier', 'CellDataPreProcessor', 'CellSegmentor', 'CellTTAModel',
+    'CellVTAAdapter', 'FocalTverskyLoss', 'HVGradientLoss', 'HVMSELoss',
+    'HoverDecodeHead', 'HoverDiceLoss', 'MultiClassFocalTverskyLoss',
+    'ReclassifyingSegmentor', 'TimmEncoder', 'ViTTokenMaps'
 ]

@@ -1,13 +1,13 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from mmengine.structures import InstanceData
 from mmseg.registry import TASK_UTILS
 
-from .instance_map import HoverConstants, hover_constants, segment_instances
-from .instances import describe_instances, rescale_instances
+from .find_nuclei import find_nuclei
+from .instance_map import HoverConstants, hover_constants
+from .instances import rescale_instances
 from .worker_pool import WorkerPool
 
 
@@ -107,16 +107,5 @@ def _process(np_map: np.ndarray, hv_map: np.ndarray, nc_map: np.ndarray,
              constants: HoverConstants, enlarge: int,
              shape: tuple[int, int]) -> tuple[np.ndarray, dict]:
     """The work on one image: plain arrays in and out, so that workers can do it."""
-    if enlarge > 1:
-        np_map, hv_map, nc_map = (
-            _enlarge(maps, enlarge) for maps in (np_map, hv_map, nc_map))
-    inst_map = segment_instances(np_map, hv_map, constants)
-    return rescale_instances(*describe_instances(inst_map, nc_map), shape)
-
-
-def _enlarge(maps: np.ndarray, factor: int) -> np.ndarray:
-    """Maps (C, H, W) as float32 (C, factor * H, factor * W)."""
-    return np.stack([
-        cv2.resize(channel.astype(np.float32), None, fx=factor, fy=factor)
-        for channel in maps
-    ])
+    found = find_nuclei(np_map, hv_map, nc_map, constants, enlarge)
+    return rescale_instances(*found, shape)

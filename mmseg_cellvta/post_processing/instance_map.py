@@ -100,8 +100,9 @@ def segment_instances(np_map: np.ndarray, hv_map: np.ndarray,
     markers = _find_markers(foreground, edges, constants)
     markers *= foreground
     # Smoothing joins neighbouring minima; the deepest points are far from any edge, and
-    # background lies as high as the strongest one.
-    highest = 1 if constants.markers == 'hovernet' else edges.max()
+    # background lies as high as the strongest one, wherever the map is cut.
+    released = constants.markers == 'hovernet'
+    highest = 1 if released else _steepest_fall(constants.sobel_ksize)
     depth = cv2.GaussianBlur((edges - highest) * foreground, (3, 3), 0)
     inst_map = _flood(depth, blobs, markers)
     return _adopt_unmarked(inst_map, blobs, constants.min_unmarked_area)
@@ -125,6 +126,12 @@ def _fall(hv: np.ndarray, dx: int, dy: int, ksize: int) -> np.ndarray:
     """How steeply an HV map falls along its own axis: float32, negative in a rise."""
     hv = hv.astype(np.float32, copy=False)
     return -cv2.Sobel(hv, cv2.CV_32F, dx, dy, ksize=ksize)
+
+
+def _steepest_fall(ksize: int) -> float:
+    """What `_fall` gives on a straight border between two nuclei, from 1 to -1."""
+    derivative, smoothing = cv2.getDerivKernels(1, 0, ksize)
+    return float(2 * derivative[derivative > 0].sum() * smoothing.sum())
 
 
 def _stretched_fall(hv: np.ndarray, dx: int, dy: int, ksize: int) -> np.ndarray:

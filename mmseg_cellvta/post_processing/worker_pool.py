@@ -2,7 +2,7 @@
 import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 
 import cv2
 
@@ -33,9 +33,20 @@ class WorkerPool:
         """
         if self.num_workers == 0 or len(jobs) < 2:
             return [function(*job) for job in jobs]
+        return list(self._started().map(function, *zip(*jobs, strict=True)))
+
+    def submit(self, function: Callable, *arguments) -> Future:
+        """Have `function(*arguments)` called; without workers it is called now."""
+        if self.num_workers:
+            return self._started().submit(function, *arguments)
+        done = Future()
+        done.set_result(function(*arguments))
+        return done
+
+    def _started(self) -> ProcessPoolExecutor:
         if self._executor is None:
             self._executor = self._start()
-        return list(self._executor.map(function, *zip(*jobs, strict=True)))
+        return self._executor
 
     def _start(self) -> ProcessPoolExecutor:
         # A forked worker starts at once; a spawned one imports torch first.

@@ -21,7 +21,7 @@ class CellTable:
         outlines (list[np.ndarray]): N closed rings (K, 2) float64, x, y px, K >= 4,
             first point repeated; each bounds a valid polygon.
         features (dict[str, np.ndarray]): Measurements by name, (N,) float32 each.
-        embeddings (np.ndarray): (N, D) float16, the encoder's view of each nucleus;
+        embeddings (np.ndarray): (N, D) float, the encoder's view of each nucleus;
             D is 0 where it was not asked for.
     """
 
@@ -35,7 +35,7 @@ class CellTable:
 
     def __post_init__(self) -> None:
         if self.embeddings is None:
-            self.embeddings = np.zeros((len(self), 0), np.float16)
+            self.embeddings = np.zeros((len(self), 0), np.float32)
         assert all(len(column) == len(self) for column in (
             self.centroids, self.scores, self.class_probs, self.outlines,
             self.embeddings, *self.features.values()))

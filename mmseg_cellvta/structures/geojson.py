@@ -2,16 +2,16 @@
 """Nuclei as QuPath detections (GeoJSON)."""
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import shapely
 
 from ..utils.complete_file import complete_file
+from .outlines import nucleus_outlines
 
-# Coordinates are multiples of 1/8 px: exact in binary, short in the file.
-GRID_PX = 0.125
+HEAD, BETWEEN, TAIL = '{"type": "FeatureCollection", "features": [\n', ',\n', '\n]}\n'
 
 
 def to_geojson_features(instances: Any, classes: Sequence[str],
@@ -37,14 +37,12 @@ def to_geojson_features(instances: Any, classes: Sequence[str],
             f'{len(classes)} classes and {len(palette)} palette colours for nuclei '
             f'with {num_classes} class probabilities; expected the same number of '
             'each, background included.')
-    nuclei = zip(instances.contours, instances.labels, instances.scores,
-                 instances.class_probs, strict=True)
-    return [
-        _to_feature(
-            contour_polygon(contour), classes[label], palette[label],
-            dict(score=score, **{f'prob_{c}': p for c, p in zip(
-                classes, probs, strict=True)}))
-        for contour, label, score, probs in nuclei]
+    outlines = nucleus_outlines(instances.contours)
+    areas = [shapely.Polygon(ring).area for ring in outlines]
+    measurements = dict(area_px=areas, **probability_columns(
+        classes, instances.scores, instances.class_probs))
+    return list(make_features(
+        outlines, instances.labels, measurements, classes, palette))
 
 
 def write_geojson(path: str | os.PathLike, instances: Any, classes: Sequence[str],
@@ -61,50 +59,39 @@ def write_geojson(path: str | os.PathLike, instances: Any, classes: Sequence[str
     """
     features = to_geojson_features(instances, classes, palette)
     with complete_file(path) as part, open(part, 'w', encoding='utf-8') as file:
-        file.write('{"type": "FeatureCollection", "features": [\n')
-        file.write(',\n'.join(map(json.dumps, features)))
-        file.write('\n]}\n')
+        file.write(HEAD + BETWEEN.join(map(json.dumps, features)) + TAIL)
 
 
-def contour_polygon(contour: np.ndarray) -> shapely.Polygon:
-    """Outline of a nucleus along the outer edges of its border pixels.
+def probability_columns(classes: Sequence[str], scores: np.ndarray,
+                        class_probs: np.ndarray) -> dict[str, np.ndarray]:
+    """`score` and `prob_<class>` (N,) of scores (N,) and probabilities (N, C)."""
+    columns = np.reshape(class_probs, (-1, len(classes))).T
+    return dict(score=scores, **{
+        f'prob_{name}': column for name, column in zip(classes, columns, strict=True)})
 
-    A contour runs through pixel centres, may touch itself, and may be a line or a point
-    where the nucleus is one pixel wide; its outline half a pixel further out is always
-    a polygon. Right angles stay, so that a rectangle keeps its pixels' exact area.
+
+def make_features(outlines: Sequence[np.ndarray], labels: np.ndarray,
+                  measurements: dict[str, Sequence[float]], classes: Sequence[str],
+                  palette: Sequence[Sequence[int]]) -> Iterator[dict]:
+    """Make the features of N nuclei, one by one.
 
     Args:
-        contour (np.ndarray): (K, 2) x, y px, K >= 1.
-
-    Returns:
-        shapely.Polygon: Valid, without holes, in px from the picture's top left corner.
+        outlines (Sequence[np.ndarray]): N closed rings (K, 2), x, y px.
+        labels (np.ndarray): (N,) class ids.
+        measurements (dict[str, Sequence[float]]): N numbers by name; written with four
+            decimals.
+        classes (Sequence[str]): C class names.
+        palette (Sequence[Sequence[int]]): C colours, RGB 0-255.
     """
-    outline = _trace(np.asarray(contour, dtype=np.float64) + 0.5).buffer(
-        0.5, cap_style='square', join_style='mitre', mitre_limit=1.5)
-    outline = shapely.set_precision(outline, GRID_PX)
-    largest = max(shapely.get_parts(outline), key=shapely.area)
-    return shapely.Polygon(largest.exterior)
-
-
-def _trace(points: np.ndarray) -> shapely.Geometry:
-    """Everything the closed path through the points runs along or around."""
-    if (points == points[0]).all():
-        return shapely.Point(points[0])
-    area = shapely.Polygon(points) if len(points) > 2 else shapely.Polygon()
-    if area.area > 0 and area.is_valid:
-        return area
-    path = shapely.LineString([*points, points[0]])
-    # The union cuts the path where it meets itself: spikes end, instead of turning.
-    return shapely.line_merge(shapely.unary_union(path)).union(shapely.make_valid(area))
-
-
-def _to_feature(polygon: shapely.Polygon, name: str, color: Sequence[int],
-                measurements: dict) -> dict:
-    measurements = dict(area_px=polygon.area, **measurements)
-    return dict(
-        type='Feature',
-        geometry=shapely.geometry.mapping(polygon),
-        properties=dict(
-            objectType='detection',
-            classification=dict(name=name, color=[int(value) for value in color]),
-            measurements={k: round(float(v), 4) for k, v in measurements.items()}))
+    kinds = [dict(name=name, color=[int(value) for value in color])
+             for name, color in zip(classes, palette, strict=True)]
+    columns = [np.round(np.asarray(column, np.float64), 4).tolist()
+               for column in measurements.values()]
+    for ring, label, *values in zip(outlines, labels, *columns, strict=True):
+        yield dict(
+            type='Feature',
+            geometry=dict(type='Polygon', coordinates=[ring.tolist()]),
+            properties=dict(
+                objectType='detection',
+                classification=kinds[label],
+                measurements=dict(zip(measurements, values, strict=True))))

@@ -69,6 +69,29 @@ def draw_cells(
     return canvas
 
 
+def draw_outlines(image: np.ndarray, outlines: list, labels: np.ndarray,
+                  palette: list) -> np.ndarray:
+    """Draw outlines of nuclei that are already traced, in the colours of their classes.
+
+    Args:
+        image (np.ndarray): RGB picture, (H, W, 3) uint8, 0-255.
+        outlines (list): N rings (K, 2) float, x, y px from the picture's corner.
+        labels (np.ndarray): (N,) int class ids.
+        palette (list): One RGB colour, 0-255, per class id.
+
+    Returns:
+        np.ndarray: RGB drawing, (H, W, 3) uint8, 0-255.
+    """
+    canvas = np.ascontiguousarray(image).copy()
+    for ring, label in zip(outlines, labels, strict=True):
+        points = np.round((ring - 0.5) * 2**SUBPIXEL_BITS).astype(np.int32)
+        color = [int(value) for value in palette[label]]
+        cv2.polylines(
+            canvas, [points], True, color, THICKNESS_PX, cv2.LINE_AA, SUBPIXEL_BITS
+        )
+    return canvas
+
+
 def _to_canvas(contour: np.ndarray, scale: int) -> np.ndarray:
     """Pixel centres of the picture as points of the drawing, in 1/16 px."""
     points = (contour + 0.5) * scale - 0.5

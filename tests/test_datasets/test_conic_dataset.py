@@ -56,6 +56,25 @@ def test_validation_share_is_grouped_disjoint_and_repeatable(conic_dir):
     assert names_of(split='val', **kwargs) == val
 
 
+@pytest.mark.parametrize('split', [None, 'train', 'val', 'test'])
+def test_cohorts_that_another_data_set_has_are_left_out(conic_dir, split):
+    # The other cohort's patches stay in the split in which they were.
+    kwargs = dict(data_root=str(conic_dir), sources_file='sources.json', split=split,
+                  val_share=0.34)
+    everything = names_of(**kwargs)
+    cohort = 'a' if split in ('val', 'test') else 'b'
+    kept = names_of(exclude_cohorts=[cohort], **kwargs)
+    assert kept == [name for name in everything if not name.startswith(cohort)]
+    if split is None:
+        assert 0 < len(kept) < len(everything)
+
+
+def test_an_unknown_cohort_is_named(conic_dir):
+    with pytest.raises(ValueError, match=r"names \['pannuke'\]; the patches are of "
+                       r"\['a', 'b'\]"):
+        CoNICDataset(data_root=str(conic_dir), exclude_cohorts=['pannuke'])
+
+
 def test_paper_test_split_has_991_patches_of_51_sources():
     with open(PAPER_TEST_SOURCES) as file:
         sources = json.load(file)['sources']

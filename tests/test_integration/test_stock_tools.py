@@ -15,10 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 STOCK = Path(mmseg.__file__).parent / '.mim'
 # The documented config, made small enough for a test.
 SMALL = {
-    'hf-hub:MahmoodLab/UNI': 'vit.pth',
-    'vit_large_patch16_224': 'vit_tiny_patch16_224',
-    'init_values=1e-5': 'init_values=1e-5, embed_dim=32, depth=4, num_heads=2',
-    'embed_dims = 1024': 'embed_dims = 32',
+    "'published'": "'vit.pth'",
+    "name='UNI'": "name='vit_tiny_patch16_224', init_values=1e-5, embed_dim=32, "
+                  'depth=4, num_heads=2',
     'channels = 64': 'channels = 2',
     'max_iters = 100000': 'max_iters = 4',
     'val_interval=5000': 'val_interval=2',

@@ -173,6 +173,22 @@ def test_rising_markers_do_not_depend_on_the_rest_of_the_map():
         segment_instances(np_map, disturbed, constants)[:30], alone[:30])
 
 
+def test_borders_of_rising_nuclei_do_not_depend_on_steeper_ones_elsewhere():
+    inst_map = np.zeros((60, 140), dtype=np.int32)
+    centres = [(x + x % 3, y) for y in range(6, 50, 11) for x in range(6, 90, 10)]
+    for inst_id, centre in enumerate(centres, start=1):
+        cv2.circle(inst_map, centre, 6, inst_id, -1)
+    inst_map[8:30, 110:120], inst_map[8:30, 120:130] = 98, 99
+    np_map = np.stack([inst_map == 0, inst_map > 0]).astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.5, (2, 60, 140))
+    hv_map = hv_target(inst_map) + noise.astype(np.float32)
+    steeper = hv_map * np.where(np.arange(140) < 100, 1, 10).astype(np.float32)
+    constants = hover_constants(0.5, 'rising')
+    found, same = (
+        segment_instances(np_map, hv, constants)[:, :100] for hv in (hv_map, steeper))
+    np.testing.assert_array_equal(found, same)
+
+
 def test_rising_markers_split_touching_nuclei():
     inst_map = np.zeros((40, 40), dtype=np.int32)
     inst_map[12:26, 4:18], inst_map[12:26, 18:32] = 1, 2

@@ -58,3 +58,10 @@ def test_interpreter_exits_while_workers_wait():
         [sys.executable, '-c', SCRIPT], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout == '(3, 1) (2, 1)\n'
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_a_submitted_call_gives_its_result_later(num_workers):
+    pool = WorkerPool(num_workers)
+    assert pool.submit(divmod, 9, 4).result() == (2, 1)
+    assert (pool.submit(process_id, 0).result() == os.getpid()) == (num_workers == 0)

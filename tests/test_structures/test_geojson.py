@@ -1,14 +1,12 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import json
 
-import cv2
 import numpy as np
 import pytest
 import shapely
 from mmengine.structures import InstanceData
 
 from mmseg_cellvta.structures import to_geojson_features, write_geojson
-from mmseg_cellvta.structures.geojson import contour_polygon
 
 CLASSES = ('background', 'neutrophil', 'epithelial')
 PALETTE = [[0, 0, 0], [255, 0, 0], [34, 221, 77]]
@@ -22,45 +20,6 @@ def make_instances(contours, labels):
 
 
 SQUARE = [[2, 3], [2, 6], [6, 6], [6, 3]]  # 5 x 4 px
-
-
-@pytest.mark.parametrize(('contour', 'bounds'), [
-    (SQUARE, (2, 3, 7, 7)),
-    ([[4, 9]], (4, 9, 5, 10)),  # one pixel
-    ([[4, 9], [8, 9]], (4, 9, 9, 10)),  # a row, as OpenCV gives it
-    ([[4, 9], [4, 12], [4, 14]], (4, 9, 5, 15))])  # a column
-def test_rectangles_keep_the_area_of_their_pixels(contour, bounds):
-    polygon = contour_polygon(np.array(contour))
-    assert polygon.equals(shapely.box(*bounds))
-
-
-@pytest.mark.parametrize('contour', [
-    [[0, 0], [4, 4], [4, 0], [0, 4]],  # bow tie
-    [[0, 0], [0, 4], [4, 4], [4, 0], [2, 0], [2, -5], [2, 0]],  # spike
-    [[0, 0], [3, 0], [3, 3], [6, 3], [6, 6], [3, 6], [3, 3], [0, 3]],  # touches itself
-    [[1, 1], [1, 1], [1, 1], [1, 1]],  # repeated point
-    [[0, 0], [5, 5]],  # diagonal line
-    [[0, 0], [5, 0], [2, 0]]])  # there and back
-def test_nasty_contours_become_valid_polygons_around_all_points(contour):
-    polygon = contour_polygon(np.array(contour))
-    assert polygon.geom_type == 'Polygon' and polygon.is_valid
-    for x, y in contour:
-        assert polygon.covers(shapely.Point(x + 0.5, y + 0.5))
-
-
-def test_random_blobs_cover_their_pixels():
-    rng = np.random.default_rng(0)
-    noise = cv2.GaussianBlur(rng.normal(size=(256, 256)), (0, 0), 1.5)
-    contours, _ = cv2.findContours(
-        (noise > 0.25).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    assert len(contours) > 100
-    for contour in contours:
-        polygon = contour_polygon(contour.reshape(-1, 2))
-        mask = cv2.fillPoly(np.zeros((256, 256), np.uint8), [contour], 1)
-        rows, cols = np.nonzero(mask)
-        assert polygon.is_valid
-        assert shapely.contains_xy(polygon, cols + 0.5, rows + 0.5).all()
-        assert polygon.area == pytest.approx(len(rows), rel=0.4, abs=1)
 
 
 def test_feature_is_a_qupath_detection():

@@ -2,23 +2,23 @@
 _base_ = './cellvta_uni.py'
 
 norm_cfg = dict(type='BN')
-embed_dims = 64  # channels of the ViT and of every pyramid level
 model = dict(
+    data_preprocessor=dict(  # ImageNet's statistics, RGB on the 0-255 scale
+        mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]),
     backbone=dict(
         encoder=dict(
             name='vit_tiny_patch16_224',
             weights=None,
             frozen=False,
-            embed_dim=embed_dims,
+            embed_dim=64,  # channels of the ViT and of every pyramid level
             depth=8,
-            num_heads=2,
-            init_values=None),
+            num_heads=2),
         conv_channels=16,
         deform_num_heads=4,
         drop_path_rate=0.0,
         norm_cfg=norm_cfg),
     decode_head=dict(
-        in_channels=[3] + [embed_dims] * 4, channels=8, norm_cfg=norm_cfg,
+        channels=8, norm_cfg=norm_cfg,
         # With the paper's weights HV and the many small terms of NC are nine tenths of
         # the loss, and a network that starts from nothing learns late where nuclei are.
         loss_np=[

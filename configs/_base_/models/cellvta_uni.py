@@ -4,19 +4,14 @@ model = dict(
     type='CellSegmentor',
     data_preprocessor=dict(
         type='CellDataPreProcessor',
-        # Statistics of UNI's own pre-training (ImageNet's), RGB on the 0-255 scale.
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
+        # Mean and std are those of the encoder's own pre-training unless given here.
         bgr_to_rgb=True,
         size_divisor=16,  # px, one ViT patch
         test_cfg=dict(size_divisor=16)),
     backbone=dict(
         type='CellVTAAdapter',
-        encoder=dict(
-            name='vit_large_patch16_224',
-            weights='hf-hub:MahmoodLab/UNI',
-            frozen=True,
-            init_values=1e-5),  # UNI has LayerScale; its values are loaded
+        # Any other of docs/encoders.md: only the name changes.
+        encoder=dict(name='UNI', weights='published', frozen=True),
         conv_channels=64,
         injection_stages=(0, 1, 2, 3),
         injector_init=0.0,
@@ -31,7 +26,6 @@ model = dict(
         norm_cfg=norm_cfg),
     decode_head=dict(
         type='HoverDecodeHead',
-        in_channels=[3, 1024, 1024, 1024, 1024],
         channels=64,
         num_classes=7,
         norm_cfg=norm_cfg,

@@ -10,11 +10,11 @@ import numpy as np
 from rich.progress import Progress
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
+from ...utils.pending_folder import PendingFolder, describe_files
 from ..conic_dataset import PAPER_TEST_SOURCES, CoNICDataset, source_of
 from ..patch_arrays import IMAGES, LABELS, NAMES, read_patches
 from .dataset_summary import DatasetSummary
 from .patch_writer import PatchWriter, read_item
-from .pending_folder import PendingFolder, describe_files
 
 CLASSES = CoNICDataset.METAINFO['classes'][1:]
 SPLITS = 'splits'

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
+from ...utils.pending_folder import PendingFolder
 from ..cell_folder import IMAGES, LABELS
 from ..consep_dataset import MERGED_CLASSES, CoNSePDataset, has_original_classes
 from ..label_io import check_labels, count_nuclei, load_mat, read_mat_labels
 from .dataset_summary import DatasetSummary
 from .folder_writer import FolderWriter
-from .pending_folder import PendingFolder
 from .pictures import LabelledPicture
 from .tiling import Tiling
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from ...utils.pending_folder import PendingFolder
 from .class_list import make_palette
 from .dataset_summary import DatasetSummary
 from .folder_writer import FolderWriter
 from .label_files import CLASS_MAPS, LABEL_SUFFIXES, LabelReader
-from .pending_folder import PendingFolder
 from .pictures import LabelledPicture
 from .split import GroupSplit
 from .tiling import Tiling

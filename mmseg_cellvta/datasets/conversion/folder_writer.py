@@ -6,10 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ...utils.pending_folder import PendingFolder
 from ..cell_folder import IMAGES, LABELS, natural_key, write_info
 from ..label_io import check_labels, count_nuclei
 from .dataset_summary import DatasetSummary
-from .pending_folder import PendingFolder
 from .pictures import LabelledPicture, read_picture, read_size
 from .tiling import Tiling
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
+from ...utils.pending_folder import PendingFolder, describe_files
 from ..label_io import open_npy
 from ..pannuke_dataset import FOLDS, PanNukeCellDataset
 from ..patch_arrays import LABELS
 from .dataset_summary import DatasetSummary
 from .patch_writer import PatchWriter, read_item
-from .pending_folder import PendingFolder, describe_files
 
 CLASSES = PanNukeCellDataset.METAINFO['classes'][1:]  # in the order of the channels
 FOLD_NAME = re.compile(r'fold[ _-]?(\d+)', re.IGNORECASE)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from ...utils.pending_folder import PendingFolder
 from ..label_io import check_labels
 from ..patch_arrays import IMAGES, LABELS, NAMES, write_rows
-from .pending_folder import PendingFolder
 
 CHUNK = 64  # patches between two records of the progress, at most
 CHUNK_BYTES = 64 << 20  # what they may take together

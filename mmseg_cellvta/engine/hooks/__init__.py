@@ -1,5 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from .cell_visualization_hook import CellVisualizationHook
+from .normalization_hook import NormalizationHook
 from .plain_checkpoint_hook import PlainCheckpointHook
 
-__all__ = ['CellVisualizationHook', 'PlainCheckpointHook']
+__all__ = ['CellVisualizationHook', 'NormalizationHook', 'PlainCheckpointHook']

@@ -6,10 +6,12 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmengine.structures import InstanceData
-from mmseg.registry import METRICS
+from mmseg.registry import DATASETS, METRICS
 
+from mmseg_cellvta.datasets.cell_dataset import CellDataset
 from mmseg_cellvta.structures import write_geojson
 
+from ..class_mapping import ClassMapping
 from ..exchange import write_label_map
 from ..functional import (
     ImageScore,
@@ -46,6 +48,10 @@ class CellInstanceMetric(BaseMetric):
         label_maps (bool): Also write ``<sample_name>.npy`` of every picture, int32
             (H, W, 2), instance ids and class ids, which
             ``tools/analysis_tools/export_arrays.py`` reads. Default: False.
+        class_maps (dict, optional): Scores a model that was trained on another data
+            set in the classes that both share: ``pred_dataset``, registered name of
+            that data set, ``pred_map`` and ``true_map`` as :class:`ClassMapping` has
+            them (``configs/_base_/class_maps.py``). Default: None, the same classes.
         collect_device (str): ``'cpu'`` or ``'gpu'``, see ``BaseMetric``.
         prefix (str, optional): Prefix of the metric names. Default: ``'cell'``.
         **kwargs: Further arguments of ``BaseMetric``.
@@ -59,6 +65,7 @@ class CellInstanceMetric(BaseMetric):
                  keep_results: bool = False,
                  format_only: bool = False,
                  label_maps: bool = False,
+                 class_maps: dict | None = None,
                  collect_device: str = 'cpu',
                  prefix: str | None = None,
                  **kwargs) -> None:
@@ -71,9 +78,15 @@ class CellInstanceMetric(BaseMetric):
                              'output_dir, or --out of tools/test.py, to the folder')
         if radius_px is not None and radius_px <= 0:
             raise ValueError(f'radius_px={radius_px}: expected more than 0 px')
+        if class_maps is not None and class_maps['pred_dataset'] not in DATASETS:
+            known = sorted(name for name in DATASETS.module_dict
+                           if issubclass(DATASETS.get(name), CellDataset))
+            raise ValueError(f'pred_dataset={class_maps["pred_dataset"]!r}: no data '
+                             f'set of nuclei; known are {known}')
         self.radius_px = radius_px
         self.format_only = format_only
         self.label_maps = label_maps
+        self.class_maps = class_maps
         self.output_dir = None if output_dir is None else Path(output_dir)
         if self.output_dir is not None:
             self.output_dir.mkdir(parents=True, exist_ok=True)
@@ -106,7 +119,8 @@ class CellInstanceMetric(BaseMetric):
                       logger='current')
         if self.format_only:
             return {}
-        names = self.dataset_meta['classes'][1:]
+        names = (self.dataset_meta['classes'][1:] if self.class_maps is None
+                 else self._class_mapping().names)
         metrics = summarize(results, names)
         print_log('\n' + format_table(metrics, names), logger='current')
         if self.output_dir is not None:
@@ -116,9 +130,10 @@ class CellInstanceMetric(BaseMetric):
 
     def _write(self, sample: dict) -> None:
         name, instances = sample['sample_name'], sample['pred_instances']
+        meta = self._pred_meta()
         write_geojson(
             self.output_dir / f'{name}.geojson', InstanceData(**instances),
-            self.dataset_meta['classes'], self.dataset_meta['palette'])
+            meta['classes'], meta['palette'])
         if self.label_maps:
             write_label_map(
                 self.output_dir / f'{name}.npy', _label_map(sample, 'pred_inst_map'),
@@ -141,25 +156,41 @@ class CellInstanceMetric(BaseMetric):
         true_classes, _ = instance_classes(true, _label_map(sample, 'gt_sem_seg'))
         pred_classes = np.asarray(sample['pred_instances']['labels'], dtype=np.int64)
         self._check_classes(name, true_classes, pred_classes)
+        num_classes = len(self.dataset_meta['classes'])
+        if self.class_maps is not None:
+            mapping = self._class_mapping()
+            true_classes = mapping.map_true(true_classes)
+            pred_classes = mapping.map_pred(pred_classes)
+            num_classes = 1 + len(mapping.names)
         return score_image(
-            true, pred, true_classes, pred_classes,
-            num_classes=len(self.dataset_meta['classes']),
+            true, pred, true_classes, pred_classes, num_classes=num_classes,
             radius_px=self._radius_px(sample), tissue=sample.get('tissue'))
 
     def _check_classes(self, name: str, true_classes: np.ndarray,
                        pred_classes: np.ndarray) -> None:
-        """Blame annotation or checkpoint for a class that the data set has not."""
-        num_classes = len(self.dataset_meta['classes'])
-        listed = (f'the data set lists {num_classes} classes, 0 '
-                  f'({self.dataset_meta["classes"][0]}) to {num_classes - 1}')
-        if true_classes.max(initial=0) >= num_classes:
-            raise ValueError(f'{name}: annotated class id {true_classes.max()}, but '
-                             f'{listed}: correct the labels or `metainfo.classes`')
-        if pred_classes.max(initial=0) >= num_classes:
-            raise ValueError(
-                f'{name}: predicted class id {pred_classes.max()}, but {listed}: set '
-                f'num_classes={num_classes} in the model and use a checkpoint that '
-                'was trained with it')
+        """Blame annotation or checkpoint for a class that its data set has not."""
+        for what, ids, classes, fix in (
+                ('annotated', true_classes, self.dataset_meta['classes'],
+                 'correct the labels or `metainfo.classes`'),
+                ('predicted', pred_classes, self._pred_meta()['classes'],
+                 'set num_classes={} in the model and use a checkpoint that was '
+                 'trained with it')):
+            if ids.max(initial=0) >= len(classes):
+                raise ValueError(
+                    f'{name}: {what} class id {ids.max()}, but the data set lists '
+                    f'{len(classes)} classes, 0 ({classes[0]}) to {len(classes) - 1}: '
+                    + fix.format(len(classes)))
+
+    def _pred_meta(self) -> dict:
+        """Class names and colours of the model."""
+        if self.class_maps is None:
+            return self.dataset_meta
+        return DATASETS.get(self.class_maps['pred_dataset']).METAINFO
+
+    def _class_mapping(self) -> ClassMapping:
+        return ClassMapping(
+            self._pred_meta()['classes'], self.dataset_meta['classes'],
+            self.class_maps['pred_map'], self.class_maps['true_map'])
 
     def _radius_px(self, sample: dict) -> float:
         if self.radius_px is not None:

@@ -46,13 +46,14 @@ class CellVTAAdapter(BaseModule):
         drop_path_rate: Stochastic depth of the extractors' ConvFFN.
         num_extra_extractors: Extractors added after the last stage.
         cls_token: 'in_blocks' as the ViT was trained; 'beside' as in the released
-            code: prefix tokens skip all blocks.
+            code: prefix tokens skip all blocks; not for DINOv3 and SAM.
         out_cls_token: Return the normalised class token after the pyramid, for a
             tissue head.
         norm_cfg: Normalisation of the convolutional parts.
 
     Raises:
-        ValueError: An argument is outside its choices.
+        ValueError: An argument is outside its choices, or asks for what the encoder
+            does not have.
     """
 
     def __init__(self,
@@ -84,11 +85,11 @@ class CellVTAAdapter(BaseModule):
         self.offset_init = offset_init
 
         self.encoder = TimmEncoder(**encoder)
+        _check_class_token(self.encoder, cls_token, out_cls_token)
         norm = self.encoder.take_norm()
-        if out_cls_token and not self.encoder.num_prefix_tokens:
-            raise ValueError(f'out_cls_token: {self.encoder.name} has no class token')
         self.cls_norm = norm if out_cls_token else None
         dims = self.encoder.embed_dims
+        self.out_channels = [dims] * NUM_STAGES
         self.stage_bounds = stage_bounds(self.encoder.num_blocks)
 
         self.conv_pyramid = conv_pyramid
@@ -140,7 +141,7 @@ class CellVTAAdapter(BaseModule):
         for stage in range(NUM_STAGES):
             if self.conv_pyramid:
                 x = self.interactions[stage].inject(x, pyramid, grid, shapes)
-            prefix, x = self._run_blocks(prefix, x, stage)
+            prefix, x = self._run_blocks(prefix, x, grid, stage)
             if self.conv_pyramid:
                 pyramid = self.interactions[stage].extract(x, pyramid, grid, shapes)
             vit_maps.append(tokens_to_map(x, grid))
@@ -164,13 +165,14 @@ class CellVTAAdapter(BaseModule):
         ]
         return half, torch.cat(levels, dim=1), [tuple(m.shape[2:]) for m in maps]
 
-    def _run_blocks(self, prefix: Tensor, x: Tensor,
+    def _run_blocks(self, prefix: Tensor, x: Tensor, grid: tuple[int, int],
                     stage: int) -> tuple[Tensor, Tensor]:
         """Returns prefix and patch tokens after the ViT's blocks of a stage."""
         start, stop = self.stage_bounds[stage:stage + 2]
         if self.cls_token == 'beside':
-            return prefix, self.encoder.run_blocks(x, start, stop)
-        tokens = self.encoder.run_blocks(torch.cat([prefix, x], dim=1), start, stop)
+            return prefix, self.encoder.run_blocks(x, start, stop, grid)
+        tokens = self.encoder.run_blocks(
+            torch.cat([prefix, x], dim=1), start, stop, grid)
         num_prefix = prefix.shape[1]
         return tokens[:, :num_prefix], tokens[:, num_prefix:]
 
@@ -209,6 +211,16 @@ class CellVTAAdapter(BaseModule):
 def _check_choice(name: str, value, choices) -> None:
     if value not in choices:
         raise ValueError(f'{name}={value!r}: choose from {list(choices)}')
+
+
+def _check_class_token(encoder: TimmEncoder, cls_token: str,
+                       out_cls_token: bool) -> None:
+    if out_cls_token and not encoder.num_prefix_tokens:
+        raise ValueError(f'out_cls_token: {encoder.name} has no class token')
+    if cls_token == 'beside' and encoder.positions_in_blocks:
+        raise ValueError(
+            f"cls_token='beside': the blocks of {encoder.name} need every token in its "
+            "place; set cls_token='in_blocks'")
 
 
 def _enlarge(feature_map: Tensor, factor: int) -> Tensor:

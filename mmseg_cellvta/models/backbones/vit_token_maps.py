@@ -59,7 +59,7 @@ class ViTTokenMaps(BaseModule):
         outputs = []
         for stage in range(NUM_STAGES):
             tokens = self.encoder.run_blocks(
-                tokens, *self.stage_bounds[stage:stage + 2])
+                tokens, *self.stage_bounds[stage:stage + 2], grid)
             patches = tokens[:, self.encoder.num_prefix_tokens:]
             outputs.append(tokens_to_map(patches, grid))
         if self.cls_norm is not None:

@@ -1,33 +1,46 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import timm
 from timm.layers import DropPath
-from timm.models.vision_transformer import VisionTransformer
+from timm.models import is_model_in_modules
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from .encoder_table import EncoderEntry, find_encoder
+from .eva_family import EvaFamily
+from .sam_family import SamFamily
+from .vit_family import VitFamily
 from .weights import fingerprint, load_encoder_weights
 
-PATCH_SIZE = 16  # px: the pyramid's coarsest level is this patch grid
+STRIDE = 16  # px of the picture per token: the pyramid's coarsest level
+FAMILIES = (VitFamily, EvaFamily, SamFamily)
+PUBLISHED = 'published'
 
 
 class TimmEncoder(nn.Module):
-    """A timm ViT/16, opened up so that an adapter can enter between its blocks.
+    """A ViT, opened up so that an adapter can enter between its blocks.
+
+    Whatever its patch size, its tokens lie 16 px apart: a ViT with patches of 14 px
+    sees the picture scaled by 14/16. Scaling, and not another crop or resampled
+    weights, keeps each token over its 16 x 16 px and the weights as they were trained.
 
     The weights are loaded here and nowhere else: MMEngine copies models for EMA before
     it initialises them, and never initialises them at test time.
 
     Args:
-        name: timm model name, such as `vit_large_patch16_224`.
-        weights: `hf-hub:<owner>/<repository>`, a local file, or None for random
-            weights.
+        name: Name of the table of encoders (docs/encoders.md), such as `UNI2-h`, or of
+            a timm model, such as `vit_large_patch16_224`.
+        weights: 'published' for those of the table; `hf-hub:<owner>/<repository>`, if
+            need be with `/<file>`; a local file; None for random weights.
         frozen: Keep every weight as it is: no gradients, eval mode also in training.
         drop_path_rate: Stochastic depth of the last block, rising linearly from 0. It
             stays active in a frozen encoder, as in the authors' released training.
         save_frozen: Write frozen weights into checkpoints although they can be loaded
             from `weights` again. Random and trained encoders are always written.
-        **model_kwargs: Further arguments of the timm model, such as `init_values`.
+        **model_kwargs: Further arguments of the timm model, such as `init_values`;
+            layers by the name that timm gives them.
 
     Raises:
-        ValueError: `name` is unknown to timm or is no plain ViT with 16 px patches.
+        ValueError: `name` is unknown or is no ViT; it has no published weights.
     """
 
     def __init__(self,
@@ -38,16 +51,22 @@ class TimmEncoder(nn.Module):
                  save_frozen: bool = False,
                  **model_kwargs) -> None:
         super().__init__()
+        entry = find_encoder(name)
         self.name = name
         self.frozen = frozen
-        self.weights = weights
+        self.weights = _find_weights(name, weights, entry)
         self.in_checkpoint = save_frozen or not frozen or weights is None
-        self.vit = _create_vit(name, drop_path_rate, model_kwargs)
+        self.family = _find_family(entry.architecture)
+        self.vit = _build_vit(self.family, entry.architecture, dict(
+            entry.model_kwargs, drop_path_rate=drop_path_rate, **model_kwargs))
         if weights is not None:
-            load_encoder_weights(self.vit, weights)
+            load_encoder_weights(self.vit, self.weights, self.family.filter_weights)
         self.embed_dims = self.vit.embed_dim
         self.num_blocks = len(self.vit.blocks)
         self.num_prefix_tokens = self.vit.num_prefix_tokens
+        self.patch_size = self.vit.patch_embed.patch_size[0]
+        # Whether the blocks themselves need to know where a token lies.
+        self.positions_in_blocks = self.family.positions_in_blocks
         if frozen:
             self.vit.requires_grad_(False)
         self._register_state_dict_hook(_leave_out_frozen_weights)
@@ -62,13 +81,37 @@ class TimmEncoder(nn.Module):
         return norm.requires_grad_(True)
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """Turns a normalised image (N, 3, H, W) into tokens (N, P + H*W/256, C)."""
-        tokens = self.vit._pos_embed(self.vit.patch_embed(inputs))
-        return self.vit.norm_pre(self.vit.patch_drop(tokens))
+        """Turns a picture into tokens, prefix tokens (class, registers) first.
 
-    def run_blocks(self, tokens: Tensor, start: int, stop: int) -> Tensor:
-        """Applies blocks `start` to `stop - 1` to tokens (N, L, C)."""
-        return self.vit.blocks[start:stop](tokens)
+        Args:
+            inputs: (N, 3, H, W) normalised pictures; H and W are multiples of 16.
+
+        Returns:
+            (N, P + H/16 * W/16, C) tokens.
+        """
+        if self.patch_size != STRIDE:
+            size = [side * self.patch_size // STRIDE for side in inputs.shape[2:]]
+            # Antialiasing blurs all columns more alike than plain bilinear sampling.
+            inputs = F.interpolate(
+                inputs, size, mode='bilinear', align_corners=False, antialias=True)
+        return self.family.embed(self.vit, inputs)
+
+    def run_blocks(self,
+                   tokens: Tensor,
+                   start: int,
+                   stop: int,
+                   grid: tuple[int, int] | None = None) -> Tensor:
+        """Applies blocks `start` to `stop - 1`.
+
+        Args:
+            tokens: (N, L, C) tokens; without their prefix only where the blocks do not
+                need positions.
+            start: First block.
+            stop: Block after the last.
+            grid: Rows and columns of the patches; needed with `positions_in_blocks`.
+        """
+        assert grid is not None or not self.positions_in_blocks
+        return self.family.run_blocks(self.vit, tokens, start, stop, grid)
 
     def train(self, mode: bool = True) -> 'TimmEncoder':
         """Keeps a frozen encoder in eval mode, except its stochastic depth."""
@@ -112,23 +155,32 @@ def _leave_out_frozen_weights(encoder: TimmEncoder, state_dict: dict, prefix: st
     state_dict[prefix + 'fingerprint'] = fingerprint(encoder.vit)
 
 
-def _create_vit(name: str, drop_path_rate: float,
-                model_kwargs: dict) -> VisionTransformer:
+def _find_weights(name: str, weights: str | None, entry: EncoderEntry) -> str | None:
+    if weights != PUBLISHED:
+        return weights
+    if entry.weights is None:
+        raise ValueError(
+            f"encoder.weights='published': {name} is not in the table of encoders; set "
+            'encoder.weights to a file, to hf-hub:<owner>/<repository>, or to None for '
+            'random weights')
+    return entry.weights
+
+
+def _find_family(architecture: str) -> type:
+    for family in FAMILIES:
+        if is_model_in_modules(architecture, family.modules):
+            return family
+    raise ValueError(
+        f'encoder.name={architecture!r} is no ViT that can be opened; choose a name of '
+        "docs/encoders.md, or one that timm.list_models('vit_*patch16*') shows")
+
+
+def _build_vit(family: type, architecture: str, model_kwargs: dict) -> nn.Module:
     try:
-        vit = timm.create_model(
-            name,
-            pretrained=False,
-            num_classes=0,
-            dynamic_img_size=True,
-            drop_path_rate=drop_path_rate,
-            **model_kwargs)
-    except (RuntimeError, TypeError) as error:
+        if isinstance(model_kwargs.get('mlp_layer'), str):  # timm wants the class
+            model_kwargs['mlp_layer'] = getattr(timm.layers, model_kwargs['mlp_layer'])
+        return family.build(architecture, **model_kwargs)
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         raise ValueError(
-            f'encoder.name={name!r}: timm cannot build it as a ViT ({error}); choose a '
-            "name that timm.list_models('vit_*patch16*') shows") from error
-    if not isinstance(vit, VisionTransformer) or vit.patch_embed.patch_size != (
-            PATCH_SIZE, PATCH_SIZE):
-        raise ValueError(
-            f'encoder.name={name!r} is not a plain ViT with {PATCH_SIZE} px patches; '
-            "choose a name that timm.list_models('vit_*patch16*') shows")
-    return vit
+            f'encoder.name={architecture!r}: timm cannot build it as a ViT ({error}); '
+            'choose a name of docs/encoders.md, or correct its arguments') from error

@@ -1,23 +1,28 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Where an encoder's weights come from, and one clear sentence when they do not."""
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from timm.models import load_state_dict, load_state_dict_from_hf
-from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
+
+from .transformers_keys import from_transformers
 
 HUB_PREFIX = 'hf-hub:'
 
 
-def load_encoder_weights(vit: VisionTransformer, weights: str) -> None:
+def load_encoder_weights(vit: nn.Module, weights: str,
+                         filter_weights: Callable[[dict, nn.Module], dict]) -> None:
     """Fills `vit` from a hub page or a local file.
 
     Args:
         vit: The model to fill; position embeddings are resampled where needed.
-        weights: `hf-hub:<owner>/<repository>`, or the path of a `.pth`, `.bin` or
-            `.safetensors` file with timm's key names.
+        weights: `hf-hub:<owner>/<repository>`, with `/<file>` if it is not where timm
+            looks, or the path of a `.pth`, `.bin` or `.safetensors` file. Keys are
+            named as in timm, in `transformers` or by the model's authors.
+        filter_weights: timm's function that turns the authors' names into its own.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -26,7 +31,7 @@ def load_encoder_weights(vit: VisionTransformer, weights: str) -> None:
     """
     state_dict = _from_hub(weights) if weights.startswith(HUB_PREFIX) else _from_file(
         weights)
-    state_dict = checkpoint_filter_fn(state_dict, vit)
+    state_dict = filter_weights(from_transformers(state_dict), vit)
     own = vit.state_dict()
     missing = sorted(own.keys() - state_dict.keys())
     if missing:
@@ -45,9 +50,11 @@ def load_encoder_weights(vit: VisionTransformer, weights: str) -> None:
 
 
 def _from_hub(weights: str) -> dict[str, Tensor]:
-    repository = weights[len(HUB_PREFIX):]
+    parts = weights[len(HUB_PREFIX):].split('/', 2)
+    repository = '/'.join(parts[:2])
+    where = dict(filename=parts[2]) if len(parts) == 3 else {}
     try:
-        return load_state_dict_from_hf(repository, weights_only=True)
+        return load_state_dict_from_hf(repository, weights_only=True, **where)
     except Exception as error:  # the hub client raises a dozen unrelated types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ''
         raise RuntimeError(

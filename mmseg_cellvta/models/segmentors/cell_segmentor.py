@@ -1,6 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -11,9 +11,12 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor
 
+from mmseg_cellvta.post_processing.cell_tokens import TOKEN_STRIDE
 from mmseg_cellvta.utils.tiling import tile_starts
 
 from ..decode_heads.hover_decode_head import NP_CHANNELS, split_maps
+from ..encoders import find_encoder
+from .tile_blend import TileBlend
 
 FLIP_DIMS = dict(horizontal=-1, vertical=-2)
 # Which HV channel a flip turns around: x for horizontal, y for vertical.
@@ -29,19 +32,37 @@ class CellSegmentor(EncoderDecoder):
     resolution of the network, so that no nucleus is cut or found twice at a seam, and
     the nuclei are brought to the pixels of the original picture (`ori_shape`).
 
+    What follows from the encoder need not be written: without `mean` and `std` the data
+    preprocessor normalises as in the encoder's own pre-training, and without
+    `in_channels` the decode head takes those of the backbone.
+
     Args:
+        backbone: Config of the backbone.
+        data_preprocessor: Config of the data preprocessor.
         post_processor: Config of a post-processor; it gets `num_classes` from the
             decode head.
         **kwargs: Arguments of `EncoderDecoder`.
     """
 
     def __init__(self,
+                 backbone: dict,
                  *args,
+                 data_preprocessor: dict | None = None,
                  post_processor: dict = dict(type='HoverPostProcessor'),
                  **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(
+            backbone,
+            *args,
+            data_preprocessor=_normalize_as_encoder(data_preprocessor, backbone),
+            **kwargs)
         self.post_processor = TASK_UTILS.build(
             dict(post_processor, num_classes=self.num_classes))
+
+    def _init_decode_head(self, decode_head: dict) -> None:
+        if 'in_channels' not in decode_head:
+            decode_head = dict(
+                decode_head, in_channels=[3, *self.backbone.out_channels])
+        super()._init_decode_head(decode_head)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Returns the picture itself, for the head's first skip, and all features."""
@@ -76,11 +97,39 @@ class CellSegmentor(EncoderDecoder):
             for maps, meta in zip(batch_maps, metas, strict=True)
         ]
 
+    def predict_maps_and_tokens(
+            self, inputs: Tensor,
+            data_samples: SampleList) -> list[tuple[Tensor, Tensor]]:
+        """Computes each picture's maps, and what the encoder saw where.
+
+        A token is a pixel of the deepest map that the backbone hands to the head. For
+        CellVTA that is the map of the last ViT block, which CellViT++ takes, with the
+        finest detail that the convolutional branch could add, normalised by channel. It
+        exists for every backbone and costs nothing on top of the maps.
+
+        Returns:
+            For each picture what `predict_maps` returns, and (D, H/16, W/16) float32
+            tokens, rounded up. `cell_tokens` takes those of a nucleus.
+
+        Raises:
+            ValueError: Tiles, or a flipped picture, do not lie on the grid of tokens.
+        """
+        metas = [sample.metainfo for sample in data_samples]
+        if self.test_cfg.mode == 'slide':
+            batch = self._slide(
+                self.encode_decode_tokens, (1, TOKEN_STRIDE), inputs, metas)
+        else:
+            batch = self.encode_decode_tokens(inputs, metas)
+        results = []
+        for maps, tokens, meta in zip(*batch, metas, strict=True):
+            maps = _unflip(_unpad(maps, meta), meta)
+            results.append((maps, _picture_tokens(tokens, maps.shape[-2:], meta)))
+        return results
+
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Computes the maps tile by tile and blends them where tiles overlap.
 
-        A tile counts less towards its border, where the network sees only one side of
-        a nucleus. `test_cfg` says `crop_size` and `stride`, (rows, columns) px.
+        `test_cfg` says `crop_size` and `stride`, (rows, columns) px.
 
         Args:
             inputs: (N, 3, H, W) normalised pictures.
@@ -89,22 +138,47 @@ class CellSegmentor(EncoderDecoder):
         Returns:
             (N, 4 + num_classes, H, W) maps.
         """
+        maps, = self._slide(
+            lambda *tile: (self.encode_decode(*tile), ), (1, ), inputs, batch_img_metas)
+        return maps
+
+    def _slide(self, predict: Callable, scales: Sequence[int], inputs: Tensor,
+               metas: list[dict]) -> list[Tensor]:
+        """Blends the maps that `predict` gives for a tile, each 1 / scale as large."""
         size = [min(pair) for pair in zip(
             self.test_cfg.crop_size, inputs.shape[2:], strict=True)]
         stride = [min(pair) for pair in zip(self.test_cfg.stride, size, strict=True)]
-        weight = _blend_weight(size, stride).to(inputs)
-        total = inputs.new_zeros(len(inputs), self.out_channels, *inputs.shape[2:])
-        weights = inputs.new_zeros(inputs.shape[2:])
-        tops, lefts = (
+        for length in (*size, *stride):
+            if length % max(scales):
+                raise ValueError(
+                    f'tiles of {size} px every {stride} px: tokens need multiples of '
+                    f'{max(scales)} px; change crop_size and stride in test_cfg')
+        blends = [
+            TileBlend(*([px // scale for px in lengths]
+                        for lengths in (inputs.shape[2:], size, stride)))
+            for scale in scales
+        ]
+        starts = (
             tile_starts(*axis) for axis in zip(
                 inputs.shape[2:], size, stride, strict=True))
-        for top, left in itertools.product(tops, lefts):
-            window = slice(top, top + size[0]), slice(left, left + size[1])
-            tile = inputs[(..., *window)]
-            metas = [dict(meta, img_shape=tile.shape[2:]) for meta in batch_img_metas]
-            total[(..., *window)] += weight * self.encode_decode(tile, metas)
-            weights[window] += weight
-        return total / weights
+        for top, left in itertools.product(*starts):
+            tile = inputs[..., top:top + size[0], left:left + size[1]]
+            tile_metas = [dict(meta, img_shape=tile.shape[2:]) for meta in metas]
+            for blend, scale, maps in zip(
+                    blends, scales, predict(tile, tile_metas), strict=True):
+                blend.add(maps, top // scale, left // scale)
+        return [blend.mean() for blend in blends]
+
+    def encode_decode_tokens(self, inputs: Tensor,
+                             metas: list[dict]) -> tuple[Tensor, Tensor]:
+        """Computes the maps of a batch, and the tokens that go with them.
+
+        Returns:
+            (N, 4 + num_classes, H, W) maps and (N, D, H/16, W/16) tokens, float32.
+        """
+        feats = self.extract_feat(inputs)
+        maps = self.decode_head.predict(feats, metas, self.test_cfg)
+        return maps, feats[self.decode_head.in_index[-1]].float()
 
     def postprocess_result(self, maps: list[Tensor],
                            data_samples: SampleList) -> SampleList:
@@ -113,21 +187,26 @@ class CellSegmentor(EncoderDecoder):
         shapes = [sample.metainfo['ori_shape'][:2] for sample in data_samples]
         results = self.post_processor.process_batch(arrays, shapes)
         for sample, (inst_map, instances) in zip(data_samples, results, strict=True):
-            classes = np.concatenate([[0], instances.labels]).astype(np.int64)
             sample.pred_inst_map = PixelData(data=torch.from_numpy(inst_map)[None])
-            sample.pred_sem_seg = PixelData(
-                data=torch.from_numpy(classes[inst_map])[None])
+            sample.pred_sem_seg = paint_classes(inst_map, instances.labels)
             sample.pred_instances = instances
         return data_samples
 
 
-def _blend_weight(size: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """(H, W) weight of a tile's maps: 1 inside, falling linearly over the overlap."""
-    ramps = []
-    for length, step in zip(size, stride, strict=True):
-        distance = torch.arange(length).minimum(torch.arange(length).flip(0)) + 0.5
-        ramps.append((distance / max(length - step, 0.5)).clamp(max=1))
-    return ramps[0][:, None] * ramps[1]
+def _normalize_as_encoder(data_preprocessor: dict | None,
+                          backbone: dict) -> dict | None:
+    if not isinstance(data_preprocessor, dict) or 'mean' in data_preprocessor or (
+            'encoder' not in backbone):
+        return data_preprocessor
+    entry = find_encoder(backbone['encoder']['name'])
+    return dict(data_preprocessor, mean=entry.mean, std=entry.std)
+
+
+def paint_classes(inst_map: np.ndarray, labels: np.ndarray) -> PixelData:
+    """(1, H, W) int64 class map of nuclei 1..N in a map (H, W) and their (N,) classes.
+    """
+    classes = np.concatenate([[0], labels]).astype(np.int64)
+    return PixelData(data=torch.from_numpy(classes[inst_map])[None])
 
 
 def _unpad(maps: Tensor, meta: dict) -> Tensor:
@@ -145,3 +224,16 @@ def _unflip(maps: Tensor, meta: dict) -> Tensor:
     # A nucleus seen in a mirror has its centre on the other side.
     maps[FLIP_SIGN_CHANNEL[direction]] *= -1
     return maps
+
+
+def _picture_tokens(tokens: Tensor, shape: Sequence[int], meta: dict) -> Tensor:
+    """Tokens that a picture of (H, W) px touches, without padding and not flipped."""
+    height, width = shape
+    tokens = tokens[:, :-(-height // TOKEN_STRIDE), :-(-width // TOKEN_STRIDE)]
+    if not meta.get('flip'):
+        return tokens
+    if height % TOKEN_STRIDE or width % TOKEN_STRIDE:
+        raise ValueError(
+            f'flipped picture of {height} x {width} px: its tokens lie elsewhere; '
+            f'scale it to multiples of {TOKEN_STRIDE} px, or leave out the flips')
+    return tokens.flip(FLIP_DIMS[meta['flip_direction']])

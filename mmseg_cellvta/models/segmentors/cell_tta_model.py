@@ -1,8 +1,11 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+from collections.abc import Sequence
+
 import torch
 from mmengine.model import BaseTTAModel
 from mmseg.registry import MODELS
 from mmseg.utils import SampleList
+from torch import Tensor
 
 
 @MODELS.register_module()
@@ -30,6 +33,18 @@ class CellTTAModel(BaseTTAModel):
         return self.merge_preds(views, data['data_samples'][0])
 
     def merge_preds(self, views: list, data_samples: SampleList) -> SampleList:
-        """Averages each picture's maps over the views and completes its sample."""
-        maps = [torch.stack(same).mean(0) for same in zip(*views, strict=True)]
+        """Averages each picture's maps over the views and completes its sample.
+
+        Args:
+            views: What `predict_maps` returns, per view.
+            data_samples: Samples to be completed.
+        """
+        maps = [_mean(same) for same in zip(*views, strict=True)]
         return self.module.postprocess_result(maps, data_samples)
+
+
+def _mean(views: Sequence):
+    """Mean of tensors, or of each of the tensors in tuples."""
+    if isinstance(views[0], Tensor):
+        return torch.stack(views).mean(0)
+    return tuple(_mean(part) for part in zip(*views, strict=True))

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from own_data import SHAPE, label_maps, write_image
 
-from mmseg_cellvta.datasets.conversion import PendingFolder
 from mmseg_cellvta.datasets.conversion.folder_writer import (
     FolderWriter,
     number_from_one,
 )
 from mmseg_cellvta.datasets.conversion.pictures import LabelledPicture
 from mmseg_cellvta.datasets.conversion.tiling import Tiling
+from mmseg_cellvta.utils.pending_folder import PendingFolder
 
 CLASSES = ['background', 'tumour', 'other']
 PALETTE = [[0, 0, 0], [255, 0, 0], [0, 0, 255]]

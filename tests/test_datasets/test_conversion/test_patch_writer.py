@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmseg_cellvta.datasets.conversion import PatchWriter, PendingFolder, patch_writer
+from mmseg_cellvta.datasets.conversion import PatchWriter, patch_writer
 from mmseg_cellvta.datasets.patch_arrays import read_patches
+from mmseg_cellvta.utils.pending_folder import PendingFolder
 
 SIDE = 16
 ROWS = [dict(patch_info=f'p_{index}', tissue='Colon') for index in range(10)]

@@ -6,7 +6,7 @@ import shapely
 
 from mmseg_cellvta.datasets.conversion.polygons import Outline, make_area, rasterize
 from mmseg_cellvta.datasets.synthetic import draw_numbered_patch
-from mmseg_cellvta.structures.geojson import contour_polygon
+from mmseg_cellvta.structures.outlines import nucleus_outlines
 
 
 def outline(*rings, class_id=1):
@@ -107,7 +107,8 @@ def test_what_the_package_writes_for_qupath_comes_back():
         if len(contours) > 1:
             continue
         filled = cv2.drawContours(mask, contours, 0, 1, cv2.FILLED)
-        area = contour_polygon(contours[0][:, 0])
+        ring, = nucleus_outlines([contours[0][:, 0]])
+        area = shapely.Polygon(ring)
         ring = np.array(area.exterior.coords) - 0.5  # pixel 0 reaches from 0 to 1
         drawn, _ = draw(outline(ring), shape=labels.shape)
         assert (drawn == filled).all()

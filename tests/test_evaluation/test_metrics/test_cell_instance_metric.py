@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData, PixelData
-from mmseg.registry import METRICS
+from mmseg.registry import DATASETS, METRICS
 from mmseg.structures import SegDataSample
 
 from mmseg_cellvta.evaluation import CellInstanceMetric
@@ -209,3 +209,54 @@ def with_annotated_class(number: int) -> SegDataSample:
 def test_wrong_samples_are_refused_by_name(sample, message):
     with pytest.raises(ValueError, match=message):
         evaluate(sample)
+
+
+MODEL_META = dict(classes=('background', 'disc', 'rod', 'star', 'dot'),
+                  palette=[[0, 0, 0], [1, 1, 1], [2, 2, 2], [3, 3, 3], [4, 4, 4]])
+CLASS_MAPS = dict(
+    pred_dataset='OtherDataset',
+    pred_map=dict(disc='ignore', rod='bar', star='bar', dot='ball'),
+    true_map=dict(round='ball', long='bar'))
+
+
+@pytest.fixture
+def other_dataset(monkeypatch):
+    """The data set of a model with four classes is registered."""
+    dataset = type('OtherDataset', (), dict(METAINFO=MODEL_META))
+    monkeypatch.setitem(DATASETS.module_dict, 'OtherDataset', dataset)
+
+
+def transferred(labels=None, **kwargs):
+    sample = make_sample(pred_labels=labels or {1: 4, 2: 1, 3: 3})
+    sample.pred_instances.class_probs = np.ones((3, 5)) / 5
+    return evaluate(sample, class_maps=CLASS_MAPS, **kwargs)
+
+
+def test_a_model_of_another_data_set_is_scored_in_shared_classes(other_dataset):
+    metrics = transferred()
+    # Every nucleus is found; the second, a ball, is called what is left out.
+    assert metrics['cell/bPQ'] == pytest.approx(1, abs=1e-5)
+    assert metrics['cell/F1_det'] == 1
+    assert metrics['cell/PQ_bar'] == pytest.approx(1, abs=1e-5)
+    assert metrics['cell/PQ_ball'] == pytest.approx(1 / 1.5, abs=1e-5)
+    assert metrics['cell/mPQ'] == pytest.approx((1 + 1 / 1.5) / 2, abs=1e-5)
+    assert 'cell/PQ_round' not in metrics
+
+
+def test_files_of_a_transfer_have_the_classes_of_the_model(other_dataset, tmp_path):
+    transferred(output_dir=str(tmp_path))
+    features = json.loads((tmp_path / 'a.geojson').read_text())['features']
+    assert [feature['properties']['classification']['name']
+            for feature in features] == ['dot', 'disc', 'star']
+
+
+def test_a_class_that_the_model_of_a_transfer_has_not_is_named(other_dataset):
+    with pytest.raises(ValueError, match='predicted class id 5, but the data set lists '
+                       '5 classes'):
+        transferred({1: 5, 2: 1, 3: 1})
+
+
+def test_the_data_set_of_a_transfer_must_be_known():
+    with pytest.raises(ValueError, match="pred_dataset='OtherDataset': no data set of "
+                       'nuclei; known are .*CoNICDataset'):
+        CellInstanceMetric(class_maps=CLASS_MAPS)

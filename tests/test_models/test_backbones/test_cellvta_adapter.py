@@ -1,7 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import pytest
 import torch
-from tiny_models import BACKBONE, DIMS, build
+from tiny_models import BACKBONE, DIMS, ENCODERS, build
 
 from mmseg_cellvta.models.layers.interaction import Injector
 
@@ -137,3 +137,58 @@ def test_wrong_arguments_are_named_with_their_choices(changes, message):
 def test_a_side_that_is_no_multiple_of_sixteen_is_refused_with_the_fix():
     with pytest.raises(ValueError, match='50 x 64 px.*size_divisor=16'):
         build(BACKBONE)(torch.randn(1, 3, 50, 64))
+
+
+def build_over(kind, encoder=(), **changes):
+    """Builds the tiny adapter over one of the tiny encoders."""
+    return build(dict(BACKBONE, encoder=dict(ENCODERS[kind], **dict(encoder))),
+                 **changes)
+
+
+@pytest.mark.parametrize('kind', ENCODERS)
+def test_levels_of_every_kind_of_encoder(kind):
+    levels = forward(build_over(kind))
+    assert [tuple(level.shape) for level in levels] == [
+        (2, DIMS, 32, 48), (2, DIMS, 16, 24), (2, DIMS, 8, 12), (2, DIMS, 4, 6)
+    ]
+
+
+@pytest.mark.parametrize('kind', ENCODERS)
+def test_training_step_leaves_a_frozen_encoder_bit_identical(kind):
+    model = build_over(kind, injector_init=0.1).train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    sum(level.square().sum() for level in forward(model)).backward()
+    optimizer.step()
+    changed = {key for key, value in model.state_dict().items()
+               if not torch.equal(value, before[key])}
+    assert changed and not any(key.startswith('encoder.') for key in changed)
+    assert 'interactions.0.injector.gamma' in changed
+
+
+@pytest.mark.parametrize('kind', ENCODERS)
+@pytest.mark.parametrize('frozen', [True, False])
+def test_trainable_parameters_over_every_encoder_get_a_gradient(kind, frozen):
+    model = build_over(
+        kind, dict(frozen=frozen), injector_init=0.1, out_cls_token=kind != 'sam')
+    sum(output.square().sum() for output in forward(model)).backward()
+    without = [name for name, parameter in model.named_parameters()
+               if parameter.requires_grad and parameter.grad is None]
+    assert without == []
+    assert frozen == all(p.grad is None for p in model.encoder.parameters())
+
+
+@pytest.mark.parametrize('kind', ['vit', 'registers', 'patch8'])
+def test_prefix_tokens_can_stay_beside_blocks_without_positions(kind):
+    model = build_over(kind, out_cls_token=True, cls_token='beside').eval()
+    torch.testing.assert_close(*forward(model)[-1])
+
+
+@pytest.mark.parametrize('kind, changes, message', [
+    ('rotary', dict(cls_token='beside'), "'beside': the blocks of DINOv3-S.*in_blocks"),
+    ('sam', dict(cls_token='beside'), "'beside': the blocks of SAM-B.*in_blocks"),
+    ('sam', dict(out_cls_token=True), 'SAM-B has no class token'),
+])
+def test_what_an_encoder_cannot_do_is_refused(kind, changes, message):
+    with pytest.raises(ValueError, match=message):
+        build_over(kind, **changes)

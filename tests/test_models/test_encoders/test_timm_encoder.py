@@ -197,7 +197,100 @@ def test_hub_weights_are_those_of_the_page(monkeypatch, weights):
         vit_tensors(encoder), vit_tensors(TimmEncoder(**ENCODER, weights=str(weights))))
 
 
-@pytest.mark.parametrize('name', ['resnet18', 'vit_of_nowhere', 'vit_tiny_patch8_224'])
-def test_model_that_is_no_vit_of_16_px_patches_is_refused(name):
-    with pytest.raises(ValueError, match=f"encoder.name='{name}'.*patch16"):
+@pytest.mark.parametrize(('name', 'message'), [
+    ('resnet18', "encoder.name='resnet18' is no ViT.*encoders.md"),
+    ('vit_relpos_small_patch16_224', 'is no ViT that can be opened'),
+    ('vit_of_nowhere', "encoder.name='vit_of_nowhere' is neither.*UNI2-h"),
+    ('vit_small_patch16_rope_mixed_224', 'rotations that differ from block'),
+])
+def test_model_that_is_no_known_vit_is_refused(name, message):
+    with pytest.raises(ValueError, match=message):
         TimmEncoder(name)
+
+
+@pytest.mark.parametrize('argument', [
+    dict(mlp_layer='SwiGLUpacked'), dict(depht=4), dict(act_layer='silly')])
+def test_wrong_argument_of_the_timm_model_is_named(argument):
+    with pytest.raises(ValueError, match='timm cannot build it.*correct its arguments'):
+        TimmEncoder(**ENCODER, **argument)
+
+
+def test_name_of_the_table_brings_its_arguments_and_takes_others():
+    encoder = TimmEncoder('UNI2-h', embed_dim=32, depth=4, num_heads=2)
+    assert (encoder.embed_dims, encoder.num_blocks) == (32, 4)
+    assert (encoder.patch_size, encoder.num_prefix_tokens) == (14, 9)
+    assert type(encoder.vit.blocks[0].mlp).__name__ == 'GluMlp'  # SwiGLU, packed
+
+
+def test_published_weights_are_asked_for_where_the_table_says(monkeypatch):
+    asked = []
+
+    def refuse(repository, **kwargs):
+        asked.append((repository, kwargs))
+        raise OSError('offline')
+
+    monkeypatch.setattr(
+        'mmseg_cellvta.models.encoders.weights.load_state_dict_from_hf', refuse)
+    for name in ('UNI2-h', 'GPFM'):
+        with pytest.raises(RuntimeError, match=r'https://huggingface.co/\w+/\S+ and'):
+            TimmEncoder(name, weights='published', embed_dim=32, depth=4, num_heads=2)
+    with pytest.raises(RuntimeError, match='hf-hub:UNI: .*could not be fetched'):
+        TimmEncoder(**ENCODER, weights='hf-hub:UNI')
+    assert asked == [
+        ('MahmoodLab/UNI2-h', dict(weights_only=True)),
+        ('majiabo/GPFM', dict(weights_only=True, filename='GPFM.pth')),
+        ('UNI', dict(weights_only=True)),
+    ]
+
+
+def test_timm_model_has_no_published_weights():
+    with pytest.raises(ValueError, match="weights='published': vit_tiny.*hf-hub"):
+        TimmEncoder(**ENCODER, weights='published')
+
+
+def grey_cells(rows, columns, cell=16):
+    """A picture (1, 3, rows * cell, columns * cell) of cells of one grey each."""
+    grey = torch.rand(1, 1, rows, columns)
+    return grey.repeat_interleave(cell, 2).repeat_interleave(cell, 3).expand(-1, 3, -1,
+                                                                             -1)
+
+
+def best_shift(token_map, picture, axis, cell=16):
+    """Shift in tokens at which the tokens tell most of the grey under them."""
+    shifts = [step / 8 for step in range(-8, 9)]
+    inner = token_map[..., 1:-1, 1:-1].flatten(2)[0]
+    scores = []
+    for shift in shifts:
+        moved = picture[:, :1].roll(-round(shift * cell), axis)
+        grey = torch.nn.functional.avg_pool2d(moved, cell)[..., 1:-1, 1:-1].flatten()
+        both = torch.corrcoef(torch.cat([grey[None], inner]))
+        scores.append(both[0, 1:].abs().mean().item())
+    return shifts[scores.index(max(scores))]
+
+
+@pytest.mark.parametrize('patch', [8, 14, 16])
+@pytest.mark.parametrize('axis', [2, 3])
+def test_tokens_lie_over_their_16_px_whatever_the_patch(patch, axis):
+    encoder = TimmEncoder(**ENCODER, patch_size=patch)
+    torch.nn.init.zeros_(encoder.vit.pos_embed)
+    picture = grey_cells(14, 20)
+    tokens = encoder.embed(picture)[:, 1:]
+    assert tokens.shape[1] == 14 * 20
+    token_map = tokens.mT.unflatten(2, (14, 20))
+    assert abs(best_shift(token_map, picture, axis)) < 0.5
+    # The measure sees a grid that is off by a token.
+    shifted = best_shift(token_map.roll(1, axis), picture, axis)
+    assert abs(shifted) > 0.5
+
+
+def test_scaling_for_patches_of_14_px_blurs_all_pixels_alike(monkeypatch):
+    encoder = TimmEncoder(**ENCODER, patch_size=14)
+    seen = []
+    monkeypatch.setattr(
+        encoder.family, 'embed', lambda vit, inputs: seen.append(inputs))
+    encoder.embed(torch.randn(4, 3, 256, 256))
+    assert seen[0].shape == (4, 3, 224, 224)
+    # Eight columns become seven. Of noise the most blurred column keeps 0.88 of the
+    # spread of the sharpest; without antialiasing 0.76.
+    spread = seen[0].unflatten(3, (32, 7)).std(dim=(0, 1, 2, 3))
+    assert spread.min() / spread.max() > 0.82

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from tiny_models import CLASSES, SEGMENTOR, build, square_sample
+from tiny_models import CLASSES, DIMS, ENCODERS, SEGMENTOR, build, square_sample
 
 from mmseg_cellvta.models.decode_heads.hover_decode_head import split_maps
 
@@ -74,6 +74,37 @@ def test_predict_without_samples_makes_them():
     with torch.no_grad():
         result = model(torch.randn(2, 3, 64, 64), mode='predict')
     assert len(result) == 2 and result[0].pred_inst_map.shape == (64, 64)
+
+
+def without(config, *keys):
+    return {key: value for key, value in config.items() if key not in keys}
+
+
+@pytest.mark.parametrize('encoder, mean, std', [
+    ('vit', 127.5, 127.5),
+    ('registers', [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),  # UNI2-h
+    ('patch8', 127.5, 127.5),  # kaiko
+])
+def test_normalization_and_channels_follow_the_encoder(encoder, mean, std):
+    model = build(dict(
+        SEGMENTOR,
+        backbone=dict(SEGMENTOR['backbone'], encoder=ENCODERS[encoder]),
+        data_preprocessor=without(SEGMENTOR['data_preprocessor'], 'mean', 'std'),
+        decode_head=without(SEGMENTOR['decode_head'], 'in_channels')))
+    for name, expected in dict(mean=mean, std=std).items():
+        value = getattr(model.data_preprocessor, name)
+        torch.testing.assert_close(value.flatten(), torch.tensor(expected).expand(3))
+    assert model.decode_head.in_channels == [3] + [DIMS] * 4
+    with torch.no_grad():
+        maps = model(torch.zeros(1, 3, 64, 64), mode='tensor')
+    assert maps['np'].shape == (1, 2, 64, 64)
+
+
+def test_normalization_of_the_config_goes_before_that_of_the_encoder():
+    model = build(SEGMENTOR, data_preprocessor=dict(mean=[1., 2, 3], std=[4., 5, 6]),
+                  backbone=dict(encoder=ENCODERS['registers']))
+    assert model.data_preprocessor.mean.flatten().tolist() == [1, 2, 3]
+    assert model.data_preprocessor.std.flatten().tolist() == [4, 5, 6]
 
 
 def test_padding_is_cut_off_again():

@@ -4,8 +4,7 @@ import os
 
 import pytest
 
-from mmseg_cellvta.datasets.conversion import PendingFolder
-from mmseg_cellvta.datasets.conversion.pending_folder import describe_files
+from mmseg_cellvta.utils.pending_folder import PendingFolder, describe_files
 
 
 def test_folder_appears_when_it_is_published(tmp_path):

@@ -1,0 +1,4 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from .cell_classifier import CellClassifier
+
+__all__ = ['CellClassifier']

@@ -1,0 +1,137 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from .read_on_white import read_on_white
+
+# A microscope's pixels. Screens and printers write 72, 96 or 300 dpi into the same
+# field, which would be pixels of 85 µm and more.
+PLAUSIBLE_MPP = (0.05, 10)  # µm/px
+SQUARE = 0.05  # relative difference of width and height up to which a pixel is square
+
+
+class UnreadableError(ValueError):
+    """A file, or a part of it, that cannot be decoded."""
+
+
+class SlideReader(ABC):
+    """Reads rectangles of a picture or slide, level by level.
+
+    It can be pickled, and may be used in worker processes: each opens the file anew.
+
+    Attributes:
+        name (str): File name with suffix, for messages.
+        shape (tuple[int, int]): (height, width) px of level 0.
+        mpp (float | None): Size of a pixel of level 0, µm, or None if not known.
+        level_shapes (tuple[tuple[int, int], ...]): (height, width) px of each level.
+        level_downsamples (tuple[float, ...]): Px of level 0 per px of each level, along
+            one axis; 1.0 first, ascending.
+
+    Args:
+        name (str): See above.
+        level_shapes (Sequence[tuple[int, int]]): See above, finest level first.
+        mpp (float, optional): See above.
+
+    Raises:
+        ValueError: If `mpp` is not above 0.
+    """
+
+    is_slide = True  # whether this is a whole slide, as opposed to a picture
+
+    def __init__(self, name: str, level_shapes: Sequence[tuple[int, int]],
+                 mpp: float | None) -> None:
+        if mpp is not None and not mpp > 0:
+            raise ValueError(f'{name}: mpp={mpp}; expected µm/px above 0, such as 0.25 '
+                             'for 40x')
+        self.name = name
+        self.mpp = mpp
+        self.level_shapes = tuple(level_shapes)
+        self.shape = self.level_shapes[0]
+        self.level_downsamples = tuple(
+            _downsample(self.shape, shape) for shape in self.level_shapes)
+
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """Read a rectangle given in px of its level.
+
+        Args:
+            level (int): Level of the pyramid, 0 is the finest.
+            x (int): Left border, px; may lie outside, as any of the rectangle.
+            y (int): Upper border, px.
+            width (int): Width, px.
+            height (int): Height, px.
+
+        Returns:
+            np.ndarray: (height, width, 3) uint8, RGB, 0-255, contiguous. Transparent
+            pixels and those outside the slide are white.
+
+        Raises:
+            UnreadableError: If the file is damaged there.
+        """
+        def read_inside(x: int, y: int, width: int, height: int) -> np.ndarray:
+            try:
+                return self._read_inside(level, x, y, width, height)
+            except Exception as error:  # each library raises many types of its own
+                raise UnreadableError(
+                    f'{self.name}: level {level} cannot be read at x={x}, y={y} px '
+                    f'({error}); copy or export the file again') from error
+
+        return read_on_white(
+            self.level_shapes[level], x, y, width, height, read_inside)
+
+    @abstractmethod
+    def _read_inside(self, level: int, x: int, y: int, width: int,
+                     height: int) -> np.ndarray:
+        """As `read`, for a rectangle that lies inside the level."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file in this process; reading opens it again."""
+
+
+def square_mpp(name: str, mpp_x: float | None, mpp_y: float | None) -> float | None:
+    """Size of a pixel as a file states it.
+
+    Args:
+        name (str): File name, for the message.
+        mpp_x (float | None): Width of a pixel, µm.
+        mpp_y (float | None): Height of a pixel, µm.
+
+    Returns:
+        float | None: Mean of both, µm; None if one is missing or no microscope's.
+
+    Raises:
+        ValueError: If a pixel is not square.
+    """
+    low, high = PLAUSIBLE_MPP
+    if not all(mpp and low <= mpp <= high for mpp in (mpp_x, mpp_y)):
+        return None
+    mean = (mpp_x + mpp_y) / 2
+    if abs(mpp_x - mpp_y) > SQUARE * mean:
+        raise ValueError(
+            f'{name}: its pixels are {mpp_x:g} µm wide and {mpp_y:g} µm high; expected '
+            'square ones; if the file is wrong, give their size with --mpp (µm/px)')
+    return mean
+
+
+def white_where_transparent(rgba: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of (H, W, 4) uint8 RGBA, laid on white."""
+    rgb, alpha = rgba[..., :3], rgba[..., 3:]
+    if alpha.min(initial=255) < 255:
+        opaque = alpha.astype(np.uint16)
+        rgb = ((rgb * opaque + 255 * (255 - opaque) + 127) // 255).astype(np.uint8)
+    return np.ascontiguousarray(rgb)
+
+
+def _downsample(shape: tuple[int, int], level_shape: tuple[int, int]) -> float:
+    """Px of level 0 per px of the level.
+
+    Scanners halve a picture and drop or pad half pixels, so the ratio of the sizes is
+    slightly off; a whole number that explains both sizes is the true one.
+    """
+    mean = sum(full / size for full, size in zip(shape, level_shape, strict=True)) / 2
+    whole = round(mean)
+    explains = all(size in (full // whole, -(-full // whole))
+                   for full, size in zip(shape, level_shape, strict=True))
+    return float(whole) if explains else mean

@@ -1,0 +1,158 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+from rule_segmentor import draw_slide
+
+from mmseg_cellvta.inference import CellInferencer, FolderRun
+
+ROOT = Path(__file__).resolve().parents[2]
+ALL_FORMATS = ('geojson', 'geojson.gz', 'parquet', 'csv', 'cellvit', 'labels')
+
+
+def write_picture(path, height=300, width=200, seed=0):
+    cv2.imwrite(str(path), draw_slide(height, width, seed=seed)[0][..., ::-1])
+    return path
+
+
+def run(inferencer, out_dir, sources, **options):
+    options = {**dict(mpp=0.5, quiet=True), **options}
+    return list(FolderRun(inferencer, out_dir, **options)(sources))
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_picture_leaves_its_files_and_nothing_else(inferencer, tmp_path):
+    source = write_picture(tmp_path / 'cells.png')
+    result, = run(inferencer, tmp_path / 'out', [source], report=True)
+    assert sorted(contents(tmp_path / 'out')) == [
+        'cells.geojson', 'cells.parquet', 'cells_overlay.png', 'cells_report.html',
+        'cells_summary.json']
+    summary = json.loads((tmp_path / 'out/cells_summary.json').read_text())
+    assert summary == json.loads(json.dumps(result.summary))
+    assert summary['cells'] == sum(summary['cells_by_class'].values()) == 35
+    features = json.loads((tmp_path / 'out/cells.geojson').read_text())['features']
+    assert len(features) == 35
+
+
+def test_the_overlay_is_the_picture_with_outlines_in_class_colours(
+        inferencer, tmp_path):
+    source = write_picture(tmp_path / 'cells.png')
+    run(inferencer, tmp_path / 'out', [source])
+    before = cv2.imread(str(source))
+    after = cv2.imread(str(tmp_path / 'out/cells_overlay.png'))
+    changed = (before != after).any(axis=2)
+    assert after.shape == before.shape and 0.02 < changed.mean() < 0.3
+    assert (after == (220, 30, 30)).all(axis=2).any()  # BGR of 'blue'
+
+
+def test_what_is_finished_is_not_done_again(inferencer, tmp_path):
+    source = write_picture(tmp_path / 'cells.png')
+    first, = run(inferencer, tmp_path / 'out', [source])
+    before = contents(tmp_path / 'out')
+    again, = run(inferencer, tmp_path / 'out', [source])
+    assert (first.skipped, again.skipped) == (False, True)
+    assert contents(tmp_path / 'out') == before
+
+
+def test_results_of_other_settings_are_not_taken_for_finished(inferencer, tmp_path):
+    source = write_picture(tmp_path / 'cells.png')
+    run(inferencer, tmp_path / 'out', [source])
+    result, = run(inferencer, tmp_path / 'out', [source], mpp=0.25)
+    assert isinstance(result.error, FileExistsError)
+    assert 'other settings' in str(result.error)
+
+
+def test_an_unreadable_input_does_not_stop_the_others(inferencer, tmp_path):
+    (tmp_path / 'a.png').write_bytes(b'not a picture')
+    sources = [tmp_path / 'a.png', write_picture(tmp_path / 'b.png')]
+    broken, good = run(inferencer, tmp_path / 'out', sources)
+    assert isinstance(broken.error, ValueError) and 'a.png' in str(broken.error)
+    assert good.error is None and good.summary['cells'] == 35
+    assert not [name for name in contents(tmp_path / 'out') if name.startswith('a')]
+
+
+def test_all_formats_come_out_byte_identical_twice(inferencer, tmp_path):
+    source = write_picture(tmp_path / 'cells.png')
+    for name in ('one', 'two'):
+        run(inferencer, tmp_path / name, [source], formats=ALL_FORMATS, report=True)
+    assert contents(tmp_path / 'one') == contents(tmp_path / 'two')
+
+
+def infer(rule_model, source, out, *options, **popen):
+    env = dict(os.environ, OMP_NUM_THREADS='1',
+               PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / 'tests')]))
+    return subprocess.Popen(
+        [sys.executable, 'tools/infer.py', *map(str, rule_model), str(source), '--out',
+         str(out), '--mpp', '0.5', '--device', 'cpu', '--batch-size', '4', '--quiet',
+         *options],
+        cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True, **popen)
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
+        rule_model, inferencer, tmp_path):
+    source = write_picture(tmp_path / 'slide.png', 4200, 120)
+    run(inferencer, tmp_path / 'whole', [source])
+    process = infer(rule_model, source, tmp_path / 'out')
+    bands = tmp_path / 'out/slide.bands.part'
+    while len(list(bands.glob('band_*.npz'))) < 2 and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    done = list(bands.glob('band_*.npz'))
+    assert 2 <= len(done) < 5 and not (tmp_path / 'out/slide.geojson').exists()
+    kept = {path: path.stat().st_mtime_ns for path in done}
+    _, errors = (again := infer(rule_model, source, tmp_path / 'out')).communicate()
+    assert again.returncode == 0, errors
+    assert kept.keys().isdisjoint(tmp_path.iterdir()) and not bands.exists()
+    assert contents(tmp_path / 'out') == contents(tmp_path / 'whole')
+
+
+@pytest.mark.parametrize('num_inputs', [1, 3])
+def test_two_processes_find_what_one_finds(
+        rule_model, inferencer, tmp_path, num_inputs):
+    (tmp_path / 'in').mkdir()
+    sources = [write_picture(tmp_path / f'in/{index}.png', 2500, 120, seed=index)
+               for index in range(num_inputs)]
+    run(inferencer, tmp_path / 'alone', sources)
+    port = str(20000 + os.getpid() % 20000 + num_inputs)
+    ranks = []
+    for rank in range(2):
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2',
+                          MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+        ranks.append(infer(rule_model, tmp_path / 'in', tmp_path / 'out',
+                           '--launcher', 'pytorch'))
+    for name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
+        del os.environ[name]
+    for process in ranks:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    assert contents(tmp_path / 'out') == contents(tmp_path / 'alone')
+
+
+def test_the_tool_ends_with_1_if_an_input_failed(rule_model, tmp_path):
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 'in/a.png').write_bytes(b'not a picture')
+    write_picture(tmp_path / 'in/b.png')
+    process = infer(rule_model, tmp_path / 'in', tmp_path / 'out', '--profile')
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert 'a.png' in errors and 'Traceback' not in errors
+    assert 'network' in errors and (tmp_path / 'out/b.geojson').is_file()
+
+
+def test_batch_sizes_do_not_change_what_is_found(rule_model, tmp_path):
+    source = write_picture(tmp_path / 'cells.png')
+    for size in (1, 3):
+        inferencer = CellInferencer(*rule_model, device='cpu', batch_size=size)
+        run(inferencer, tmp_path / str(size), [source])
+    assert contents(tmp_path / '1') == contents(tmp_path / '3')

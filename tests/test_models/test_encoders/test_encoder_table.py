@@ -1,0 +1,110 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Every encoder of the table, at its real width and depth, without its numbers."""
+import contextlib
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from mmseg.registry import MODELS
+
+from mmseg_cellvta.models.encoders import TimmEncoder, find_encoder, read_encoder_table
+
+DOCUMENT = Path(__file__).resolve().parents[3] / 'docs/encoders.md'
+TABLE = read_encoder_table()
+# Millions of parameters, and who says so.
+PUBLISHED = {
+    'UNI': 303.35,  # UNI's page
+    'UNI2-h': 681.39,  # UNI2-h's page: 681 M
+    'Virchow': 631.23,  # arXiv:2309.07778: 632 M
+    'Virchow2': 631.24,  # arXiv:2408.00738: 632 M
+    'H-optimus-0': 1134.77,  # H-optimus-0's page: 1.1 billion
+    'Prov-GigaPath': 1134.95,  # doi 10.1038/s41586-024-07441-w: 1.13 billion
+    'H0-mini': 85.74,  # H0-mini's page: 86 M
+    'DINOv2-S': 22.06,  # timm's pages, from here on
+    'DINOv2-g': 1136.48,
+    'DINOv3-L': 303.08,
+    'DINOv3-H+': 840.51,
+    'SAM-B': 89.67,
+    'SAM-H': 637.03,
+}
+SAM_NECK = {'SAM-B': 787_456, 'SAM-H': 918_528}  # parameters, left out here
+
+
+@pytest.fixture
+def no_autocast(monkeypatch):
+    """Without numbers there is no precision: the meta device knows no autocast."""
+    monkeypatch.setattr(torch, 'autocast', lambda *args, **kwargs:
+                        contextlib.nullcontext())
+
+
+@pytest.mark.parametrize('name', TABLE)
+def test_four_levels_at_real_width_and_depth(name, no_autocast):
+    row = TABLE[name]
+    with torch.device('meta'):
+        model = MODELS.build(dict(
+            type='CellVTAAdapter', encoder=dict(name=name), conv_channels=8,
+            injection_stages=(0, ), num_extra_extractors=0, deform_num_points=1)).eval()
+    encoder = model.encoder
+    for key in ('patch_size', 'embed_dims', 'num_blocks', 'num_prefix_tokens'):
+        assert getattr(encoder, key) == row[key], key
+    for height, width in ((256, 256), (224, 320)):
+        levels = model(torch.empty(1, 3, height, width, device='meta'))
+        assert [tuple(level.shape) for level in levels] == [
+            (1, row['embed_dims'], height // stride, width // stride)
+            for stride in (2, 4, 8, 16)
+        ]
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_parameters_are_as_many_as_published(name):
+    with torch.device('meta'):
+        encoder = TimmEncoder(name)
+    number = sum(p.numel() for p in encoder.parameters()) + SAM_NECK.get(name, 0)
+    assert number / 1e6 == pytest.approx(PUBLISHED[name], abs=0.006)
+
+
+@pytest.mark.parametrize('name', [n for n in TABLE if TABLE[n]['page'][:5] == 'timm/'])
+def test_normalization_is_the_one_that_timm_states(name):
+    entry = find_encoder(name)
+    cfg = timm.models.get_pretrained_cfg(TABLE[name]['page'].removeprefix('timm/'))
+    assert entry.mean == pytest.approx([255 * value for value in cfg.mean])
+    assert entry.std == pytest.approx([255 * value for value in cfg.std])
+
+
+@pytest.mark.parametrize('name, mean, std', [
+    ('UNI', (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    ('H-optimus-0', (255 * 0.707223, 255 * 0.578729, 255 * 0.703617),
+     (255 * 0.211883, 255 * 0.230117, 255 * 0.177517)),
+    ('kaiko-B8', (127.5, ) * 3, (127.5, ) * 3),
+    ('Lunit-S16', (255 * 0.70322989, 255 * 0.53606487, 255 * 0.66096631),
+     (255 * 0.21716536, 255 * 0.26081574, 255 * 0.20723464)),
+    ('vit_tiny_patch16_224', (127.5, ) * 3, (127.5, ) * 3),  # a name of timm
+])
+def test_normalization_on_the_0_255_scale(name, mean, std):
+    entry = find_encoder(name)
+    assert entry.mean == pytest.approx(mean) and entry.std == pytest.approx(std)
+
+
+def test_unknown_name_lists_the_known_ones():
+    with pytest.raises(ValueError, match="name='UNI2'.*UNI, UNI2-h, Virchow"):
+        find_encoder('UNI2')
+
+
+def row_of_document(row):
+    """How docs/encoders.md shows a row of the table."""
+    mean, std = (' '.join(f'{value / 255:.3f}' for value in row[key])
+                 for key in ('mean', 'std'))
+    cells = [
+        f'`{row["name"]}`', row['patch_size'], row['embed_dims'], row['num_blocks'],
+        row['num_prefix_tokens'], f'{mean} / {std}', row['licence'],
+        'yes' if row['gated'] else 'no',
+        f'[page](https://huggingface.co/{row["page"]})'
+    ]
+    return '| ' + ' | '.join(map(str, cells)) + ' |'
+
+
+def test_document_shows_the_table():
+    shown = [line for line in DOCUMENT.read_text().splitlines()
+             if line.startswith('| `')]
+    assert shown == [row_of_document(row) for row in TABLE.values()]

@@ -1,0 +1,110 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Every family gives the features of timm's own forward."""
+import pytest
+import timm
+import torch
+from tiny_models import DIMS, ENCODERS
+
+from mmseg_cellvta.models.encoders import TimmEncoder
+from mmseg_cellvta.models.encoders.eva_family import EvaFamily
+from mmseg_cellvta.models.encoders.sam_family import SamFamily
+from mmseg_cellvta.models.encoders.vit_family import VitFamily
+
+FAMILIES = dict(vit=VitFamily, registers=VitFamily, patch8=VitFamily, rotary=EvaFamily,
+                sam=SamFamily)
+
+
+def randomize(module):
+    """Fresh models have positions and scales of zero, which would hide mistakes."""
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return module.eval()
+
+
+@pytest.mark.parametrize('kind', ENCODERS)
+@pytest.mark.parametrize('height, width', [(64, 64), (112, 80)])
+def test_tokens_are_those_of_timm_itself(kind, height, width):
+    encoder = randomize(TimmEncoder(**ENCODERS[kind], frozen=False))
+    assert encoder.family is FAMILIES[kind]
+    grid = height // 16, width // 16
+    picture = torch.randn(2, 3, height, width)
+    tokens = encoder.run_blocks(encoder.embed(picture), 0, 1, grid)  # in two steps,
+    tokens = encoder.vit.norm(encoder.run_blocks(tokens, 1, 4, grid))  # as the adapter
+    size = [side * encoder.patch_size for side in grid]
+    expected = encoder.vit.forward_features(
+        torch.nn.functional.interpolate(
+            picture, size, mode='bilinear', antialias=True))
+    if kind == 'sam':
+        expected = expected.flatten(2).mT
+    torch.testing.assert_close(tokens, expected)
+    assert tokens.shape == (2, encoder.num_prefix_tokens + grid[0] * grid[1], DIMS)
+
+
+def test_deit_is_a_vit_with_two_prefix_tokens():
+    encoder = TimmEncoder('deit_tiny_distilled_patch16_224', depth=4)
+    assert encoder.family is VitFamily and encoder.num_prefix_tokens == 2
+    assert encoder.embed(torch.randn(1, 3, 48, 64)).shape == (1, 2 + 12, 192)
+
+
+@pytest.mark.parametrize('kind', ['rotary', 'sam'])
+def test_blocks_that_need_positions_ask_for_the_grid(kind):
+    encoder = TimmEncoder(**ENCODERS[kind])
+    tokens = encoder.embed(torch.randn(1, 3, 64, 64))
+    with pytest.raises(AssertionError):
+        encoder.run_blocks(tokens, 0, 4)
+
+
+def test_rotary_positions_follow_the_grid():
+    encoder = randomize(TimmEncoder(**ENCODERS['rotary'], frozen=False))
+    tokens = torch.randn(1, 5 + 12, DIMS)
+    wide, high = (encoder.run_blocks(tokens, 0, 4, grid) for grid in ((3, 4), (4, 3)))
+    assert (wide - high).abs().max() > 1e-3
+
+
+def test_sam_windows_hide_what_is_outside_until_a_global_block():
+    encoder = randomize(TimmEncoder(**ENCODERS['sam'], frozen=False))
+    tokens = torch.randn(1, 49, DIMS)  # 7 x 7, windows of 3 x 3 with padding
+    other = tokens.clone()
+    other[:, -1] = torch.randn(DIMS)
+    changed = [
+        (encoder.run_blocks(tokens, 0, stop, (7, 7))[0, 0] -
+         encoder.run_blocks(other, 0, stop, (7, 7))[0, 0]).abs().max().item()
+        for stop in (1, 2)
+    ]
+    assert changed[0] == 0 and changed[1] > 1e-4
+
+
+def test_sam_has_neither_neck_nor_norm_nor_prefix():
+    encoder = TimmEncoder(**ENCODERS['sam'])
+    assert not any('neck' in key for key in encoder.state_dict())
+    assert list(encoder.take_norm().parameters()) == []
+    assert encoder.num_prefix_tokens == 0
+
+
+def test_sam_weights_in_the_layout_of_its_authors_load(tmp_path):
+    vit = randomize(timm.create_model('samvit_base_patch16', **{
+        key: value for key, value in ENCODERS['sam'].items() if key != 'name'}))
+    state = {
+        'image_encoder.' + key.replace('mlp.fc', 'mlp.lin'): value
+        for key, value in vit.state_dict().items()
+    }
+    state['mask_decoder.iou_token.weight'] = torch.zeros(1, 256)
+    torch.save(state, tmp_path / 'sam_vit_b.pth')
+    encoder = TimmEncoder(**ENCODERS['sam'], weights=str(tmp_path / 'sam_vit_b.pth'))
+    for key, value in encoder.vit.state_dict().items():
+        assert torch.equal(value, vit.state_dict()[key]), key
+
+
+def test_dinov3_weights_in_the_layout_of_its_authors_load(tmp_path):
+    arguments = dict(ENCODERS['rotary'], name='vit_small_patch16_dinov3')
+    vit = randomize(timm.create_model(arguments.pop('name'), **arguments))
+    state = {
+        key.replace('reg_token', 'storage_tokens').replace(
+            'gamma_1', 'ls1.gamma').replace('gamma_2', 'ls2.gamma'): value
+        for key, value in vit.state_dict().items() if not key.startswith('head')
+    }
+    state['rope_embed.periods'] = torch.zeros(4)
+    torch.save(state, tmp_path / 'dinov3.pth')
+    encoder = TimmEncoder(**ENCODERS['rotary'], weights=str(tmp_path / 'dinov3.pth'))
+    for key, value in encoder.vit.state_dict().items():
+        assert torch.equal(value, vit.state_dict()[key]), key

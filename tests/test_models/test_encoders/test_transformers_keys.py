@@ -1,0 +1,120 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Weights of `transformers`: here a timm ViT gets their names, by a table of its own.
+
+Compared once with transformers 4.57.6: `ViTModel`, `Dinov2Model` (GELU and SwiGLU) and
+`Dinov2WithRegistersModel` with random weights give our tokens within 2e-6.
+"""
+import pytest
+import timm
+import torch
+from tiny_models import DIMS
+
+from mmseg_cellvta.models.encoders import TimmEncoder
+from mmseg_cellvta.models.encoders.transformers_keys import from_transformers
+
+TINY = dict(embed_dim=DIMS, depth=4, num_heads=2, img_size=64)
+LAYERSCALE = dict(init_values=1.0)
+SWIGLU = dict(mlp_layer='SwiGLUPacked', act_layer='silu', mlp_ratio=5.5)
+REGISTERS = dict(reg_tokens=4, no_embed_class=True)
+EMBEDDINGS = {
+    'patch_embed.proj.weight': 'embeddings.patch_embeddings.projection.weight',
+    'patch_embed.proj.bias': 'embeddings.patch_embeddings.projection.bias',
+    'cls_token': 'embeddings.cls_token',
+    'pos_embed': 'embeddings.position_embeddings',
+    'reg_token': 'embeddings.register_tokens',
+    'norm.weight': 'layernorm.weight',
+    'norm.bias': 'layernorm.bias',
+}
+BLOCKS = dict(
+    vit={
+        'norm1': 'layernorm_before', 'norm2': 'layernorm_after',
+        'attn.proj': 'attention.output.dense', 'mlp.fc1': 'intermediate.dense',
+        'mlp.fc2': 'output.dense'
+    },
+    dinov2={
+        'norm1': 'norm1', 'norm2': 'norm2', 'attn.proj': 'attention.output.dense',
+        'mlp.fc1': 'mlp.fc1', 'mlp.fc2': 'mlp.fc2', 'ls1': 'layer_scale1',
+        'ls2': 'layer_scale2'
+    },
+    swiglu={
+        'norm1': 'norm1', 'norm2': 'norm2', 'attn.proj': 'attention.output.dense',
+        'mlp.fc1': 'mlp.weights_in', 'mlp.fc2': 'mlp.weights_out',
+        'ls1': 'layer_scale1', 'ls2': 'layer_scale2'
+    })
+
+
+def to_transformers(state, layout):
+    """The state dict of a timm ViT with the names of transformers."""
+    renamed = {}
+    for key, value in state.items():
+        if key in EMBEDDINGS:
+            renamed[EMBEDDINGS[key]] = value
+            continue
+        _, block, *part, kind = key.split('.')
+        layer = f'encoder.layer.{block}.'
+        if part == ['attn', 'qkv']:
+            for name, third in zip(('query', 'key', 'value'), value.chunk(3),
+                                   strict=True):
+                renamed[f'{layer}attention.attention.{name}.{kind}'] = third
+        else:
+            kind = kind.replace('gamma', 'lambda1')
+            renamed[f'{layer}{BLOCKS[layout][".".join(part)]}.{kind}'] = value
+    return renamed
+
+
+def tiny_vit(**arguments):
+    if 'mlp_layer' in arguments:
+        arguments['mlp_layer'] = timm.layers.SwiGLUPacked
+    vit = timm.create_model('vit_base_patch16_224', num_classes=0, **TINY, **arguments)
+    for parameter in vit.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return vit.eval()
+
+
+@pytest.mark.parametrize('layout, arguments', [
+    ('vit', {}), ('dinov2', LAYERSCALE), ('swiglu', {**LAYERSCALE, **SWIGLU})])
+@pytest.mark.parametrize('prefix', ['', 'vit.'])
+def test_weights_give_the_tokens_of_the_vit_that_they_are_of(
+        layout, arguments, prefix, tmp_path):
+    vit = tiny_vit(**arguments)
+    state = {prefix + key: value
+             for key, value in to_transformers(vit.state_dict(), layout).items()}
+    state['pooler.dense.weight'] = torch.zeros(DIMS, DIMS)  # of no use here
+    if layout != 'vit':
+        state[prefix + 'embeddings.mask_token'] = torch.zeros(1, DIMS)
+    torch.save(state, tmp_path / 'model.pth')
+    encoder = TimmEncoder('vit_base_patch16_224', str(tmp_path / 'model.pth'), **TINY,
+                          **arguments).eval()
+    picture = torch.randn(1, 3, 64, 64)
+    tokens = encoder.run_blocks(encoder.embed(picture), 0, 4)
+    torch.testing.assert_close(
+        encoder.take_norm()(tokens), vit.forward_features(picture))
+
+
+def test_registers_share_no_position_with_the_class_token(tmp_path):
+    vit = tiny_vit(**LAYERSCALE, **REGISTERS)
+    state = to_transformers(vit.state_dict(), 'dinov2')
+    # There the class token has a place in the positions, which timm adds to it once.
+    place = torch.randn(1, 1, DIMS)
+    state['embeddings.cls_token'] = state['embeddings.cls_token'] - place
+    state['embeddings.position_embeddings'] = torch.cat(
+        [place, state['embeddings.position_embeddings']], dim=1)
+    state['embeddings.mask_token'] = torch.zeros(1, DIMS)
+    torch.save(state, tmp_path / 'model.pth')
+    encoder = TimmEncoder('vit_base_patch16_224', str(tmp_path / 'model.pth'), **TINY,
+                          **LAYERSCALE, **REGISTERS)
+    for key, value in encoder.vit.state_dict().items():
+        torch.testing.assert_close(value, vit.state_dict()[key], msg=key)
+
+
+def test_other_layouts_pass_unchanged():
+    state = tiny_vit().state_dict()
+    assert from_transformers(state) is state
+
+
+def test_weights_without_a_value_projection_are_refused(tmp_path):
+    state = to_transformers(tiny_vit().state_dict(), 'vit')
+    del state['encoder.layer.2.attention.attention.value.bias']
+    torch.save(state, tmp_path / 'model.pth')
+    with pytest.raises(ValueError, match='model.pth: 1 of.*blocks.2.attn.qkv.bias'):
+        TimmEncoder('vit_base_patch16_224', str(tmp_path / 'model.pth'), **TINY)

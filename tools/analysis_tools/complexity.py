@@ -1,0 +1,100 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Print what models cost: parameters, multiply-adds, time and memory.
+
+Models are built from random weights, nothing is downloaded. Parameters and
+multiply-adds are counted without allocating anything; with --device meta nothing else
+is done, and the largest model needs no memory. Time is that of the network, without
+post-processing.
+
+Example:
+    python tools/analysis_tools/complexity.py configs/cellvta_uni_conic.py \\
+        configs/cellvta_tiny_consep.py --size 256 512 --device cuda --batch 8
+"""
+import argparse
+import json
+from dataclasses import asdict
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from mmengine.config import DictAction
+
+from mmseg_cellvta.analysis.complexity import measure_complexity
+from mmseg_cellvta.analysis.timing import measure_timing
+from mmseg_cellvta.datasets.config_parts import load_config
+from mmseg_cellvta.utils.complete_file import complete_file
+
+HEAD = ('config', 'picture', 'batch', 'parameters (M)', 'trained (M)', 'GMACs',
+        'forward (ms)', 'pictures/s', 'training step (ms)', 'peak memory (MiB)',
+        'in training (MiB)')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('configs', nargs='+', help='paths of config files')
+    parser.add_argument('--size', type=int, nargs='+', default=[256],
+                        help='sides of square pictures, px (default: 256)')
+    parser.add_argument('--batch', type=int, default=1,
+                        help='pictures at a time (default: %(default)s)')
+    parser.add_argument('--device', choices=['meta', 'cpu', 'cuda'],
+                        default='cuda' if torch.cuda.is_available() else 'cpu',
+                        help='meta: only count (default here: %(default)s)')
+    parser.add_argument('--repeats', type=int, default=5,
+                        help='timed runs (default: %(default)s)')
+    parser.add_argument('--out', type=Path, metavar='FILE.json',
+                        help='also write the figures as JSON')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+                        help='settings of all configs to replace: key=value')
+    return parser.parse_args()
+
+
+def measure(config: str, size: int, args: argparse.Namespace) -> dict:
+    """The figures of a config at a size; time and memory only where it runs."""
+    shape = size, size
+    cfg = load_config(config, args.cfg_options)
+    row = asdict(measure_complexity(cfg.model, shape, args.batch))
+    if args.device != 'meta':
+        # A process for each: memory that was freed would hide what is taken.
+        with get_context('spawn').Pool(1) as pool:
+            row |= asdict(pool.apply(measure_timing, (
+                config, args.cfg_options, shape, args.batch, args.device,
+                args.repeats)))
+    return row
+
+
+def cells(row: dict) -> list[str]:
+    """The figures of a row as text, in the units of the head."""
+    texts = [f'{row["params"] / 1e6:.3f}', f'{row["trainable_params"] / 1e6:.3f}',
+             f'{row["macs"] / 1e9:.2f}']
+    if 'forward_s' not in row:
+        return texts + ['–'] * 5
+    return texts + [
+        f'{1000 * row["forward_s"]:.1f}', f'{row["batch"] / row["forward_s"]:.2f}',
+        f'{1000 * row["train_step_s"]:.1f}', f'{row["forward_mib"]:.0f}',
+        f'{row["train_mib"]:.0f}']
+
+
+def main() -> None:
+    args = parse_args()
+    rows = []
+    print('| ' + ' | '.join(HEAD) + ' |')
+    print('|---|---|' + '---:|' * (len(HEAD) - 2))
+    for path, size in product(args.configs, args.size):
+        try:
+            figures = measure(path, size, args)
+        except (ValueError, OSError) as error:
+            raise SystemExit(f'error: {error}') from error
+        row = dict(config=Path(path).stem, size=size, batch=args.batch,
+                   device=args.device) | figures
+        rows.append(row)
+        head = [row['config'], f'{size} x {size}', str(args.batch)]
+        print('| ' + ' | '.join(head + cells(row)) + ' |', flush=True)
+    if args.out is not None:
+        with complete_file(args.out) as part:
+            part.write_text(json.dumps(rows, indent=2) + '\n', encoding='utf-8')
+
+
+if __name__ == '__main__':
+    main()

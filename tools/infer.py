@@ -1,0 +1,117 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Find the cells of pictures and whole slides, and write them for other programs.
+
+Each input leaves <name>.geojson for QuPath, <name>.parquet for Python, a summary and,
+for pictures, <name>_overlay.png. What was interrupted goes on where it stopped.
+
+Example:
+    python tools/infer.py CONFIG CHECKPOINT slides/ region.png --out cells
+"""
+import argparse
+import sys
+import traceback
+from pathlib import Path
+
+import torch
+from launch import check_file, find_package
+from mmengine.config import Config, DictAction
+from mmengine.dist import init_dist
+from rich.console import Console
+
+
+def parse_args(formats: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='path of the config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('inputs', nargs='+', help='pictures, slides, folders or globs')
+    parser.add_argument('--out', type=Path, required=True, help='folder for results')
+    parser.add_argument('--mpp', type=float,
+                        help='µm/px of the inputs, instead of what the files say')
+    parser.add_argument('--formats', nargs='+', default=['geojson', 'parquet'],
+                        choices=formats, metavar='FORMAT',
+                        help=f'of {", ".join(formats)} (default: %(default)s)')
+    parser.add_argument('--report', action='store_true',
+                        help='write an HTML page per input')
+    parser.add_argument('--no-tissue-mask', action='store_true',
+                        help='look at all of a slide, glass included')
+    parser.add_argument('--device', help='such as cuda:1 or cpu (default: the best)')
+    parser.add_argument('--batch-size', type=int,
+                        help='tiles at once (default: found by trying)')
+    parser.add_argument('--num-workers', type=int, default=0,
+                        help='processes that read ahead, and as many that find nuclei '
+                        '(default: %(default)s)')
+    parser.add_argument('--amp', action='store_true', help='half precision')
+    parser.add_argument('--embeddings', action='store_true',
+                        help='keep what the encoder saw of each cell (parquet)')
+    parser.add_argument('--quiet', action='store_true', help='print errors only')
+    parser.add_argument('--profile', action='store_true',
+                        help='print where the time went')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+                        help='override settings of the config: key=value pairs')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
+                        default='none', help='job launcher')
+    return parser.parse_args()
+
+
+def choose_device(args: argparse.Namespace) -> str | None:
+    """Start torch.distributed if asked for; each process gets its own GPU."""
+    on_gpu = torch.cuda.is_available() and args.device != 'cpu'
+    if args.launcher == 'none':
+        return args.device
+    if on_gpu:
+        init_dist(args.launcher)
+        return f'cuda:{torch.cuda.current_device()}'
+    if args.launcher != 'pytorch':
+        sys.exit(f'error: --launcher {args.launcher} needs a GPU; on processors use '
+                 '--launcher pytorch')
+    torch.distributed.init_process_group('gloo')  # MMEngine's own wants a GPU
+    return 'cpu'
+
+
+def report(results, console: Console, quiet: bool) -> bool:
+    """Print what became of each input; whether all of them have a result."""
+    failed = False
+    for result in results:
+        if result.error is not None:
+            failed = True
+            console.print(f'[red]failed[/red] {result.source}: {result.error}')
+            if not isinstance(result.error, (ValueError, OSError)):
+                traceback.print_exception(result.error)
+        elif not quiet:
+            state = 'was finished' if result.skipped else 'done'
+            console.print(f'{state}: {result.source}, {result.summary["cells"]} cells '
+                          f'in {result.summary["seen_mm2"]:g} mm²')
+    return not failed
+
+
+def main() -> None:
+    find_package()
+    from mmseg_cellvta.exports import FORMATS
+    from mmseg_cellvta.inference import CellInferencer, FolderRun
+    from mmseg_cellvta.slides import list_inputs
+
+    args = parse_args(list(FORMATS))
+    check_file('config', args.config)
+    check_file('checkpoint', args.checkpoint)
+    try:
+        sources = list_inputs(args.inputs)
+    except (ValueError, OSError) as error:
+        sys.exit(f'error: {error}')
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    inferencer = CellInferencer(
+        cfg, args.checkpoint, choose_device(args), args.batch_size, args.num_workers,
+        args.amp, args.embeddings)
+    run = FolderRun(
+        inferencer, args.out, args.formats, args.report, args.mpp,
+        False if args.no_tissue_mask else None, args.quiet)
+    console = Console(stderr=True)
+    complete = report(run(sources), console, args.quiet)
+    if args.profile:
+        console.print(inferencer.clock.table(run.seen_mm2))
+    sys.exit(0 if complete else 1)
+
+
+if __name__ == '__main__':
+    main()
