@@ -108,6 +108,10 @@ class AblationRunner:
         return result
 
     def _train(self, folder: Path, config: Path) -> None:
+        # Resuming a training that is at its end would still read all its data.
+        trained = folder / 'trained'
+        if trained.exists():
+            return
         train = folder / 'train'
         command = self.launcher.command(
             self.tools / 'train.py', str(config), '--work-dir', str(train))
@@ -115,6 +119,7 @@ class AblationRunner:
             command.append('--resume')
         attempt = len(list(folder.glob('train_*.log'))) + 1
         self._call(folder, f'train_{attempt}', command)
+        trained.touch()
 
     def _checkpoint(self, folder: Path, which: str) -> Path:
         train = folder / 'train'

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS
 
 from ..datasets.config_parts import build_cell_dataset
@@ -37,10 +37,30 @@ def train_cell_classifier(cfg: Config, segmentor: str) -> Path:
 def load_segmentor(model_cfg: dict, path: str) -> ReclassifyingSegmentor:
     """Builds the model with the segmentor's weights and a new classifier."""
     model = MODELS.build(model_cfg).eval()
-    weights = CheckpointLoader.load_checkpoint(path, map_location='cpu')['state_dict']
+    weights = read_checkpoint(path)['state_dict']
     weights.update(model.cell_classifier.state_dict(prefix='cell_classifier.'))
     model.load_state_dict(weights)
     return model.to('cuda' if torch.cuda.is_available() else 'cpu')
+
+
+def read_checkpoint(path: str) -> dict:
+    """Reads a checkpoint that this package wrote; MMEngine would also run its code.
+
+    Raises:
+        ValueError: The file holds other objects than tensors and plain values, or no
+            `state_dict`.
+    """
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # torch raises many unrelated types
+        raise ValueError(
+            f'{path}: cannot be read as a file of tensors and plain values only '
+            f'({str(error).splitlines()[0]}); give a checkpoint that tools/train.py '
+            'wrote with PlainCheckpointHook') from error
+    if 'state_dict' not in checkpoint:
+        raise ValueError(f'{path}: holds no state_dict; give a checkpoint of '
+                         'tools/train.py')
+    return checkpoint
 
 
 def make_tokens(cfg: Config, model: ReclassifyingSegmentor, segmentor: str) -> Config:
@@ -72,7 +92,7 @@ def train_on_tokens(cfg: Config, in_channels: int) -> str:
 def save_whole_model(cfg: Config, model: ReclassifyingSegmentor, best: str,
                      path: Path) -> None:
     """Writes the segmentor with the best classifier as one checkpoint."""
-    checkpoint = CheckpointLoader.load_checkpoint(best, map_location='cpu')
+    checkpoint = read_checkpoint(best)
     model.cell_classifier.load_state_dict(checkpoint['state_dict'])
     meta = checkpoint['meta'] | dict(cfg=cfg.pretty_text)
     with complete_file(path) as part:

@@ -35,6 +35,10 @@ class OpenSlideReader(SlideReader):
         except openslide.OpenSlideError as error:
             raise UnreadableError(
                 f'{path.name}: OpenSlide cannot read it ({error})') from error
+        if slide.properties.get('tiff.ImageDescription', '').endswith('OME>'):
+            self.close()
+            raise UnreadableError(f'{path.name}: OpenSlide does not see the levels of '
+                                  'an OME-TIFF')
         if mpp is None:
             mpp = square_mpp(path.name, *(
                 float(slide.properties.get(name, 0)) for name in
@@ -44,7 +48,7 @@ class OpenSlideReader(SlideReader):
 
     def _read_inside(self, level: int, x: int, y: int, width: int,
                      height: int) -> np.ndarray:
-        """Read in fixed blocks where the level's factor is no whole number.
+        """Read in fixed blocks where the factor of the level is no whole number.
 
         OpenSlide takes the corner in px of level 0, which there falls between pixels of
         the level, and then interpolates: a pixel would depend on the corner.

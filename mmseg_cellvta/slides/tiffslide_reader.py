@@ -1,5 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 from tiffslide import PROPERTY_NAME_MPP_X, PROPERTY_NAME_MPP_Y, TiffSlide
@@ -11,6 +12,8 @@ from .slide_reader import (
     square_mpp,
     white_where_transparent,
 )
+
+MICROMETRES = {'nm': 1e-3, 'µm': 1, 'mm': 1e3}  # by name of the unit in OME-XML
 
 
 class TiffSlideReader(SlideReader):
@@ -32,7 +35,10 @@ class TiffSlideReader(SlideReader):
             slide = self._handle.get()
             tiff = slide.ts_tifffile
             series = tiff.series[0]
-            properties = dict(slide.properties)
+            sizes = [slide.properties.get(name)
+                     for name in (PROPERTY_NAME_MPP_X, PROPERTY_NAME_MPP_Y)]
+            if tiff.is_ome:
+                sizes = _ome_mpp(tiff.ome_metadata) or sizes
         except Exception as error:  # tifffile raises many types for a damaged file
             raise UnreadableError(
                 f'{path.name}: tiffslide cannot read it ({error})') from error
@@ -44,8 +50,7 @@ class TiffSlideReader(SlideReader):
                 f'{path.name}: {series.keyframe.samplesperpixel} channels of '
                 f'{series.dtype}; expected RGB with 8 bits per channel; export it so')
         if mpp is None:
-            mpp = square_mpp(path.name, properties.get(PROPERTY_NAME_MPP_X),
-                             properties.get(PROPERTY_NAME_MPP_Y))
+            mpp = square_mpp(path.name, *sizes)
         level_shapes = [(height, width) for width, height in slide.level_dimensions]
         super().__init__(path.name, level_shapes, mpp)
 
@@ -66,3 +71,13 @@ class _LevelSlide(TiffSlide):
 
     def _read_region_loc_transform(self, location, level):
         return location
+
+
+def _ome_mpp(xml: str) -> list[float] | None:
+    """Width and height of a pixel, µm, which tiffslide does not look for in OME-XML."""
+    pixels = ElementTree.fromstring(xml).find('.//{*}Pixels')
+    sizes = [(pixels.get(f'PhysicalSize{axis}'), pixels.get(
+        f'PhysicalSize{axis}Unit', 'µm')) for axis in 'XY']
+    if not all(size and unit in MICROMETRES for size, unit in sizes):
+        return None
+    return [float(size) * MICROMETRES[unit] for size, unit in sizes]

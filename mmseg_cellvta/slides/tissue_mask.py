@@ -9,7 +9,7 @@ from .slide_reader import SlideReader
 
 MPP = 8  # µm/px of the picture in which tissue is looked for
 MARGIN = 50  # µm around tissue that count as tissue
-SATURATION = (12, 30)  # 0-255; below the first is glass, above the second tissue
+SATURATION = (15, 20)  # 0-255; below the first is glass, above the second tissue
 SPECK = 1000  # µm² of tissue below which it is dust
 HOLE = 50000  # µm² of glass below which a hole is a vessel or fat
 
@@ -55,7 +55,7 @@ def find_tissue(thumbnail: np.ndarray, mpp: float) -> np.ndarray:
         np.ndarray: (H, W) bool, with a margin of 50 µm, without dust and small holes.
     """
     saturation = cv2.cvtColor(thumbnail, cv2.COLOR_RGB2HSV)[..., 1]
-    saturation = cv2.medianBlur(saturation, 3)
+    saturation = cv2.GaussianBlur(saturation, (3, 3), 0)
     threshold, _ = cv2.threshold(saturation, 0, 1, cv2.THRESH_OTSU)
     # Otsu always finds two classes, also within a view of tissue or of glass alone.
     tissue = saturation > np.clip(threshold, *SATURATION)

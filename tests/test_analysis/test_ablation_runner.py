@@ -92,9 +92,21 @@ def test_a_failed_run_says_the_last_lines_of_its_log(runner, make_run):
     assert runner.finished(run) is None
 
 
+def test_a_training_at_its_end_is_not_begun_again(runner, make_run):
+    run, script = make_run(), runner.tools / 'test.py'
+    working = script.read_text()
+    script.write_text('import sys; sys.exit("no memory")')
+    with pytest.raises(RunFailed, match='no memory'):
+        runner.run(run)
+    script.write_text(working)
+    assert runner.run(run)['metrics']['bPQ'] == 0.4
+    assert len(list((runner.work_dir / run.folder).glob('train_*.log'))) == 1
+
+
 def test_without_a_best_checkpoint_the_run_has_failed(runner, make_run):
+    run = make_run(checkpoint='best')
     with pytest.raises(RunFailed, match='no best checkpoint'):
-        runner.run(make_run(checkpoint='best'))
+        runner.run(run)
 
 
 def test_the_best_checkpoint_is_tested_if_asked_for(runner, make_run):

@@ -39,7 +39,7 @@ def test_pictures_where_one_side_is_empty(true, found):
 @pytest.fixture
 def extraction(tmp_path, monkeypatch):
     """Model, pictures and an empty cache; the names of pictures that were seen."""
-    monkeypatch.setattr(ReclassifyingSegmentor, '_encode_decode_tokens', see_colours)
+    monkeypatch.setattr(ReclassifyingSegmentor, 'encode_decode_tokens', see_colours)
     write_pictures(tmp_path, ['a_1', 'a_2'])
     model = build(MODEL).eval()
     seen = []

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from run_tool import TOOLS, run_tool
 from tiny_models import SEGMENTOR, build
 
+from mmseg_cellvta.engine.train_cell_classifier import read_checkpoint
 from mmseg_cellvta.models import ReclassifyingSegmentor
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/cell_classifier_consep.py'
@@ -46,7 +47,7 @@ def work(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def network(monkeypatch):
     """The network sees colours, and the tools are found."""
-    monkeypatch.setattr(ReclassifyingSegmentor, '_encode_decode_tokens', see_colours)
+    monkeypatch.setattr(ReclassifyingSegmentor, 'encode_decode_tokens', see_colours)
     monkeypatch.syspath_prepend(str(TOOLS))
 
 
@@ -60,7 +61,7 @@ def train(work, *options):
 def trained(work):
     """The checkpoint of segmentor and classifier."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ReclassifyingSegmentor, '_encode_decode_tokens', see_colours)
+        patch.setattr(ReclassifyingSegmentor, 'encode_decode_tokens', see_colours)
         patch.syspath_prepend(str(TOOLS))
         assert train(work) == 0
     return work / 'out' / 'with_classifier.pth'
@@ -117,3 +118,12 @@ def test_missing_files_and_launchers_end_with_one_sentence(work, capsys):
     assert message.startswith('segmentor gone.pth: no such file')
     assert train(work, '--launcher', 'slurm') == 2
     assert 'trained by one process' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('content', 'message'), [
+    (dict(state_dict={}, code=Path), 'tensors and plain values only'),
+    (dict(weights={}), 'holds no state_dict')])
+def test_a_file_with_code_or_without_weights_is_refused(tmp_path, content, message):
+    torch.save(content, tmp_path / 'other.pth')
+    with pytest.raises(ValueError, match=f'other.pth: .*{message}'):
+        read_checkpoint(str(tmp_path / 'other.pth'))

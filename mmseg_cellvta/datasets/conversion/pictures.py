@@ -38,12 +38,19 @@ class LabelledPicture:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """Read a picture as uint8 (H, W, 3), RGB, 0-255."""
+    """Read a picture as uint8 (H, W, 3), RGB, 0-255; transparent pixels are white."""
     with _open(path) as image:
-        if image.mode not in COLOR_MODES:
+        # Pillow would take the upper half of 16-bit RGB, black for 12-bit cameras.
+        raw_modes = ' '.join(str(tile.args) for tile in image.tile[:1])
+        if image.mode not in COLOR_MODES or ';16' in raw_modes:
             raise ValueError(f'{path}: of the kind {image.mode}; expected RGB with 8 '
-                             'bits per channel')
-        return np.asarray(_decode(path, image).convert('RGB'))
+                             'bits per channel; export it so')
+        _decode(path, image)
+        if not image.has_transparency_data:
+            return np.asarray(image.convert('RGB'))
+        white = Image.new('RGBA', image.size, 'white')
+        white.alpha_composite(image.convert('RGBA'))
+        return np.asarray(white.convert('RGB'))
 
 
 def read_size(path: Path) -> tuple[int, int]:

@@ -78,11 +78,8 @@ class CellInstanceMetric(BaseMetric):
                              'output_dir, or --out of tools/test.py, to the folder')
         if radius_px is not None and radius_px <= 0:
             raise ValueError(f'radius_px={radius_px}: expected more than 0 px')
-        if class_maps is not None and class_maps['pred_dataset'] not in DATASETS:
-            known = sorted(name for name in DATASETS.module_dict
-                           if issubclass(DATASETS.get(name), CellDataset))
-            raise ValueError(f'pred_dataset={class_maps["pred_dataset"]!r}: no data '
-                             f'set of nuclei; known are {known}')
+        if class_maps is not None:
+            _check_dataset('pred_dataset', class_maps['pred_dataset'])
         self.radius_px = radius_px
         self.format_only = format_only
         self.label_maps = label_maps
@@ -206,3 +203,12 @@ class CellInstanceMetric(BaseMetric):
 def _label_map(sample: dict, key: str) -> np.ndarray:
     """(H, W) numpy map of a (1, H, W) tensor on any device."""
     return sample[key]['data'].squeeze(0).cpu().numpy()
+
+
+def _check_dataset(role: str, name: str) -> None:
+    known = sorted(
+        known for known, kind in DATASETS.module_dict.items()
+        if issubclass(kind, CellDataset) and 'classes' in kind.METAINFO)
+    if name not in known:
+        raise ValueError(f'{role}={name!r}: no data set of nuclei with classes; known '
+                         f'are {known}')

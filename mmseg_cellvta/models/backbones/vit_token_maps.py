@@ -4,7 +4,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..encoders import TimmEncoder
-from ..layers import tokens_to_map
+from ..layers import SamNeck, tokens_to_map
 from .stages import NUM_STAGES, patch_grid, stage_bounds
 
 
@@ -18,19 +18,18 @@ class ViTTokenMaps(BaseModule):
     Args:
         encoder: Arguments of :class:`TimmEncoder`.
         out_cls_token: Return the normalised class token after the maps, for a tissue
-            head.
-
-    Raises:
-        ValueError: The encoder has no class token to return.
+            head; of an encoder without one, such as SAM, the mean of its neck.
     """
 
     def __init__(self, encoder: dict, out_cls_token: bool = False) -> None:
         super().__init__()
         self.encoder = TimmEncoder(**encoder)
-        if out_cls_token and not self.encoder.num_prefix_tokens:
-            raise ValueError(f'out_cls_token: {self.encoder.name} has no class token')
         norm = self.encoder.take_norm()
-        self.cls_norm = norm if out_cls_token else None
+        self.cls_norm = self.neck = None
+        if out_cls_token and self.encoder.num_prefix_tokens:
+            self.cls_norm = norm
+        elif out_cls_token:
+            self.neck = SamNeck(self.encoder.embed_dims)
         self.out_channels = [self.encoder.embed_dims] * NUM_STAGES
         self.stage_bounds = stage_bounds(self.encoder.num_blocks)
 
@@ -49,7 +48,7 @@ class ViTTokenMaps(BaseModule):
 
         Returns:
             Four maps (N, C, H/16, W/16), the shallowest first, and after them, with
-            `out_cls_token`, the class token (N, C).
+            `out_cls_token`, the class token (N, C) or the mean of the neck (N, 256).
 
         Raises:
             ValueError: H or W is no multiple of 16.
@@ -64,4 +63,6 @@ class ViTTokenMaps(BaseModule):
             outputs.append(tokens_to_map(patches, grid))
         if self.cls_norm is not None:
             outputs.append(self.cls_norm(tokens[:, 0]))
+        elif self.neck is not None:
+            outputs.append(self.neck(outputs[-1]))
         return tuple(outputs)

@@ -34,9 +34,13 @@ class HoverDecodeHead(BaseDecodeHead):
         loss_nc: Losses of the NC branch.
         tissue_classes: Names of the tissues that a tissue head tells apart by the class
             token, which follows the maps in the inputs; None for no such head.
+        tissue_channels: Channels of the class token; None for those of the deepest map.
         loss_tissue: Loss of the tissue head; None to leave it untrained.
         in_strides: Strides of the inputs, px: those of the levels, or coarser ones by
             powers of 2 up to 16.
+        bottleneck_channels: Channels of the decoders at 1/8; None for 8 x `channels`.
+        path_channels: Channels at 1/4 and 1/8 of a map on its way to a finer level;
+            None for those of the decoders.
         bottleneck_conv: Convolve the 1/16 map after it was enlarged; CellViT does not.
         norm_cfg: Normalisation layer.
 
@@ -53,8 +57,11 @@ class HoverDecodeHead(BaseDecodeHead):
                  loss_hv: Sequence[dict],
                  loss_nc: Sequence[dict],
                  tissue_classes: Sequence[str] | None = None,
+                 tissue_channels: int | None = None,
                  loss_tissue: dict | None = None,
                  in_strides: Sequence[int] = STRIDES,
+                 bottleneck_channels: int | None = None,
+                 path_channels: Sequence[int] | None = None,
                  bottleneck_conv: bool = True,
                  norm_cfg: dict = dict(type='BN')) -> None:
         if len(in_channels) != 5:
@@ -75,8 +82,11 @@ class HoverDecodeHead(BaseDecodeHead):
         del self.conv_seg, self.loss_decode
         self.out_channels = NP_CHANNELS + HV_CHANNELS + num_classes
         widths = [channels * stride for stride in STRIDES[:-1]]
+        path = widths if path_channels is None else [*widths[:2], *path_channels]
+        if bottleneck_channels is not None:
+            widths[3] = bottleneck_channels
         self.skip_encoders = nn.ModuleList(
-            _skip_encoder(dims, stride, widths, level, norm_cfg)
+            _skip_encoder(dims, stride, level, widths[level], path, norm_cfg)
             for level, (dims, stride) in enumerate(
                 zip(in_channels[:-1], in_strides[:-1], strict=True)))
         outputs = dict(np=NP_CHANNELS, hv=HV_CHANNELS, nc=num_classes)
@@ -87,7 +97,8 @@ class HoverDecodeHead(BaseDecodeHead):
         self.tissue_classes = tissue_classes
         self.tissue_head = None
         if tissue_classes is not None:
-            self.tissue_head = nn.Linear(in_channels[-1], len(tissue_classes))
+            self.tissue_head = nn.Linear(
+                tissue_channels or in_channels[-1], len(tissue_classes))
         self.losses = nn.ModuleDict()
         for name, cfgs in dict(np=loss_np, hv=loss_hv, nc=loss_nc).items():
             self.losses[name] = nn.ModuleList(MODELS.build(cfg) for cfg in cfgs)
@@ -200,18 +211,18 @@ def _check_strides(in_strides: Sequence[int]) -> None:
             '(1, 16, 16, 16, 16)')
 
 
-def _skip_encoder(in_channels: int, in_stride: int, widths: Sequence[int], level: int,
-                  norm_cfg: dict) -> nn.Sequential:
+def _skip_encoder(in_channels: int, in_stride: int, level: int, width: int,
+                  path: Sequence[int], norm_cfg: dict) -> nn.Sequential:
     """Two convolutions at the level itself, or a `deconv_block` for each step up."""
     if in_stride == STRIDES[level]:
-        first = widths[level] // (1 if level else 2)
+        first = width // (1 if level else 2)
         return nn.Sequential(
             conv_block(in_channels, first, norm_cfg),
-            conv_block(first, widths[level], norm_cfg))
-    steps = [in_channels, *widths[level:STRIDES.index(in_stride)][::-1]]
+            conv_block(first, width, norm_cfg))
+    on_the_way = path[level + 1:STRIDES.index(in_stride)][::-1]
     return nn.Sequential(*(
-        deconv_block(before, width, norm_cfg)
-        for before, width in itertools.pairwise(steps)))
+        deconv_block(before, after, norm_cfg)
+        for before, after in itertools.pairwise([in_channels, *on_the_way, width])))
 
 
 def split_maps(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -193,6 +193,12 @@ class CellSegmentor(EncoderDecoder):
         return data_samples
 
 
+def paint_classes(inst_map: np.ndarray, labels: np.ndarray) -> PixelData:
+    """Class map (1, H, W) int64 of an instance map (H, W) and its (N,) classes."""
+    classes = np.concatenate([[0], labels]).astype(np.int64)
+    return PixelData(data=torch.from_numpy(classes[inst_map])[None])
+
+
 def _normalize_as_encoder(data_preprocessor: dict | None,
                           backbone: dict) -> dict | None:
     if not isinstance(data_preprocessor, dict) or 'mean' in data_preprocessor or (
@@ -200,13 +206,6 @@ def _normalize_as_encoder(data_preprocessor: dict | None,
         return data_preprocessor
     entry = find_encoder(backbone['encoder']['name'])
     return dict(data_preprocessor, mean=entry.mean, std=entry.std)
-
-
-def paint_classes(inst_map: np.ndarray, labels: np.ndarray) -> PixelData:
-    """(1, H, W) int64 class map of nuclei 1..N in a map (H, W) and their (N,) classes.
-    """
-    classes = np.concatenate([[0], labels]).astype(np.int64)
-    return PixelData(data=torch.from_numpy(classes[inst_map])[None])
 
 
 def _unpad(maps: Tensor, meta: dict) -> Tensor:

@@ -32,6 +32,16 @@ class ReclassifyingSegmentor(CellSegmentor):
         self.cell_classifier = MODELS.build(
             dict(cell_classifier, in_channels=self.decode_head.in_channels[-1]))
 
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Refuses: from maps alone nuclei would get the segmentor's classes.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            'ReclassifyingSegmentor: maps alone hold the classes of its segmentor, not '
+            "the classifier's; call the model with mode='predict', as tools/test.py")
+
     def predict_maps(self, inputs: Tensor,
                      data_samples: SampleList) -> list[tuple[Tensor, Tensor]]:
         """Computes maps and tokens: both decide what a nucleus is."""

@@ -35,6 +35,20 @@ def test_sixteen_bit_grey_is_no_picture(tmp_path):
         read_picture(tmp_path / 'a.png')
 
 
+@pytest.mark.parametrize('suffix', ['.png', '.tif'])
+def test_sixteen_bit_rgb_is_no_picture(tmp_path, suffix):
+    cv2.imwrite(str(tmp_path / f'a{suffix}'), np.zeros((4, 4, 3), np.uint16))
+    with pytest.raises(ValueError, match='8 bits per channel; export it so'):
+        read_picture(tmp_path / f'a{suffix}')
+
+
+def test_transparent_pixels_are_white(tmp_path):
+    rgba = np.array([[[200, 120, 10, 255], [200, 120, 10, 0]]], np.uint8)
+    Image.fromarray(rgba).save(tmp_path / 'a.png')
+    assert read_picture(tmp_path / 'a.png').tolist() == [
+        [[200, 120, 10], [255, 255, 255]]]
+
+
 @pytest.mark.parametrize('suffix', ['.png', '.jpg', '.tif'])
 @pytest.mark.parametrize('read', [read_picture, read_id_picture])
 def test_truncated_file_is_named(tmp_path, suffix, read):

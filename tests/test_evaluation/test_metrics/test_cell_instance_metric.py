@@ -10,6 +10,7 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.registry import DATASETS, METRICS
 from mmseg.structures import SegDataSample
 
+from mmseg_cellvta.datasets.cell_dataset import CellDataset
 from mmseg_cellvta.evaluation import CellInstanceMetric
 
 CLASSES = ('background', 'round', 'long')
@@ -222,7 +223,7 @@ CLASS_MAPS = dict(
 @pytest.fixture
 def other_dataset(monkeypatch):
     """The data set of a model with four classes is registered."""
-    dataset = type('OtherDataset', (), dict(METAINFO=MODEL_META))
+    dataset = type('OtherDataset', (CellDataset, ), dict(METAINFO=MODEL_META))
     monkeypatch.setitem(DATASETS.module_dict, 'OtherDataset', dataset)
 
 
@@ -258,5 +259,5 @@ def test_a_class_that_the_model_of_a_transfer_has_not_is_named(other_dataset):
 
 def test_the_data_set_of_a_transfer_must_be_known():
     with pytest.raises(ValueError, match="pred_dataset='OtherDataset': no data set of "
-                       'nuclei; known are .*CoNICDataset'):
+                       'nuclei with classes; known are .*CoNICDataset'):
         CellInstanceMetric(class_maps=CLASS_MAPS)

@@ -46,3 +46,13 @@ def test_init_weights_leaves_every_tensor_bit_identical():
 def test_a_side_that_is_no_multiple_of_sixteen_is_refused_with_the_fix():
     with pytest.raises(ValueError, match='64 x 50 px.*size_divisor=16'):
         build(BACKBONE)(torch.randn(1, 3, 64, 50))
+
+
+def test_sam_gives_the_mean_of_its_neck_for_a_class_token():
+    model = build(
+        BACKBONE, out_cls_token=True,
+        encoder=dict(name='samvit_base_patch16', init_values=0.0)).eval()
+    *maps, vector = model(torch.randn(2, 3, 64, 64))
+    assert [tuple(level.shape) for level in maps] == [(2, DIMS, 4, 4)] * 4
+    torch.testing.assert_close(vector, model.neck(maps[-1]))
+    assert vector.shape == (2, 256)

@@ -15,7 +15,7 @@ MODEL = dict(
     cell_classifier=dict(type='CellClassifier', num_classes=CLASSES))
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def model():
     """Its classifier asks whether the first two channels of a token are above 0."""
     model = build(MODEL).eval()
@@ -102,3 +102,8 @@ def test_views_of_test_time_augmentation_share_maps_and_tokens(model):
         [[(maps, tokens)], [(maps, other)]], [square_sample()])
     np.testing.assert_array_equal(sample.pred_instances.labels, [3, 3])
     np.testing.assert_allclose(sample.pred_instances.embeddings[0, :2], [2, 4.5])
+
+
+def test_maps_alone_are_refused(model):
+    with pytest.raises(ValueError, match="mode='predict'"):
+        model.encode_decode(torch.zeros(1, 3, 64, 64), [{}])
