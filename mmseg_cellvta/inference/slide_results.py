@@ -97,10 +97,9 @@ class SlideResults:
         canvas = SlideCanvas(reader, reader.mpp * shrink)
         return canvas.read(0, 0, *canvas.shape[::-1])
 
-    def _read_crop(self, x: float, y: float, size: int) -> np.ndarray:
-        """The (size, size, 3) RGB square of level 0 around a point, px."""
-        left, top = round(x - size / 2), round(y - size / 2)
-        return self.job.reader.read(0, left, top, size, size)
+    def _read_crop(self, x: int, y: int, size: int) -> np.ndarray:
+        """The (size, size, 3) RGB square of level 0 around a px, see `write_report`."""
+        return self.job.reader.read(0, x - size // 2, y - size // 2, size, size)
 
     def _summarize(self, counts: np.ndarray) -> dict:
         info, plan = self.job.info, self.job.plan

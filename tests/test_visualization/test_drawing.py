@@ -2,7 +2,12 @@
 import numpy as np
 import pytest
 
-from mmseg_cellvta.visualization.drawing import draw_cells, draw_panels, enlarge
+from mmseg_cellvta.visualization.drawing import (
+    draw_cells,
+    draw_outlines,
+    draw_panels,
+    enlarge,
+)
 
 PALETTE = [[0, 0, 0], [255, 0, 0], [0, 0, 255]]
 
@@ -101,3 +106,13 @@ def test_legend_shows_every_colour_and_wraps_in_narrow_pictures():
         assert len(rows) > 50
         tops.append(rows.min())
     assert tops[0] < tops[1]
+
+
+def test_a_traced_outline_is_drawn_over_the_border_pixels_of_its_nucleus():
+    image, _ = two_squares()
+    ring = np.array([(5, 5), (25, 5), (25, 25), (5, 25), (5, 5)], float)
+    drawn = draw_outlines(image, [ring, ring + (30, 0)], np.array([1, 2]), PALETTE)
+    assert drawn[15, 4:6].max() == 255 and (drawn[10:20, 10:20] == 128).all()
+    assert drawn[15, 5, 2] < 128 < drawn[15, 5, 0]  # red
+    assert drawn[15, 35, 0] < 128 < drawn[15, 35, 2]  # blue
+    assert (image == 128).all()

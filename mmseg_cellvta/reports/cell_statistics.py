@@ -1,0 +1,97 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import numpy as np
+import shapely
+
+from ..structures.cell_table import CellTable
+from ..structures.slide_info import SlideInfo
+from .cell_sample import CellSample
+
+TISSUE_SQUARE_UM = 100.0  # a sparse stroma still has a nucleus in most such squares
+AREA_STEP_UM2 = 5.0
+AREA_BINS = 40  # up to 200 µm²; the last bin holds all larger nuclei
+SAMPLE_SIZE = 12
+
+
+class CellStatistics:
+    """What a report says of the nuclei of a slide, gathered table by table.
+
+    Its size does not grow with the number of nuclei.
+
+    Args:
+        info (SlideInfo): The picture or slide.
+        grid_shape (tuple[int, int]): (rows, columns) of the density maps, which cover
+            the whole slide.
+
+    Attributes:
+        counts (np.ndarray): (C,) int64, nuclei per class.
+        area_sums (np.ndarray): (C,) float64, summed area of the nuclei, µm².
+        area_bins (np.ndarray): (C, AREA_BINS) int64, nuclei per class and area, in
+            steps of AREA_STEP_UM2.
+        grid (np.ndarray): (C, rows, columns) int32, nuclei per class and place.
+        sample (CellSample): Some nuclei of each class.
+    """
+
+    def __init__(self, info: SlideInfo, grid_shape: tuple[int, int]) -> None:
+        num_classes = len(info.classes)
+        self.info = info
+        self.counts = np.zeros(num_classes, np.int64)
+        self.area_sums = np.zeros(num_classes)
+        self.area_bins = np.zeros((num_classes, AREA_BINS), np.int64)
+        self.grid = np.zeros((num_classes, *grid_shape), np.int32)
+        self.sample = CellSample(num_classes, SAMPLE_SIZE)
+        sides = np.ceil(np.array(info.shape) * info.mpp / TISSUE_SQUARE_UM)
+        self._tissue = np.zeros(sides.astype(int), bool)
+
+    def add(self, table: CellTable) -> None:
+        """Count the nuclei of the next table.
+
+        Raises:
+            ValueError: If a class id has no name in `info`.
+        """
+        if len(table) == 0:
+            return
+        if table.labels.max() >= len(self.counts):
+            raise ValueError(
+                f'{self.info.name}: class id {table.labels.max()} in the table of '
+                f'nuclei, but only {len(self.counts)} class names, background '
+                'included; give the classes of the model that found them')
+        areas = _areas(table.outlines) * self.info.mpp**2
+        steps = np.minimum(areas / AREA_STEP_UM2, AREA_BINS - 1).astype(int)
+        self.counts += np.bincount(table.labels, minlength=len(self.counts))
+        self.area_sums += np.bincount(
+            table.labels, weights=areas, minlength=len(self.counts))
+        np.add.at(self.area_bins, (table.labels, steps), 1)
+        height, width = self.info.shape
+        rows, cols = self.grid.shape[1:]
+        place = _bins(table.centroids, (height / rows, width / cols), (rows, cols))
+        np.add.at(self.grid, (table.labels, *place), 1)
+        square = TISSUE_SQUARE_UM / self.info.mpp
+        self._tissue[_bins(
+            table.centroids, (square, square), self._tissue.shape)] = True
+        self.sample.add(table)
+
+    @property
+    def tissue_mm2(self) -> float:
+        """Area of the squares of TISSUE_SQUARE_UM that hold a nucleus, mm².
+
+        Squares at the right and lower border count as far as the slide reaches.
+        """
+        heights, widths = (
+            np.minimum(TISSUE_SQUARE_UM, side * self.info.mpp - np.arange(num)
+                       * TISSUE_SQUARE_UM)
+            for side, num in zip(self.info.shape, self._tissue.shape, strict=True))
+        return float(heights @ self._tissue @ widths) * 1e-6
+
+
+def _areas(outlines: list[np.ndarray]) -> np.ndarray:
+    """Area of each ring (K, 2), px²."""
+    owners = np.repeat(np.arange(len(outlines)), [len(ring) for ring in outlines])
+    rings = shapely.linearrings(np.concatenate(outlines), indices=owners)
+    return shapely.area(shapely.polygons(rings))
+
+
+def _bins(points: np.ndarray, size: tuple[float, float],
+          shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of a grid of (height, width) px bins where points x, y lie."""
+    cells = (points[:, ::-1] / size).astype(int)
+    return tuple(np.clip(cells, 0, np.array(shape) - 1).T)

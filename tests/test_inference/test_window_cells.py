@@ -1,0 +1,68 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import numpy as np
+import pytest
+import shapely
+
+from mmseg_cellvta.datasets.transforms import hv_target
+from mmseg_cellvta.inference.window_cells import (
+    SLACK_UM,
+    NucleusSettings,
+    Window,
+    find_window_cells,
+)
+from mmseg_cellvta.post_processing.instance_map import hover_constants
+
+MPP = 0.5
+# 8 px squares at columns 20, 60 and 100 of a window of 64 x 128 px.
+INST_MAP = np.zeros((64, 128), np.int32)
+for inst_id, col in enumerate((20, 60, 100), start=1):
+    INST_MAP[20:28, col:col + 8] = inst_id
+
+
+def find(own, enlarge=1, scale=(1.0, 1.0), corner=(1000, 2000), tokens=None):
+    nuclei = INST_MAP > 0
+    maps = np.concatenate([
+        [~nuclei, nuclei], hv_target(INST_MAP), [~nuclei, nuclei, 0 * nuclei]])
+    x, y = corner
+    own = tuple(np.array(own) + (x, y, x, y))
+    if tokens is None:
+        tokens = np.zeros((0, 4, 8))
+    constants = hover_constants(MPP / enlarge, 'rising')
+    return find_window_cells(
+        maps.astype(np.float16), np.zeros((64, 128, 3), np.uint8), tokens,
+        Window((x, y, x + 128, y + 64), own),
+        NucleusSettings(constants, enlarge, MPP, scale))
+
+
+def test_only_nuclei_with_their_centre_in_the_own_part_or_close_to_it():
+    slack = SLACK_UM / MPP
+    assert len(find((0, 0, 128, 64))) == 3
+    assert len(find((40, 0, 90, 64))) == 1
+    # The centres lie at x = 24, 64 and 104.
+    assert len(find((24 + slack + 0.1, 0, 90, 64))) == 1
+    assert len(find((24 + slack - 0.1, 0, 90, 64))) == 2
+
+
+@pytest.mark.parametrize('scale', [(1.0, 1.0), (2.0, 2.0), (0.5, 0.25)])
+def test_places_are_px_of_level_0(scale):
+    cells = find((0, 0, 128, 64), scale=scale)
+    np.testing.assert_allclose(
+        cells.centroids, np.array([(1024, 2024), (1064, 2024), (1104, 2024)]) * scale)
+    x, y = scale
+    expected = shapely.box(1020 * x, 2020 * y, 1028 * x, 2028 * y)
+    assert shapely.Polygon(cells.outlines[0]).equals(expected)
+
+
+def test_enlarged_maps_give_the_same_places_and_sizes():
+    plain, enlarged = (find((0, 0, 128, 64), enlarge=factor) for factor in (1, 2))
+    np.testing.assert_allclose(enlarged.centroids, plain.centroids, atol=0.5)
+    np.testing.assert_allclose(
+        enlarged.features['area_um2'], plain.features['area_um2'], rtol=0.2)
+    assert plain.features['area_um2'].tolist() == [16, 16, 16]
+
+
+def test_a_nucleus_has_the_mean_of_the_tokens_under_its_box():
+    tokens = np.arange(4 * 8).reshape(1, 4, 8)
+    cells = find((0, 0, 128, 64), tokens=tokens)
+    # Rows 20-28 lie in token row 1, columns 60-68 in token columns 3 and 4.
+    assert cells.embeddings[:, 0].tolist() == [9, 11.5, 14]
