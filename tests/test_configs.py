@@ -22,6 +22,21 @@ def cfg(request):
     return Config.fromfile(request.param)
 
 
+def shrink(model):
+    """Makes the model of a config tiny and random."""
+    model.decode_head.channels = 4
+    if 'encoder' not in model.backbone:  # a ResNet
+        model.backbone.update(
+            depth=18, base_channels=8, stem_channels=8, init_cfg=None)
+        model.decode_head.in_channels = [3, 8, 16, 32, 64]
+        return
+    model.decode_head.in_channels = [3, 32, 32, 32, 32]
+    is_sam = model.backbone.encoder.name.startswith('SAM')
+    model.backbone.encoder.update(TINY)
+    if is_sam:
+        model.backbone.encoder.name = 'samvit_base_patch16'
+
+
 def test_leaf_configs_are_short():
     too_long = [path.name for path in LEAVES
                 if len(path.read_text().splitlines()) > 60]
@@ -33,6 +48,8 @@ def test_the_configs_of_the_documentation_exist():
         'cellvta_uni_conic', 'cellvta_uni_conic_released', 'cellvta_tiny_synthetic',
         'cellvta_tiny_consep', 'cellvta_tiny_custom', 'cellvta_uni_custom',
         'cellvta_uni_pannuke', 'cellvta_uni_pannuke_split2',
+        'cellvit_tiny_consep', 'cellvit_uni_conic', 'cellvit_uni_pannuke',
+        'cellvit_sam_b_pannuke', 'cellvit_256_pannuke', 'hovernet_r50_conic',
         'cellvta_uni_pannuke_split3', 'cellvta_uni_pannuke_released'
     }
 
@@ -75,8 +92,7 @@ def test_test_pipelines_load_labels_at_the_original_size(cfg):
 
 
 def test_model_builds_and_segments_with_a_tiny_encoder(cfg):
-    cfg.model.decode_head.update(in_channels=[3, 32, 32, 32, 32], channels=4)
-    cfg.model.backbone.encoder.update(TINY)
+    shrink(cfg.model)
     model = MODELS.build(cfg.model).eval()
     with torch.no_grad():
         maps = model(torch.zeros(1, 3, 64, 64), mode='tensor')

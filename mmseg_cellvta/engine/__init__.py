@@ -1,4 +1,12 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from .hooks import CellVisualizationHook, NormalizationHook, PlainCheckpointHook
+from .hooks import (
+    CellVisualizationHook,
+    NormalizationHook,
+    PlainCheckpointHook,
+    UnfreezeEncoderHook,
+)
 
-__all__ = ['CellVisualizationHook', 'NormalizationHook', 'PlainCheckpointHook']
+__all__ = [
+    'CellVisualizationHook', 'NormalizationHook', 'PlainCheckpointHook',
+    'UnfreezeEncoderHook'
+]

@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from .backbones import CellVTAAdapter
+from .backbones import CellVTAAdapter, ViTTokenMaps
 from .classifiers import CellClassifier
 from .data_preprocessors import CellDataPreProcessor
 from .decode_heads import HoverDecodeHead
@@ -17,5 +17,5 @@ __all__ = [
     'CellClassifier', 'CellDataPreProcessor', 'CellSegmentor', 'CellTTAModel',
     'CellVTAAdapter', 'FocalTverskyLoss', 'HVGradientLoss', 'HVMSELoss',
     'HoverDecodeHead', 'HoverDiceLoss', 'MultiClassFocalTverskyLoss',
-    'ReclassifyingSegmentor', 'TimmEncoder'
+    'ReclassifyingSegmentor', 'TimmEncoder', 'ViTTokenMaps'
 ]

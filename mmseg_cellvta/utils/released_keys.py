@@ -1,18 +1,18 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Names of weights: those of the authors' released CellVTA and those of this package.
+"""Names of weights: those of the authors' CellVTA and those of this package."""
+from .key_rules import (
+    BRANCHES,
+    Rules,
+    block_rules,
+    branch_rules,
+    deconv_block_rules,
+    rename,
+)
 
-Each rule is a pair of templates; `{}` stands for what both sides share. The first rule
-that fits a key renames it, so special cases come first.
-"""
-import re
-
-# Released blocks are (convolution, BatchNorm); ours name the two.
-_BLOCK_PARTS = [('.block.0.', '.conv.'), ('.block.1.', '.bn.')]
-_BRANCHES = dict(
-    nuclei_binary_map_decoder='np', hv_map_decoder='hv', nuclei_type_maps_decoder='nc')
+MODEL = 'a CellVTA of four stages over a ViT'
 
 
-def _rules() -> list[tuple[str, str]]:
+def _rules() -> Rules:
     rules = [('encoder.norm.{}', 'backbone.cls_norm.{}'),
              ('encoder.head.{}', 'decode_head.tissue_head.{}'),
              ('encoder.level_embed', 'backbone.level_embed'),
@@ -33,30 +33,14 @@ def _rules() -> list[tuple[str, str]]:
         rules.append((f'{old}injector.{{}}', f'{new}injector.{{}}'))
     rules.append(('encoder.{}', 'backbone.encoder.vit.{}'))
     for level in range(4):
-        for theirs, ours in _BLOCK_PARTS:
-            for block in range(2):
-                rules.append((f'decoder{level}.{block}{theirs}{{}}',
-                              f'decode_head.skip_encoders.{level}.{block}{ours}{{}}'))
-    for theirs, ours in _BRANCHES.items():
-        rules += _branch_rules(theirs + '.', f'decode_head.branches.{ours}.')
-    return rules
-
-
-def _branch_rules(old: str, new: str) -> list[tuple[str, str]]:
-    bottleneck = old + 'bottleneck_upsampler.0.block.'
-    rules = [(bottleneck + '0.{}', new + 'bottleneck.0.{}'),
-             (bottleneck + '1.{}', new + 'bottleneck.1.conv.{}'),
-             (bottleneck + '2.{}', new + 'bottleneck.1.bn.{}')]
-    # (module, its place in `levels`, number of blocks before the last convolution)
-    modules = [('decoder3_upsampler', 0, 3), ('decoder2_upsampler', 1, 2),
-               ('decoder1_upsampler', 2, 2), ('decoder0_header', 3, 2)]
-    for module, level, num_blocks in modules:
-        for block in range(num_blocks):
-            for theirs, ours in _BLOCK_PARTS:
-                rules.append((f'{old}{module}.{block}{theirs}{{}}',
-                              f'{new}levels.{level}.{block}{ours}{{}}'))
-        rules.append((f'{old}{module}.{num_blocks}.{{}}',
-                      f'{new}levels.{level}.{num_blocks}.{{}}'))
+        for block in range(2):
+            rules += block_rules(f'decoder{level}.{block}',
+                                 f'decode_head.skip_encoders.{level}.{block}')
+    for theirs, ours in BRANCHES.items():
+        new = f'decode_head.branches.{ours}.'
+        rules += deconv_block_rules(
+            f'{theirs}.bottleneck_upsampler.0', f'{new}bottleneck')
+        rules += branch_rules(f'{theirs}.', new)
     return rules
 
 
@@ -69,7 +53,7 @@ def to_mmseg_key(key: str) -> str:
     Raises:
         ValueError: The released CellVTA has no such weight.
     """
-    return _rename(key, _RULES)
+    return rename(key, _RULES, MODEL)
 
 
 def to_released_key(key: str) -> str:
@@ -78,12 +62,4 @@ def to_released_key(key: str) -> str:
     Raises:
         ValueError: The released CellVTA has no such weight.
     """
-    return _rename(key, [(new, old) for old, new in _RULES])
-
-
-def _rename(key: str, rules: list[tuple[str, str]]) -> str:
-    for source, target in rules:
-        match = re.fullmatch(re.escape(source).replace(r'\{\}', '(.+)'), key)
-        if match:
-            return target.format(*match.groups())
-    raise ValueError(f'{key}: no such weight in a CellVTA of four stages over a ViT')
+    return rename(key, [(new, old) for old, new in _RULES], MODEL)

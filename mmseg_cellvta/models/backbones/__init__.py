@@ -1,4 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from .cellvta_adapter import CellVTAAdapter
+from .vit_token_maps import ViTTokenMaps
 
-__all__ = ['CellVTAAdapter']
+__all__ = ['CellVTAAdapter', 'ViTTokenMaps']

@@ -2,7 +2,6 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
@@ -19,8 +18,8 @@ from ..layers import (
     tokens_to_map,
 )
 from ..layers.tokens import Shapes
+from .stages import NUM_STAGES, patch_grid, stage_bounds
 
-NUM_STAGES = 4
 STRIDES = (2, 4, 8, 16)  # of the four pyramid levels, in px
 CLS_TOKEN_MODES = ('in_blocks', 'beside')
 OFFSET_INITS = ('directional', 'zero')
@@ -91,8 +90,7 @@ class CellVTAAdapter(BaseModule):
         self.cls_norm = norm if out_cls_token else None
         dims = self.encoder.embed_dims
         self.out_channels = [dims] * NUM_STAGES
-        bounds = np.linspace(0, self.encoder.num_blocks, NUM_STAGES + 1).round()
-        self.stage_bounds = bounds.astype(int).tolist()
+        self.stage_bounds = stage_bounds(self.encoder.num_blocks)
 
         self.conv_pyramid = conv_pyramid
         if conv_pyramid:
@@ -133,13 +131,7 @@ class CellVTAAdapter(BaseModule):
         Raises:
             ValueError: H or W is no multiple of 16.
         """
-        height, width = inputs.shape[2:]
-        if height % STRIDES[-1] or width % STRIDES[-1]:
-            raise ValueError(
-                f'picture of {height} x {width} px: both sides must be multiples of '
-                f'{STRIDES[-1]} px; set size_divisor={STRIDES[-1]} in the data '
-                'preprocessor')
-        grid = height // STRIDES[-1], width // STRIDES[-1]
+        grid = patch_grid(inputs)
         num_prefix = self.encoder.num_prefix_tokens
         tokens = self.encoder.embed(inputs)
         prefix, x = tokens[:, :num_prefix], tokens[:, num_prefix:]

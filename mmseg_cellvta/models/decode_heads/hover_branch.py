@@ -1,4 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+from collections.abc import Sequence
+
 import torch
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
@@ -9,18 +11,19 @@ class HoverBranch(nn.Module):
 
     Args:
         in_channels: Channels of the 1/16 map.
-        channels: Channels at full resolution; 2, 4, 8 x at 1/2, 1/4, 1/8.
+        widths: Channels at 1/1, 1/2, 1/4, 1/8.
         out_channels: Maps that the branch predicts.
         norm_cfg: Normalisation layer.
+        bottleneck_conv: Convolve the 1/16 map after it was enlarged.
     """
 
-    def __init__(self, in_channels: int, channels: int, out_channels: int,
-                 norm_cfg: dict) -> None:
+    def __init__(self, in_channels: int, widths: Sequence[int], out_channels: int,
+                 norm_cfg: dict, bottleneck_conv: bool) -> None:
         super().__init__()
-        c1, c2, c4, c8 = (channels * factor for factor in (1, 2, 4, 8))
-        self.bottleneck = nn.Sequential(
-            nn.ConvTranspose2d(in_channels, c8, 2, stride=2),
-            conv_block(c8, c8, norm_cfg))
+        c1, c2, c4, c8 = widths
+        self.bottleneck = deconv_block(in_channels, c8, norm_cfg)
+        if not bottleneck_conv:
+            self.bottleneck = self.bottleneck[:1]
         # From 1/8 to full resolution; each takes the skip beside the upsampled map.
         self.levels = nn.ModuleList([
             nn.Sequential(
@@ -58,3 +61,10 @@ def conv_block(in_channels: int, channels: int, norm_cfg: dict) -> ConvModule:
     # The bias is redundant before a BatchNorm, but the released weights have one.
     return ConvModule(
         in_channels, channels, 3, padding=1, bias=True, norm_cfg=norm_cfg)
+
+
+def deconv_block(in_channels: int, channels: int, norm_cfg: dict) -> nn.Sequential:
+    """Transposed convolution to twice the size, then a `conv_block`."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(in_channels, channels, 2, stride=2),
+        conv_block(channels, channels, norm_cfg))

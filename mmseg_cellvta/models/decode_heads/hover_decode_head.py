@@ -1,4 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -7,34 +8,45 @@ from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
-from .hover_branch import HoverBranch, conv_block
+from .hover_branch import HoverBranch, conv_block, deconv_block
 
 # Channels of the maps that come before the classes: background, nucleus; x, y.
 NP_CHANNELS, HV_CHANNELS = 2, 2
+STRIDES = (1, 2, 4, 8, 16)  # of the decoders' levels, in px
 
 
 @MODELS.register_module()
 class HoverDecodeHead(BaseDecodeHead):
-    """HoVer-Net's three branches (arXiv:1812.06499) over a four-level pyramid.
+    """HoVer-Net's three branches (arXiv:1812.06499) over the picture and four maps.
 
     The branches NP (nucleus or background), HV (horizontal and vertical distance to
     the nucleus' centre) and NC (class) share encoders of the skips, among them one that
-    reads the picture itself.
+    reads the picture itself. Maps of a pyramid are encoded as they are; coarser ones,
+    such as a plain ViT's, are enlarged step by step, as in CellViT (arXiv:2306.15350).
 
     Args:
-        in_channels: Channels of the picture and of the maps at 1/2, 1/4, 1/8, 1/16.
-        channels: Channels of the decoders at full resolution; an even number.
+        in_channels: Channels of the picture and of the four maps.
+        channels: Channels of the decoders at full resolution, an even number; 2, 4, 8 x
+            at 1/2, 1/4, 1/8.
         num_classes: Classes with background.
         loss_np: Losses of the NP branch, each built with logits and class map.
         loss_hv: Losses of the HV branch.
         loss_nc: Losses of the NC branch.
         tissue_classes: Names of the tissues that a tissue head tells apart by the class
             token, which follows the maps in the inputs; None for no such head.
+        tissue_channels: Channels of the class token; None for those of the deepest map.
         loss_tissue: Loss of the tissue head; None to leave it untrained.
+        in_strides: Strides of the inputs, px: those of the levels, or coarser ones by
+            powers of 2 up to 16.
+        bottleneck_channels: Channels of the decoders at 1/8; None for 8 x `channels`.
+        path_channels: Channels at 1/4 and 1/8 of a map on its way to a finer level;
+            None for those of the decoders.
+        bottleneck_conv: Convolve the 1/16 map after it was enlarged; CellViT does not.
         norm_cfg: Normalisation layer.
 
     Raises:
-        ValueError: `in_channels` does not name five inputs.
+        ValueError: `in_channels` does not name five inputs, or no encoder leads from
+            `in_strides` to the levels of the decoders.
     """
 
     def __init__(self,
@@ -45,12 +57,18 @@ class HoverDecodeHead(BaseDecodeHead):
                  loss_hv: Sequence[dict],
                  loss_nc: Sequence[dict],
                  tissue_classes: Sequence[str] | None = None,
+                 tissue_channels: int | None = None,
                  loss_tissue: dict | None = None,
+                 in_strides: Sequence[int] = STRIDES,
+                 bottleneck_channels: int | None = None,
+                 path_channels: Sequence[int] | None = None,
+                 bottleneck_conv: bool = True,
                  norm_cfg: dict = dict(type='BN')) -> None:
         if len(in_channels) != 5:
             raise ValueError(
                 f'in_channels={tuple(in_channels)}: expected five, of the picture and '
-                'of the maps at 1/2, 1/4, 1/8 and 1/16')
+                'of four maps')
+        _check_strides(in_strides)
         super().__init__(
             in_channels,
             channels,
@@ -63,23 +81,24 @@ class HoverDecodeHead(BaseDecodeHead):
         # The base class assumes one map of logits per class and its own classifier.
         del self.conv_seg, self.loss_decode
         self.out_channels = NP_CHANNELS + HV_CHANNELS + num_classes
-        widths = [channels, 2 * channels, 4 * channels, 8 * channels]
-        self.skip_encoders = nn.ModuleList()
-        for index, width in enumerate(widths):
-            first = channels // 2 if index == 0 else width
-            self.skip_encoders.append(
-                nn.Sequential(
-                    conv_block(in_channels[index], first, norm_cfg),
-                    conv_block(first, width, norm_cfg)))
+        widths = [channels * stride for stride in STRIDES[:-1]]
+        path = widths if path_channels is None else [*widths[:2], *path_channels]
+        if bottleneck_channels is not None:
+            widths[3] = bottleneck_channels
+        self.skip_encoders = nn.ModuleList(
+            _skip_encoder(dims, stride, level, widths[level], path, norm_cfg)
+            for level, (dims, stride) in enumerate(
+                zip(in_channels[:-1], in_strides[:-1], strict=True)))
         outputs = dict(np=NP_CHANNELS, hv=HV_CHANNELS, nc=num_classes)
         self.branches = nn.ModuleDict({
-            name: HoverBranch(in_channels[-1], channels, maps, norm_cfg)
+            name: HoverBranch(in_channels[-1], widths, maps, norm_cfg, bottleneck_conv)
             for name, maps in outputs.items()
         })
         self.tissue_classes = tissue_classes
         self.tissue_head = None
         if tissue_classes is not None:
-            self.tissue_head = nn.Linear(in_channels[-1], len(tissue_classes))
+            self.tissue_head = nn.Linear(
+                tissue_channels or in_channels[-1], len(tissue_classes))
         self.losses = nn.ModuleDict()
         for name, cfgs in dict(np=loss_np, hv=loss_hv, nc=loss_nc).items():
             self.losses[name] = nn.ModuleList(MODELS.build(cfg) for cfg in cfgs)
@@ -178,6 +197,32 @@ class HoverDecodeHead(BaseDecodeHead):
                 f'the keys {prefix}branches.nc.levels.3.2.* from the checkpoint to '
                 'train a new classifier')
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _check_strides(in_strides: Sequence[int]) -> None:
+    """Raises ValueError where no power of 2 leads from an input to its level."""
+    allowed = [(1, ), (2, 4, 8, 16), (4, 8, 16), (8, 16), (16, )]
+    if len(in_strides) != 5 or any(
+            stride not in choices
+            for stride, choices in zip(in_strides, allowed, strict=True)):
+        raise ValueError(
+            f'in_strides={tuple(in_strides)}: expected the picture, maps that are not '
+            'finer than 1/2, 1/4 and 1/8, and one at 1/16, as in (1, 2, 4, 8, 16) or '
+            '(1, 16, 16, 16, 16)')
+
+
+def _skip_encoder(in_channels: int, in_stride: int, level: int, width: int,
+                  path: Sequence[int], norm_cfg: dict) -> nn.Sequential:
+    """Two convolutions at the level itself, or a `deconv_block` for each step up."""
+    if in_stride == STRIDES[level]:
+        first = width // (1 if level else 2)
+        return nn.Sequential(
+            conv_block(in_channels, first, norm_cfg),
+            conv_block(first, width, norm_cfg))
+    on_the_way = path[level + 1:STRIDES.index(in_stride)][::-1]
+    return nn.Sequential(*(
+        deconv_block(before, after, norm_cfg)
+        for before, after in itertools.pairwise([in_channels, *on_the_way, width])))
 
 
 def split_maps(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -80,6 +80,12 @@ class TimmEncoder(nn.Module):
         norm, self.vit.norm = self.vit.norm, nn.Identity()
         return norm.requires_grad_(True)
 
+    def unfreeze(self) -> None:
+        """Trains the encoder from now on; checkpoints then hold it."""
+        self.frozen = False
+        self.in_checkpoint = True
+        self.vit.requires_grad_(True)
+
     def embed(self, inputs: Tensor) -> Tensor:
         """Turns a picture into tokens, prefix tokens (class, registers) first.
 

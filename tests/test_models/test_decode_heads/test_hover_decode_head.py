@@ -110,3 +110,44 @@ def test_losses_do_not_depend_on_autocast():
         rough = head.loss_by_feat(outputs, samples)
     for name, value in exact.items():
         torch.testing.assert_close(rough[name], value)
+
+
+def convolutions(module):
+    """(kind, input channels, output channels) of the convolutions, in order."""
+    return [(type(m).__name__, m.in_channels, m.out_channels) for m in module.modules()
+            if isinstance(m, (torch.nn.Conv2d, torch.nn.ConvTranspose2d))]
+
+
+def test_maps_of_a_plain_vit_are_enlarged_step_by_step():
+    head = build(HEAD, in_strides=(1, 16, 16, 16, 16), bottleneck_conv=False)
+    up, conv = 'ConvTranspose2d', 'Conv2d'  # widths are 2, 4, 8, 16
+    steps = [(up, DIMS, 16), (conv, 16, 16), (up, 16, 8), (conv, 8, 8),
+             (up, 8, 4), (conv, 4, 4)]
+    assert [convolutions(encoder) for encoder in head.skip_encoders] == [
+        [(conv, 3, 1), (conv, 1, 2)], steps, steps[:4], steps[:2]]
+    assert convolutions(head.branches['hv'].bottleneck) == [(up, DIMS, 16)]
+    maps = [torch.randn(2, 3, 64, 64)] + [torch.randn(2, DIMS, 4, 4)] * 4
+    assert head(maps)['nc'].shape == (2, CLASSES, 64, 64)
+
+
+def test_a_step_up_is_a_transposed_convolution_then_a_block():
+    head = build(HEAD, in_strides=(1, 16, 16, 16, 16)).eval()
+    x = torch.randn(1, DIMS, 4, 4)
+    (up, block), = head.skip_encoders[3]
+    torch.testing.assert_close(
+        head.skip_encoders[3](x), block.bn(block.conv(up(x))).relu())
+
+
+def test_maps_may_be_coarser_than_their_level_by_some_steps():
+    head = build(HEAD, in_strides=(1, 4, 8, 16, 16))
+    maps = [torch.randn(2, 3, 64, 64)]
+    maps += [torch.randn(2, DIMS, 64 // s, 64 // s) for s in (4, 8, 16, 16)]
+    assert head(maps)['np'].shape == (2, 2, 64, 64)
+
+
+@pytest.mark.parametrize('strides', [
+    (1, 2, 4, 8), (2, 2, 4, 8, 16), (1, 2, 2, 8, 16), (1, 3, 4, 8, 16),
+    (1, 2, 4, 8, 32)])
+def test_strides_that_no_encoder_bridges_are_refused(strides):
+    with pytest.raises(ValueError, match=r'in_strides=\(.*expected the picture'):
+        build(HEAD, in_strides=strides)

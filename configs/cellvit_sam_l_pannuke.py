@@ -1,0 +1,7 @@
+# CellViT over SAM ViT-L on PanNuke; see cellvit_sam_b_pannuke.py.
+_base_ = './cellvit_sam_b_pannuke.py'
+
+# ---- what people edit ----
+encoder = 'SAM-L'
+
+model = dict(backbone=dict(encoder=dict(name=encoder)))

@@ -1,0 +1,58 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import pytest
+import torch
+from tiny_models import DIMS, ENCODER, build
+
+BACKBONE = dict(type='ViTTokenMaps', encoder=dict(ENCODER, init_values=None))
+
+
+def test_maps_are_the_patch_tokens_after_each_quarter_of_the_blocks():
+    model = build(BACKBONE, encoder=dict(depth=8)).eval()
+    picture = torch.randn(2, 3, 64, 96)
+    found = model(picture)
+    tokens = model.encoder.vit._pos_embed(model.encoder.vit.patch_embed(picture))
+    for i, block in enumerate(model.encoder.vit.blocks, start=1):
+        tokens = block(tokens)
+        if i % 2 == 0:
+            expected = tokens[:, 1:].transpose(1, 2).reshape(2, DIMS, 4, 6)
+            torch.testing.assert_close(found[i // 2 - 1], expected)
+    assert len(found) == 4
+
+
+def test_class_token_has_passed_all_blocks_and_the_norm():
+    model = build(BACKBONE, out_cls_token=True).eval()
+    picture = torch.randn(2, 3, 64, 64)
+    encoder = model.encoder
+    tokens = encoder.run_blocks(encoder.embed(picture), 0, 4)
+    torch.testing.assert_close(model(picture)[-1], model.cls_norm(tokens[:, 0]))
+
+
+def test_a_frozen_encoder_has_no_graph_and_an_open_one_trains_whole():
+    assert not any(level.requires_grad for level in build(BACKBONE)(
+        torch.randn(1, 3, 64, 64)))
+    model = build(BACKBONE, encoder=dict(frozen=False))
+    model(torch.randn(1, 3, 64, 64))[-1].square().sum().backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_init_weights_leaves_every_tensor_bit_identical():
+    model = build(BACKBONE)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model.init_weights()
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_a_side_that_is_no_multiple_of_sixteen_is_refused_with_the_fix():
+    with pytest.raises(ValueError, match='64 x 50 px.*size_divisor=16'):
+        build(BACKBONE)(torch.randn(1, 3, 64, 50))
+
+
+def test_sam_gives_the_mean_of_its_neck_for_a_class_token():
+    model = build(
+        BACKBONE, out_cls_token=True,
+        encoder=dict(name='samvit_base_patch16', init_values=0.0)).eval()
+    *maps, vector = model(torch.randn(2, 3, 64, 64))
+    assert [tuple(level.shape) for level in maps] == [(2, DIMS, 4, 4)] * 4
+    torch.testing.assert_close(vector, model.neck(maps[-1]))
+    assert vector.shape == (2, 256)
