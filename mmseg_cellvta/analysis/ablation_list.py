@@ -2,8 +2,6 @@
 """The list of an ablation: which config is run with which changes and seeds."""
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ import yaml
 from mmengine.config import Config
 
 from mmseg_cellvta.datasets.config_parts import PARTS, inner_configs, load_config
+from mmseg_cellvta.utils.settings_digest import settings_digest
 
 LIST_KEYS = {'seeds', 'checkpoint', 'entries'}
 ENTRY_KEYS = {'name', 'config', 'options', 'seeds', 'checkpoint'}
@@ -39,9 +38,7 @@ class AblationRun:
     @property
     def key(self) -> str:
         """Eight digits that differ as soon as any setting does."""
-        settings = [self.checkpoint, self.cfg.to_dict()]
-        text = json.dumps(settings, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return settings_digest([self.checkpoint, self.cfg.to_dict()], digits=8)
 
     @property
     def folder(self) -> str:

@@ -1,12 +1,11 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-import hashlib
-import json
 import os
 from pathlib import Path
 
 import numpy as np
 
 from ..utils.complete_file import complete_file
+from ..utils.settings_digest import settings_digest
 
 
 class TokenCache:
@@ -32,8 +31,7 @@ class TokenCache:
         """
         files = [os.stat(entry[key]) for key in ('img_path', 'label_path')]
         state = [(file.st_size, file.st_mtime_ns) for file in files]
-        text = json.dumps([entry, state], sort_keys=True, default=str)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        digest = settings_digest([entry, state], digits=12)
         return self.folder / f'{entry["sample_name"]}-{digest}.npz'
 
     def __contains__(self, entry: dict) -> bool:

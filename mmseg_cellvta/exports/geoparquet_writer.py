@@ -10,6 +10,7 @@ import shapely
 
 from ..structures import CellTable
 from ..structures.geojson import probability_columns
+from ..structures.outlines import ring_polygons
 from .cell_writer import CellWriter
 
 GEO = dict(
@@ -49,7 +50,8 @@ class GeoParquetWriter(CellWriter):
             pa.array(cells.labels, pa.int16()), pa.array(info.classes))
         columns = dict(
             cell_id=np.arange(first_id, first_id + len(cells)),
-            geometry=pa.array(_to_wkb(cells.outlines), pa.binary()),
+            geometry=pa.array(
+                shapely.to_wkb(ring_polygons(cells.outlines)), pa.binary()),
             x_px=cells.centroids[:, 0], y_px=cells.centroids[:, 1],
             label=cells.labels, **{'class': names})
         columns |= probability_columns(info.classes, cells.scores, cells.class_probs)
@@ -62,12 +64,3 @@ class GeoParquetWriter(CellWriter):
                      classes=info.classes, palette=info.palette)
         return pa.table(columns).replace_schema_metadata(
             dict(geo=json.dumps(GEO), cells=json.dumps(about)))
-
-
-def _to_wkb(outlines: list[np.ndarray]) -> np.ndarray:
-    """Well-known binary polygons (N,) of N closed rings."""
-    if not outlines:
-        return np.zeros(0, object)
-    owners = np.repeat(np.arange(len(outlines)), [len(ring) for ring in outlines])
-    return shapely.to_wkb(shapely.polygons(
-        shapely.linearrings(np.concatenate(outlines), indices=owners)))

@@ -1,6 +1,4 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +13,9 @@ from ..models.segmentors import ReclassifyingSegmentor
 from ..post_processing.worker_pool import WorkerPool
 from ..structures import CellTable
 from ..utils.pending_folder import describe_files
+from ..utils.settings_digest import settings_digest
 from .seam_filter import SeamFilter
-from .slide_job import SlideJob, prepare_slide
+from .slide_job import SlideJob
 from .slide_scan import SlideScan
 from .stage_clock import StageClock
 from .tile_network import TileNetwork
@@ -62,8 +61,9 @@ class CellInferencer:
         self.tile, self.overlap = _tile_geometry(self.model.test_cfg)
         self.clock = StageClock()
         self.settings = dict(
-            model=_digest(cfg.model.to_dict()), weights=describe_files([weights]),
-            amp=amp, embeddings=embeddings, tile=self.tile, overlap=self.overlap)
+            model=settings_digest(cfg.model.to_dict()),
+            weights=describe_files([weights]), amp=amp, embeddings=embeddings,
+            tile=self.tile, overlap=self.overlap)
 
     @property
     def mpp(self) -> float:
@@ -91,10 +91,10 @@ class CellInferencer:
 
     def prepare(self, source: str | Path | np.ndarray, mpp: float | None = None,
                 tissue_only: bool | None = None) -> SlideJob:
-        """Open an input and lay tiles over it; arguments as in a call."""
+        """Open an input; arguments as in a call."""
         with self.clock('preparing'):
-            return prepare_slide(source, mpp, self.mpp, self.tile, self.overlap,
-                                 self.model.dataset_meta, tissue_only)
+            return SlideJob(source, mpp, self.mpp, self.tile, self.overlap,
+                            self.model.dataset_meta, tissue_only)
 
     def choose_batch_size(self, job: SlideJob) -> int:
         """The batch size that was given, or one found by trying tiles of the input."""
@@ -132,9 +132,3 @@ def _tile_geometry(test_cfg: dict) -> tuple[tuple[int, int], tuple[int, int]]:
     tile = tuple(test_cfg['crop_size'])
     return tile, tuple(size - stride for size, stride in zip(
         tile, test_cfg['stride'], strict=True))
-
-
-def _digest(settings: dict) -> str:
-    """A short text that is the same for the same settings."""
-    text = json.dumps(settings, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

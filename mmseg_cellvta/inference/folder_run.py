@@ -98,7 +98,9 @@ class FolderRun:
             return InputResult(source, finished, skipped=True)
         with lockstep(together):
             store = self._open_store(job, settings)
-            bands = range(job.plan.num_bands)
+            with self.inferencer.clock('preparing'):
+                plan = job.plan  # looks for tissue, which finished inputs do not need
+            bands = range(plan.num_bands)
             if together:
                 bands = _share(bands, self.rank, self.num_ranks)
             self._find(job, store, bands, progress)

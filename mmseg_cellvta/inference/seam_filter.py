@@ -4,6 +4,7 @@ import shapely
 from scipy.spatial import cKDTree
 
 from ..structures.cell_table import CellTable
+from ..structures.outlines import ring_polygons
 
 REACH_UM = 4.0  # centres of one nucleus in two windows do not lie farther apart
 MIN_SHARED = 0.5  # of the smaller outline, from which on two nuclei are the same
@@ -42,7 +43,7 @@ class SeamFilter:
         pairs = cKDTree(table.centroids).query_pairs(self.reach, output_type='ndarray')
         pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
         involved, rows = np.unique(pairs, return_inverse=True)
-        polygons = np.array([shapely.Polygon(table.outlines[row]) for row in involved])
+        polygons = ring_polygons([table.outlines[row] for row in involved])
         first, second = polygons[rows.reshape(-1, 2)].T
         smaller = np.minimum(shapely.area(first), shapely.area(second))
         shared = shapely.area(shapely.intersection(first, second))

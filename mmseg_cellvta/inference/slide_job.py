@@ -1,10 +1,11 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from ..slides import SlideCanvas, SlideReader, TissueMask, open_slide
+from ..slides import SlideCanvas, TissueMask, open_slide
 from ..structures import SlideInfo
 from .tile_plan import TilePlan, plan_tiles
 
@@ -13,33 +14,13 @@ BAND_HEIGHT = 1024  # px of the network: 20,000 columns of a band are 0.6 GB of 
 MARGIN_UM = 24.0
 
 
-@dataclass
 class SlideJob:
-    """A picture or slide that is ready to be worked on.
+    """A picture or slide to be worked on.
 
     Attributes:
         reader (SlideReader): Its pixels.
         canvas (SlideCanvas): The same at the network's scale.
-        plan (TilePlan): Tiles, bands and windows.
         info (SlideInfo): What writers need to know.
-    """
-
-    reader: SlideReader
-    canvas: SlideCanvas
-    plan: TilePlan
-    info: SlideInfo
-
-    @property
-    def tile_mm2(self) -> float:
-        """What a tile adds to the area seen, without its overlap."""
-        rows, columns = self.plan.stride
-        return rows * columns * (self.canvas.mpp / 1000)**2
-
-
-def prepare_slide(source: str | Path | np.ndarray, source_mpp: float | None,
-                  mpp: float, tile: tuple[int, int], overlap: tuple[int, int],
-                  dataset_meta: dict, tissue_only: bool | None) -> SlideJob:
-    """Open a picture or slide and lay tiles over it.
 
     Args:
         source (str | Path | np.ndarray): A file, or (H, W, 3) uint8 RGB pixels.
@@ -55,22 +36,37 @@ def prepare_slide(source: str | Path | np.ndarray, source_mpp: float | None,
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read, or the size of its pixels is not known.
     """
-    reader = open_slide(source, source_mpp)
-    canvas = SlideCanvas(reader, mpp)
-    covers = None
-    if reader.is_slide if tissue_only is None else tissue_only:
-        mask = TissueMask(reader)
-        (scale_x, scale_y) = canvas.scale
 
-        def covers(x: int, y: int, width: int, height: int) -> bool:
-            return mask.covers(
-                x * scale_x, y * scale_y, width * scale_x, height * scale_y)
+    def __init__(self, source: str | Path | np.ndarray, source_mpp: float | None,
+                 mpp: float, tile: tuple[int, int], overlap: tuple[int, int],
+                 dataset_meta: dict, tissue_only: bool | None) -> None:
+        self.reader = open_slide(source, source_mpp)
+        self.canvas = SlideCanvas(self.reader, mpp)
+        self.tile = tile
+        self.overlap = overlap
+        self.tissue_only = self.reader.is_slide if tissue_only is None else tissue_only
+        name = 'array' if isinstance(source, np.ndarray) else Path(source).stem
+        self.info = SlideInfo(
+            name=name, shape=tuple(self.reader.shape), mpp=self.reader.mpp,
+            classes=tuple(dataset_meta['classes']),
+            palette=tuple(map(tuple, dataset_meta['palette'])))
 
-    plan = plan_tiles(
-        canvas.shape, tile, overlap, BAND_HEIGHT, round(MARGIN_UM / mpp), covers)
-    name = 'array' if isinstance(source, np.ndarray) else Path(source).stem
-    info = SlideInfo(
-        name=name, shape=tuple(reader.shape), mpp=reader.mpp,
-        classes=tuple(dataset_meta['classes']),
-        palette=tuple(map(tuple, dataset_meta['palette'])))
-    return SlideJob(reader, canvas, plan, info)
+    @cached_property
+    def plan(self) -> TilePlan:
+        """Tiles, bands and windows; looks for tissue when it is first asked for."""
+        covers = self._find_tissue() if self.tissue_only else None
+        return plan_tiles(self.canvas.shape, self.tile, self.overlap, BAND_HEIGHT,
+                          round(MARGIN_UM / self.canvas.mpp), covers)
+
+    def _find_tissue(self) -> Callable[[int, int, int, int], bool]:
+        """Whether there is tissue in x, y, width, height, px of the canvas."""
+        mask = TissueMask(self.reader)
+        scale_x, scale_y = self.canvas.scale
+        return lambda x, y, width, height: mask.covers(
+            x * scale_x, y * scale_y, width * scale_x, height * scale_y)
+
+    @property
+    def tile_mm2(self) -> float:
+        """What a tile adds to the area seen, without its overlap."""
+        rows, columns = self.plan.stride
+        return rows * columns * (self.canvas.mpp / 1000)**2

@@ -2,9 +2,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ..post_processing.cell_tokens import TOKEN_STRIDE
 from ..utils.tiling import tile_starts
-
-PATCH = 16  # px: tiles begin and end on the network's coarsest grid
 
 
 @dataclass(frozen=True)
@@ -106,14 +105,15 @@ def plan_tiles(shape: Sequence[int], tile: Sequence[int], overlap: Sequence[int]
     Raises:
         ValueError: If a tile side is no multiple of 16 px or not above its overlap.
     """
-    padded = [-(-length // PATCH) * PATCH for length in shape]
+    padded = [-(-length // TOKEN_STRIDE) * TOKEN_STRIDE for length in shape]
     for size, shared in zip(tile, overlap, strict=True):
-        if size % PATCH or shared % PATCH or not 0 <= shared < size:
+        if size % TOKEN_STRIDE or shared % TOKEN_STRIDE or not 0 <= shared < size:
             raise ValueError(
                 f'tiles of {size} px with an overlap of {shared} px: expected '
-                f'multiples of {PATCH} px, and the overlap smaller than the tile')
+                f'multiples of {TOKEN_STRIDE} px, and the overlap smaller than the '
+                'tile')
     tile = tuple(min(pair) for pair in zip(tile, padded, strict=True))
-    stride = tuple(max(size - shared, PATCH) for size, shared in zip(
+    stride = tuple(max(size - shared, TOKEN_STRIDE) for size, shared in zip(
         tile, overlap, strict=True))
     tops, lefts = (
         tile_starts(*axis) for axis in zip(padded, tile, stride, strict=True))
@@ -121,5 +121,5 @@ def plan_tiles(shape: Sequence[int], tile: Sequence[int], overlap: Sequence[int]
         tuple(left for left in lefts
               if covers is None or covers(left, top, tile[1], tile[0]))
         for top in tops)
-    margin = -(-margin // PATCH) * PATCH
+    margin = -(-margin // TOKEN_STRIDE) * TOKEN_STRIDE
     return TilePlan(tuple(shape), tile, tuple(tops), rows, stride, band_height, margin)

@@ -3,6 +3,7 @@ import numpy as np
 import shapely
 
 from ..structures.cell_table import CellTable
+from ..structures.outlines import ring_polygons
 from ..structures.slide_info import SlideInfo
 from .cell_sample import CellSample
 from .density_map import grid_shape
@@ -56,7 +57,7 @@ class CellStatistics:
                 f'{self.info.name}: class id {table.labels.max()} in the table of '
                 f'nuclei, but only {len(self.counts)} class names, background '
                 'included; give the classes of the model that found them')
-        areas = _areas(table.outlines) * self.info.mpp**2
+        areas = shapely.area(ring_polygons(table.outlines)) * self.info.mpp**2
         steps = np.minimum(areas / AREA_STEP_UM2, AREA_BINS - 1).astype(int)
         self.counts += np.bincount(table.labels, minlength=len(self.counts))
         self.area_sums += np.bincount(
@@ -82,13 +83,6 @@ class CellStatistics:
                        * TISSUE_SQUARE_UM)
             for side, num in zip(self.info.shape, self._tissue.shape, strict=True))
         return float(heights @ self._tissue @ widths) * 1e-6
-
-
-def _areas(outlines: list[np.ndarray]) -> np.ndarray:
-    """Area of each ring (K, 2), px²."""
-    owners = np.repeat(np.arange(len(outlines)), [len(ring) for ring in outlines])
-    rings = shapely.linearrings(np.concatenate(outlines), indices=owners)
-    return shapely.area(shapely.polygons(rings))
 
 
 def _bins(points: np.ndarray, size: tuple[float, float],

@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from ..utils.complete_file import complete_file
-from .outlines import nucleus_outlines
+from .outlines import nucleus_outlines, ring_polygons
 
 HEAD, BETWEEN, TAIL = '{"type": "FeatureCollection", "features": [\n', ',\n', '\n]}\n'
 
@@ -38,9 +38,9 @@ def to_geojson_features(instances: Any, classes: Sequence[str],
             f'with {num_classes} class probabilities; expected the same number of '
             'each, background included.')
     outlines = nucleus_outlines(instances.contours)
-    areas = [shapely.Polygon(ring).area for ring in outlines]
-    measurements = dict(area_px=areas, **probability_columns(
-        classes, instances.scores, instances.class_probs))
+    measurements = dict(
+        area_px=shapely.area(ring_polygons(outlines)),
+        **probability_columns(classes, instances.scores, instances.class_probs))
     return list(make_features(
         outlines, instances.labels, measurements, classes, palette))
 

@@ -45,6 +45,15 @@ def nucleus_outlines(contours: Sequence[np.ndarray],
     return np.split(rings, np.flatnonzero(np.diff(owners)) + 1)
 
 
+def ring_polygons(rings: Sequence[np.ndarray]) -> np.ndarray:
+    """Polygons (N,) inside N closed rings (K, 2), as shapely's functions take them."""
+    if not len(rings):
+        return np.zeros(0, object)
+    owners = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
+    return shapely.polygons(
+        shapely.linearrings(np.concatenate(rings), indices=owners))
+
+
 def _trace_all(points: np.ndarray, lengths: list[int]) -> np.ndarray:
     """What each closed path (its points lie one after another) runs around or along."""
     owners = np.repeat(np.arange(len(lengths)), lengths)

@@ -11,7 +11,7 @@ import cv2
 import pytest
 from rule_segmentor import draw_slide
 
-from mmseg_cellvta.inference import CellInferencer, FolderRun
+from mmseg_cellvta.inference import CellInferencer, FolderRun, slide_job
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL_FORMATS = ('geojson', 'geojson.gz', 'parquet', 'csv', 'cellvit', 'labels')
@@ -62,6 +62,15 @@ def test_what_is_finished_is_not_done_again(inferencer, tmp_path):
     again, = run(inferencer, tmp_path / 'out', [source])
     assert (first.skipped, again.skipped) == (False, True)
     assert contents(tmp_path / 'out') == before
+
+
+def test_for_what_is_finished_no_tissue_is_looked_for(
+        inferencer, tmp_path, monkeypatch):
+    source = write_picture(tmp_path / 'cells.png')
+    run(inferencer, tmp_path / 'out', [source], tissue_only=True)
+    monkeypatch.setattr(slide_job, 'TissueMask', None)
+    again, = run(inferencer, tmp_path / 'out', [source], tissue_only=True)
+    assert again.error is None and again.skipped
 
 
 def test_results_of_other_settings_are_not_taken_for_finished(inferencer, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import shapely
 
-from mmseg_cellvta.structures.outlines import nucleus_outlines
+from mmseg_cellvta.structures.outlines import nucleus_outlines, ring_polygons
 
 SQUARE = np.array([[2, 3], [2, 6], [6, 6], [6, 3]])  # 5 x 4 px
 
@@ -61,6 +61,14 @@ def test_random_blobs_stay_valid_and_in_order_at_any_scale(scale):
         assert np.abs(np.array(polygon.bounds) - bounds).max() <= 0.5 * scale + 0.0625
         inside = (contour + 0.5) * scale
         assert shapely.dwithin(polygon, shapely.points(inside), 0.125).all()
+
+
+def test_rings_become_polygons_in_order():
+    rings = nucleus_outlines([SQUARE, SQUARE[:3]], scale=(2, 2))
+    polygons = ring_polygons(rings)
+    assert [polygon.area for polygon in polygons] == [
+        shapely.Polygon(ring).area for ring in rings]
+    assert len(ring_polygons([])) == 0
 
 
 def test_no_contours_have_no_outlines():

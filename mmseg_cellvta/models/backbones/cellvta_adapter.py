@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from mmcv.cnn import build_norm_layer
-from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,7 +17,7 @@ from ..layers import (
     tokens_to_map,
 )
 from ..layers.tokens import Shapes
-from .stages import NUM_STAGES, patch_grid, stage_bounds
+from .vit_backbone import NUM_STAGES, ViTBackbone, patch_grid
 
 STRIDES = (2, 4, 8, 16)  # of the four pyramid levels, in px
 CLS_TOKEN_MODES = ('in_blocks', 'beside')
@@ -26,7 +25,7 @@ OFFSET_INITS = ('directional', 'zero')
 
 
 @MODELS.register_module()
-class CellVTAAdapter(BaseModule):
+class CellVTAAdapter(ViTBackbone):
     """A ViT with a convolutional branch and a four-level pyramid (arXiv:2504.00784).
 
     Args:
@@ -72,7 +71,6 @@ class CellVTAAdapter(BaseModule):
                  cls_token: str = 'in_blocks',
                  out_cls_token: bool = False,
                  norm_cfg: dict = dict(type='BN')) -> None:
-        super().__init__()
         _check_choice('cls_token', cls_token, CLS_TOKEN_MODES)
         _check_choice('offset_init', offset_init, OFFSET_INITS)
         for stage in injection_stages:
@@ -81,16 +79,14 @@ class CellVTAAdapter(BaseModule):
             raise ValueError(
                 f'injection_stages={tuple(injection_stages)} has nothing to inject '
                 'with conv_pyramid=False; set injection_stages=() too')
+        super().__init__(encoder)
         self.cls_token = cls_token
         self.offset_init = offset_init
 
-        self.encoder = TimmEncoder(**encoder)
         _check_class_token(self.encoder, cls_token, out_cls_token)
         norm = self.encoder.take_norm()
         self.cls_norm = norm if out_cls_token else None
         dims = self.encoder.embed_dims
-        self.out_channels = [dims] * NUM_STAGES
-        self.stage_bounds = stage_bounds(self.encoder.num_blocks)
 
         self.conv_pyramid = conv_pyramid
         if conv_pyramid:
@@ -110,13 +106,6 @@ class CellVTAAdapter(BaseModule):
         self.norms = nn.ModuleList(
             build_norm_layer(norm_cfg, dims)[1] for _ in range(NUM_STAGES))
         self._init_adapter()
-
-    def init_weights(self) -> None:
-        """Does nothing: all weights are set in the constructor.
-
-        MMEngine would call the ViT's own `init_weights` and so erase what was loaded.
-        """
-        self._is_init = True
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Computes the pyramid.

@@ -1,15 +1,13 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..encoders import TimmEncoder
 from ..layers import SamNeck, tokens_to_map
-from .stages import NUM_STAGES, patch_grid, stage_bounds
+from .vit_backbone import NUM_STAGES, ViTBackbone, patch_grid
 
 
 @MODELS.register_module()
-class ViTTokenMaps(BaseModule):
+class ViTTokenMaps(ViTBackbone):
     """The patch tokens of a ViT at four depths, as in CellViT (arXiv:2306.15350).
 
     Nothing is added to the ViT: all four maps lie at 1/16, and a `HoverDecodeHead` with
@@ -22,23 +20,13 @@ class ViTTokenMaps(BaseModule):
     """
 
     def __init__(self, encoder: dict, out_cls_token: bool = False) -> None:
-        super().__init__()
-        self.encoder = TimmEncoder(**encoder)
+        super().__init__(encoder)
         norm = self.encoder.take_norm()
         self.cls_norm = self.neck = None
         if out_cls_token and self.encoder.num_prefix_tokens:
             self.cls_norm = norm
         elif out_cls_token:
             self.neck = SamNeck(self.encoder.embed_dims)
-        self.out_channels = [self.encoder.embed_dims] * NUM_STAGES
-        self.stage_bounds = stage_bounds(self.encoder.num_blocks)
-
-    def init_weights(self) -> None:
-        """Does nothing: all weights are set in the constructor.
-
-        MMEngine would call the ViT's own `init_weights` and so erase what was loaded.
-        """
-        self._is_init = True
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Computes the maps.
