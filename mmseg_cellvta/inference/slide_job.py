@@ -58,6 +58,10 @@ class SlideJob:
         return plan_tiles(self.canvas.shape, self.tile, self.overlap, BAND_HEIGHT,
                           round(MARGIN_UM / self.canvas.mpp), covers)
 
+    def close(self) -> None:
+        """Close the input's file."""
+        self.reader.close()
+
     def _find_tissue(self) -> Callable[[int, int, int, int], bool]:
         """Whether there is tissue in x, y, width, height, px of the canvas."""
         mask = TissueMask(self.reader)
