@@ -81,8 +81,8 @@ def to_spatialdata(parquet: str | os.PathLike,
         from spatialdata import SpatialData
         from spatialdata.transformations import Identity, Scale
     except ImportError as error:
-        raise ImportError(f'{error}; run pip install mmseg-cellvta[export], or install '
-                          'requirements/export.txt') from error
+        raise ImportError(
+            f'{error}; run pip install spatialdata geopandas') from error
     cells, info = _read_cells(parquet)
     transformations = {
         'global': Identity(), 'um': Scale([info.mpp, info.mpp], axes=('x', 'y'))}

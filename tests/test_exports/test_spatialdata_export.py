@@ -234,5 +234,5 @@ def test_a_damaged_slide_leaves_nothing_behind(
 
 def test_without_spatialdata_the_requirement_is_named(parquet, monkeypatch):
     monkeypatch.setitem(sys.modules, 'spatialdata', None)
-    with pytest.raises(ImportError, match='spatialdata.*requirements/export.txt'):
+    with pytest.raises(ImportError, match='spatialdata.*pip install spatialdata'):
         to_spatialdata(parquet)

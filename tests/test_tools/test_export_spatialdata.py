@@ -38,4 +38,4 @@ def test_what_is_missing_is_named(parquet, tmp_path, monkeypatch):
     assert export(parquet, tmp_path / 'none/slide.zarr') == 2
     monkeypatch.setitem(sys.modules, 'spatialdata', None)
     code = export(parquet, tmp_path / 'slide.zarr')
-    assert code.startswith('error: ') and 'requirements/export.txt' in code
+    assert code.startswith('error: ') and 'pip install spatialdata' in code
