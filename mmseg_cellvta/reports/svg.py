@@ -75,8 +75,9 @@ def draw_area_histogram(bins: np.ndarray, name: str,
         for i, share in enumerate(shares) if share)
     ticks = ''.join(
         f'<text x="{width * quarter / 4}" y="{height + 18}" text-anchor="middle">'
-        f'{quarter / 4 * AREA_BINS * AREA_STEP_UM2:g}{"+ µm²" if quarter == 4 else ""}'
-        '</text>' for quarter in range(5))
+        f'{quarter / 4 * AREA_BINS * AREA_STEP_UM2:g}</text>' for quarter in range(4))
+    ticks += (f'<text x="{width + 24}" y="{height + 18}" text-anchor="end">'
+              f'{AREA_BINS * AREA_STEP_UM2:g}+ µm²</text>')
     most = int(bins.argmax()) * AREA_STEP_UM2
     text = escape(f'Areas of {name} nuclei: {100 * shares.max():.0f} % of them have '
                   f'{most:g} to {most + AREA_STEP_UM2:g} µm², the most frequent step')
