@@ -27,7 +27,7 @@ CORES = 5  # per row and column
 MARGIN = 60  # px of glass around all cores
 LEVELS = 3  # of the pyramid
 PART = 468, 468, 276, 276  # x, y, width, height px of the enlarged part
-SCREEN = 1000, 2110  # px
+SCREEN = 1000, 2085  # px
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 85]
 
 

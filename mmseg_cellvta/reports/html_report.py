@@ -68,8 +68,7 @@ def _found_labels(statistics: CellStatistics) -> list[int]:
 
 
 def _density_maps(statistics: CellStatistics) -> dict[str, tuple[np.ndarray, float]]:
-    """Density and value of its last colour, nuclei per mm², of all and each class
-    that has nuclei."""
+    """Density and value of its last colour, nuclei per mm², of all and each found."""
     info, grid = statistics.info, statistics.grid
     bin_mm2 = np.prod(info.shape) * info.mpp**2 * 1e-6 / grid[0].size
     counts = {ALL: grid[1:].sum(axis=0)}

@@ -63,15 +63,16 @@ def draw_area_histogram(bins: np.ndarray, name: str,
     """Share of the nuclei of a class per step of area, drawn as bars.
 
     Args:
-        bins (np.ndarray): (AREA_BINS,) int, nuclei per step of AREA_STEP_UM2.
+        bins (np.ndarray): (AREA_BINS,) int, nuclei per step of AREA_STEP_UM2; at least
+            one nucleus.
         name (str): The class.
         color (tuple[int, int, int]): Its colour, RGB 0-255.
     """
-    shares = bins / max(1, bins.sum())
-    peak = max(shares.max(), 1e-9)
+    shares = bins / bins.sum()
     width, height = 8 * AREA_BINS, 100
     bars = ''.join(
-        f'<path d="M{8 * i} {height}v{-height * share / peak:.1f}h7V{height}z"/>'
+        f'<path d="M{8 * i} {height}v{-height * share / shares.max():.1f}h7V{height}'
+        'z"/>'
         for i, share in enumerate(shares) if share)
     ticks = ''.join(
         f'<text x="{width * quarter / 4}" y="{height + 18}" text-anchor="middle">'

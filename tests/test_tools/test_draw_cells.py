@@ -50,7 +50,7 @@ def test_cells_are_outlined_in_their_colours_where_they_are(files):
     assert image.shape == (60, 80, 3)
     assert extent(image, IMMUNE) == pytest.approx([10, 20, 20, 30], abs=2)
     assert extent(image, TUMOUR) == pytest.approx([50, 30, 60, 40], abs=2)
-    assert (image[22:28, 12:18] == BROWN).all()
+    assert (image[23:27, 13:17] == BROWN).all()
 
 
 def test_a_window_is_enlarged_and_leaves_other_cells_out(files):

@@ -73,10 +73,9 @@ def draw(args: argparse.Namespace) -> np.ndarray:
     reader = open_slide(args.picture, mpp=1.0)  # lengths are px, not µm
     x, y, width, height = args.window or (0, 0, *reader.shape[::-1])
     canvas = SlideCanvas(reader, width / (args.width or min(width, MAX_WIDTH)))
-    low = np.array([x, y]) / canvas.scale
-    left, top = np.rint(low).astype(int).tolist()
-    right, bottom = np.rint(low + np.array([width, height]) / canvas.scale).astype(int)
-    image = canvas.read(left, top, int(right) - left, int(bottom) - top)
+    corners = np.array([(x, y), (x + width, y + height)]) / canvas.scale
+    (left, top), (right, bottom) = np.rint(corners).astype(int).tolist()
+    image = canvas.read(left, top, right - left, bottom - top)
     seen = [row for row, ring in enumerate(outlines)
             if (ring.max(axis=0) > (x, y)).all()
             and (ring.min(axis=0) < (x + width, y + height)).all()]
