@@ -61,20 +61,20 @@ class RollingBand:
         """Whether all rows that a band sees are finished."""
         return self.maps.has(band)
 
-    def take(self, band: int) -> list[
+    def take(self, band: int) -> Iterator[
             tuple[np.ndarray, np.ndarray, np.ndarray, Window]]:
         """The windows with foreground of a band; forgets what no later band sees.
 
-        Returns:
-            list[tuple]: What `find_window_cells` takes: (4 + C, h, w) float16 maps,
-            (h, w, 3) uint8 RGB picture, (D, h / 16, w / 16) float16 tokens, and where
-            that is.
+        They are cut one by one: take all of them before anything is added.
+
+        Yields:
+            tuple: What `find_window_cells` takes: (4 + C, h, w) float16 maps, (h, w, 3)
+            uint8 RGB picture, (D, h / 16, w / 16) float16 tokens, and where that is.
         """
         parts = self.maps.finished, self.picture, self.tokens.finished
-        windows = list(self._cut(band, *(part.seen(band) for part in parts)))
+        yield from self._cut(band, *(part.seen(band) for part in parts))
         for part in parts:
             part.forget(band)
-        return windows
 
     def _cut(self, band: int, maps: np.ndarray, picture: np.ndarray,
              tokens: np.ndarray) -> Iterator[tuple]:

@@ -9,7 +9,7 @@ from ..slides import SlideCanvas, TissueMask, open_slide
 from ..structures import SlideInfo
 from .tile_plan import TilePlan, plan_tiles
 
-BAND_HEIGHT = 1024  # px of the network: 20,000 columns of a band are 0.6 GB of maps
+BAND_HEIGHT = 1024  # px of the network: 20,000 columns take about 1 GB
 # A nucleus reaches 15 µm from its centre, and what lies around it shapes its outline.
 MARGIN_UM = 24.0
 

@@ -63,7 +63,7 @@ class SlideScan:
         while waiting:
             yield self._collect(*waiting.popleft())
 
-    def _compute_windows(self, bands: range) -> Iterator[tuple[int, list]]:
+    def _compute_windows(self, bands: range) -> Iterator[tuple[int, Iterator]]:
         """Each band with its windows, see `RollingBand.take`."""
         plan, network, next_band = self.plan, self.network, bands[0]
         rows = plan.tile_rows(bands)
@@ -82,9 +82,7 @@ class SlideScan:
             with self.clock('blending'):
                 rolling.finish_row(row)
             while next_band in bands and rolling.has(next_band):
-                with self.clock('blending'):
-                    windows = rolling.take(next_band)
-                yield next_band, windows
+                yield next_band, rolling.take(next_band)
                 next_band += 1
 
     def _collect(self, band: int, futures: list) -> tuple[int, CellTable]:
