@@ -1,0 +1,4 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from .lazyslide_model import LazySlideModel
+
+__all__ = ['LazySlideModel']
