@@ -22,7 +22,7 @@ install:
 	@PYTHON='$(PYTHON)' requirements/install.sh '$(abspath $(VENV))' '$(STACK)' '$(KEY)'
 
 test: install
-	$(RUN) -m pytest -q $(PYTEST_ARGS) tests
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS) tests
 
 demo: install
 	test -d $(DATA) || \

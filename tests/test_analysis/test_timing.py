@@ -40,7 +40,7 @@ def test_memory_that_a_step_takes_is_seen(config, monkeypatch):
 
     monkeypatch.setattr('mmseg.models.EncoderDecoder.__call__', greedy, raising=False)
     timing = measure_timing(config, None, (64, 64), 1, 'cpu', repeats=1)
-    assert timing.forward_mib > 200
+    assert timing.forward_mib > 150  # some of it may come from what was freed before
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
