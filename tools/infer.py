@@ -94,15 +94,15 @@ def main() -> None:
     args = parse_args(list(FORMATS))
     check_file('config', args.config)
     check_file('checkpoint', args.checkpoint)
-    try:
-        sources = list_inputs(args.inputs)
-    except (ValueError, OSError) as error:
-        sys.exit(f'error: {error}')
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
-    inferencer = CellInferencer(
-        cfg, args.checkpoint, choose_device(args), args.batch_size, args.num_workers,
-        args.amp, args.embeddings)
+    try:
+        sources = list_inputs(args.inputs)
+        inferencer = CellInferencer(
+            cfg, args.checkpoint, choose_device(args), args.batch_size,
+            args.num_workers, args.amp, args.embeddings)
+    except (ValueError, OSError) as error:
+        sys.exit(f'error: {error}')
     run = FolderRun(
         inferencer, args.out, args.formats, args.report, args.mpp,
         False if args.no_tissue_mask else None, args.quiet)

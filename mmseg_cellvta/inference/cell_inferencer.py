@@ -1,5 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,13 +8,13 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmseg.apis import init_model
 
 from ..models.segmentors import ReclassifyingSegmentor
 from ..post_processing.worker_pool import WorkerPool
 from ..structures import CellTable
 from ..utils.pending_folder import describe_files
 from ..utils.settings_digest import settings_digest
+from .load_segmentor import load_segmentor
 from .seam_filter import SeamFilter
 from .slide_job import SlideJob
 from .slide_scan import SlideScan
@@ -38,6 +39,9 @@ class CellInferencer:
         amp (bool): Compute in half precision where that is safe. Defaults to False.
         embeddings (bool): Keep what the encoder saw of each cell. Defaults to False.
 
+    Raises:
+        ValueError: If the checkpoint does not fit the config.
+
     Example:
         >>> inferencer = CellInferencer('config.py', 'weights.pth')
         >>> cells = inferencer('slide.svs')
@@ -51,7 +55,7 @@ class CellInferencer:
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         if device is None:
             device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
-        self.model = init_model(cfg, str(weights), device=device)
+        self.model = load_segmentor(cfg, weights, device)
         self.reclassifies = isinstance(self.model, ReclassifyingSegmentor)
         self.network = TileNetwork(self.model, amp, embeddings or self.reclassifies)
         self.embeddings = embeddings
@@ -84,10 +88,11 @@ class CellInferencer:
             FileNotFoundError: If there is no such file.
             ValueError: If it cannot be read, or the size of its pixels is not known.
         """
-        job = self.prepare(source, mpp, tissue_only)
-        bands = self.scan(job, range(job.plan.num_bands), self.choose_batch_size(job))
-        seams = SeamFilter(job.info.mpp)
-        return CellTable.concatenate([seams(cells) for _, cells in bands])
+        with closing(self.prepare(source, mpp, tissue_only)) as job:
+            bands = self.scan(
+                job, range(job.plan.num_bands), self.choose_batch_size(job))
+            seams = SeamFilter(job.info.mpp)
+            return CellTable.concatenate([seams(cells) for _, cells in bands])
 
     def prepare(self, source: str | Path | np.ndarray, mpp: float | None = None,
                 tissue_only: bool | None = None) -> SlideJob:

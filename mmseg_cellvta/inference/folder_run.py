@@ -1,5 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,8 +87,16 @@ class FolderRun:
     def _process(self, source: Path, together: bool, writes: bool,
                  progress: RunProgress) -> InputResult:
         """Find and write the cells of an input, alone or together with others."""
+        with ExitStack() as stack:
+            with lockstep(together):
+                job = stack.enter_context(closing(self.inferencer.prepare(
+                    source, self.mpp, self.tissue_only)))
+            return self._process_job(source, job, together, writes, progress)
+
+    def _process_job(self, source: Path, job: SlideJob, together: bool, writes: bool,
+                     progress: RunProgress) -> InputResult:
+        """The same for an input that is open."""
         with lockstep(together):
-            job = self.inferencer.prepare(source, self.mpp, self.tissue_only)
             settings = self._settings(source, job)
             results = SlideResults(
                 self.out_dir, job, self.formats, self.report, settings)

@@ -9,7 +9,7 @@ from ..slides import SlideCanvas, TissueMask, open_slide
 from ..structures import SlideInfo
 from .tile_plan import TilePlan, plan_tiles
 
-BAND_HEIGHT = 1024  # px of the network: 20,000 columns of a band are 0.6 GB of maps
+BAND_HEIGHT = 1024  # px of the network: 20,000 columns take about 1 GB
 # A nucleus reaches 15 µm from its centre, and what lies around it shapes its outline.
 MARGIN_UM = 24.0
 
@@ -57,6 +57,10 @@ class SlideJob:
         covers = self._find_tissue() if self.tissue_only else None
         return plan_tiles(self.canvas.shape, self.tile, self.overlap, BAND_HEIGHT,
                           round(MARGIN_UM / self.canvas.mpp), covers)
+
+    def close(self) -> None:
+        """Close the input's file."""
+        self.reader.close()
 
     def _find_tissue(self) -> Callable[[int, int, int, int], bool]:
         """Whether there is tissue in x, y, width, height, px of the canvas."""

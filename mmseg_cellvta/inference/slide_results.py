@@ -16,6 +16,7 @@ from ..visualization.drawing import draw_outlines
 from .slide_job import SlideJob
 
 THUMBNAIL_SIDE = 2000  # px, of the report
+SUMMARY, OVERLAY, REPORT = '_summary.json', '_overlay.png', '_report.html'
 
 
 class SlideResults:
@@ -40,10 +41,12 @@ class SlideResults:
     def read_finished(self) -> dict | None:
         """The summary of an earlier run with the same settings, if there is one.
 
+        It does not count if a file that is wanted now was not wanted then.
+
         Raises:
             FileExistsError: If there are results of other settings.
         """
-        path = self._path('_summary.json')
+        path = self._path(SUMMARY)
         if not path.is_file():
             return None
         summary = json.loads(path.read_text())
@@ -51,7 +54,8 @@ class SlideResults:
             raise FileExistsError(
                 f'{path}: these results were made with other settings; delete them or '
                 'choose another --out')
-        return summary
+        complete = all(self._path(suffix).is_file() for suffix in self._suffixes())
+        return summary if complete else None
 
     def write(self, tables: Iterable[CellTable]) -> dict:
         """Write all files, the summary last.
@@ -72,7 +76,7 @@ class SlideResults:
             for _ in tables:
                 pass
         summary = self._summarize(counts)
-        with complete_file(self._path('_summary.json')) as part:
+        with complete_file(self._path(SUMMARY)) as part:
             part.write_text(json.dumps(summary, indent=2) + '\n')
         return summary
 
@@ -83,11 +87,11 @@ class SlideResults:
             height, width = info.shape
             picture = draw_outlines(reader.read(0, 0, 0, width, height),
                                     cells.outlines, cells.labels, info.palette)
-            with complete_file(self._path('_overlay.png')) as part:
+            with complete_file(self._path(OVERLAY)) as part:
                 cv2.imwrite(str(part), picture[..., ::-1])
             tables = iter([cells])
         if self.report:
-            write_report(self._path('_report.html'), info, tables, self._thumbnail(),
+            write_report(self._path(REPORT), info, tables, self._thumbnail(),
                          self._read_crop)
 
     def _thumbnail(self) -> np.ndarray:
@@ -111,6 +115,15 @@ class SlideResults:
             cells_by_class=dict(zip(info.classes[1:], counts[1:].tolist(),
                                     strict=True)),
             settings=self.settings)
+
+    def _suffixes(self) -> list[str]:
+        """Of all files besides the summary."""
+        suffixes = [FORMATS[name][0] for name in self.formats]
+        if not self.job.reader.is_slide:
+            suffixes.append(OVERLAY)
+        if self.report:
+            suffixes.append(REPORT)
+        return suffixes
 
     def _path(self, suffix: str) -> Path:
         return self.out_dir / f'{self.job.info.name}{suffix}'

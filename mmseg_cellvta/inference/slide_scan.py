@@ -3,21 +3,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import torch
 
-from ..post_processing.cell_tokens import TOKEN_STRIDE
 from ..post_processing.worker_pool import WorkerPool
 from ..slides import SlideCanvas
 from ..structures import CellTable
-from .band_maps import BandMaps
+from .rolling_band import RollingBand
 from .stage_clock import StageClock
 from .tile_batches import TileBatches
 from .tile_network import TileNetwork
 from .tile_plan import TilePlan
 from .window_cells import NucleusSettings, Window, find_window_cells
-
-NP_NUCLEUS = 1  # the map with the probability of nucleus
-WHITE = 255
 
 
 class SlideScan:
@@ -57,72 +52,38 @@ class SlideScan:
             (see `SeamFilter`), from top to bottom.
         """
         waiting = deque()
-        for band, maps, tokens in self._compute_maps(bands):
+        for band, windows in self._compute_windows(bands):
             with self.clock('nuclei'):
                 waiting.append((band, [
-                    self.pool.submit(find_window_cells, *job, self.settings)
-                    for job in self._windows(band, maps, tokens)]))
+                    self.pool.submit(find_window_cells, *window, self.settings)
+                    for window in windows]))
             # One band stays with the pool, so that the network does not wait for it.
             while len(waiting) > 1:
                 yield self._collect(*waiting.popleft())
         while waiting:
             yield self._collect(*waiting.popleft())
 
-    def _compute_maps(self, bands: range) -> Iterator[tuple[int, np.ndarray,
-                                                            np.ndarray]]:
-        """Each band with its maps, its picture after them, and its tokens."""
-        plan, next_band = self.plan, bands[0]
+    def _compute_windows(self, bands: range) -> Iterator[tuple[int, Iterator]]:
+        """Each band with its windows, see `RollingBand.take`."""
+        plan, network, next_band = self.plan, self.network, bands[0]
         rows = plan.tile_rows(bands)
-        background = [1] + [0] * (self.network.num_maps - 1) + [WHITE] * 3
-        rolling = BandMaps(plan, background, rows[0])
-        rolling_tokens = BandMaps(
-            plan.shrink(TOKEN_STRIDE), [0] * self.network.token_dims, rows[0])
+        rolling = RollingBand(plan, network.num_maps, network.token_dims, rows[0])
         batches = TileBatches(self.canvas, plan, rows, self.batch_size)
         ahead = batches.read_ahead(self.num_workers)
         for row in rows:
             for _ in range(0, len(plan.lefts[row]), self.batch_size):
                 with self.clock('reading'):
                     _, lefts, tiles = next(ahead)
-                self._add(rolling, rolling_tokens, lefts, tiles)
-            with self.clock('blending'):
-                rolling.finish_row(plan.next_top(row))
-                rolling_tokens.finish_row(plan.next_top(row) // TOKEN_STRIDE)
-            while next_band in bands and rolling.has(next_band):
+                with self.clock('network'):
+                    maps, tokens = network(tiles)
                 with self.clock('blending'):
-                    taken = rolling.take(next_band), rolling_tokens.take(next_band)
-                yield next_band, *taken
+                    rolling.add(row, lefts, tiles.numpy(), maps, tokens)
+                self.progress(len(lefts))
+            with self.clock('blending'):
+                rolling.finish_row(row)
+            while next_band in bands and rolling.has(next_band):
+                yield next_band, rolling.take(next_band)
                 next_band += 1
-
-    def _add(self, rolling: BandMaps, rolling_tokens: BandMaps,
-             lefts: tuple[int, ...], tiles: torch.Tensor) -> None:
-        """Show tiles of the current row to the network and blend what it gives."""
-        with self.clock('network'):
-            batch = self.network(tiles)
-        with self.clock('blending'):
-            for left, maps, tokens, tile in zip(
-                    lefts, *batch, tiles.numpy(), strict=True):
-                rolling.add(left, np.concatenate([maps, tile.transpose(2, 0, 1)]))
-                rolling_tokens.add(left // TOKEN_STRIDE, tokens)
-        self.progress(len(lefts))
-
-    def _windows(self, band: int, maps: np.ndarray, tokens: np.ndarray) -> Iterator[
-            tuple[np.ndarray, np.ndarray, np.ndarray, Window]]:
-        """Maps, picture, tokens and place of the windows with foreground in a band."""
-        top, bottom = self.plan.seen_rows(band)
-        first, last = self.plan.columns
-        own_top, own_bottom = self.plan.own_rows(band)
-        for own_left, own_right in self.plan.own_columns():
-            left = max(own_left - self.plan.margin, first)
-            right = min(own_right + self.plan.margin, last, self.plan.shape[1])
-            part = maps[..., left - first:right - first]
-            if (part[NP_NUCLEUS] > 0.5).any():
-                token_columns = slice(
-                    (left - first) // TOKEN_STRIDE, -(-(right - first) // TOKEN_STRIDE))
-                yield (
-                    np.ascontiguousarray(part[:-3]), _to_picture(part[-3:]),
-                    np.ascontiguousarray(tokens[..., token_columns]),
-                    Window((left, top, right, bottom),
-                           (own_left, own_top, own_right, own_bottom)))
 
     def _collect(self, band: int, futures: list) -> tuple[int, CellTable]:
         with self.clock('nuclei'):
@@ -138,8 +99,3 @@ class SlideScan:
         return find_window_cells(
             maps, np.zeros((16, 16, 3), np.uint8), tokens, nowhere, self.settings)
 
-
-def _to_picture(channels: np.ndarray) -> np.ndarray:
-    """(h, w, 3) uint8 of blended (3, h, w) pixels, which all tiles agree on."""
-    return np.ascontiguousarray(
-        np.rint(channels.astype(np.float32)).astype(np.uint8).transpose(1, 2, 0))

@@ -24,7 +24,7 @@ def measure_nuclei(inst_map: np.ndarray, image: np.ndarray,
         `major_axis_um`, `minor_axis_um`, `eccentricity` (0-1), `hematoxylin_od` and
         `eosin_od` (optical density).
     """
-    foreground = np.flatnonzero(inst_map)
+    foreground = np.flatnonzero(inst_map > 0)
     ids = inst_map.ravel()[foreground] - 1
     rows, cols = np.divmod(foreground, inst_map.shape[1])
     num = int(inst_map.max(initial=0))

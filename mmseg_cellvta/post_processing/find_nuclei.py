@@ -31,7 +31,8 @@ def find_nuclei(np_map: np.ndarray, hv_map: np.ndarray, nc_map: np.ndarray,
 
 def _enlarge(maps: np.ndarray, factor: int) -> np.ndarray:
     """Maps (C, H, W) as float32 (C, factor * H, factor * W)."""
-    return np.stack([
-        cv2.resize(channel.astype(np.float32), None, fx=factor, fy=factor)
-        for channel in maps
-    ])
+    channels, height, width = maps.shape
+    enlarged = np.empty((channels, factor * height, factor * width), np.float32)
+    for channel, target in zip(maps.astype(np.float32), enlarged, strict=True):
+        cv2.resize(channel, target.shape[::-1], dst=target)
+    return enlarged

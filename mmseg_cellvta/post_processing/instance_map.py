@@ -91,7 +91,7 @@ def segment_instances(np_map: np.ndarray, hv_map: np.ndarray,
     Returns:
         np.ndarray: (H, W) int32, 0 background, ids 1..N without gaps.
     """
-    blobs = _label(np_map[1] > np_map[0], constants.min_blob_area)
+    blobs, areas = _label(np_map[1] > np_map[0], constants.min_blob_area)
     foreground = blobs > 0
     edge_strength = dict(hovernet=_stretched_fall, rising=_fall)[constants.markers]
     edges = np.maximum(
@@ -104,8 +104,8 @@ def segment_instances(np_map: np.ndarray, hv_map: np.ndarray,
     released = constants.markers == 'hovernet'
     highest = 1 if released else _steepest_fall(constants.sobel_ksize)
     depth = cv2.GaussianBlur((edges - highest) * foreground, (3, 3), 0)
-    inst_map = _flood(depth, blobs, markers)
-    return _adopt_unmarked(inst_map, blobs, constants.min_unmarked_area)
+    lone = areas >= constants.min_unmarked_area
+    return _flood(depth, blobs, markers, lone)
 
 
 def renumber(inst_map: np.ndarray, keep: np.ndarray) -> np.ndarray:
@@ -116,10 +116,18 @@ def renumber(inst_map: np.ndarray, keep: np.ndarray) -> np.ndarray:
     return new_ids[inst_map]
 
 
-def _label(mask: np.ndarray, min_area: int) -> np.ndarray:
-    """4-connected components of at least `min_area` px: int32 ids without gaps."""
+def _label(mask: np.ndarray, min_area: int) -> tuple[np.ndarray, np.ndarray]:
+    """4-connected components of at least `min_area` px.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: (H, W) int32 ids 1..N without gaps, and (1 + N,)
+        areas in px, background first.
+    """
     _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
-    return renumber(labels, keep=np.bincount(labels.ravel())[1:] >= min_area)
+    areas = np.bincount(labels.ravel())
+    keep = areas >= min_area
+    keep[0] = True
+    return renumber(labels, keep[1:]), areas[keep]
 
 
 def _fall(hv: np.ndarray, dx: int, dy: int, ksize: int) -> np.ndarray:
@@ -151,7 +159,7 @@ def _find_markers(foreground: np.ndarray, edges: np.ndarray,
     cores = _fill_holes(foreground & (edges < EDGE_THRESHOLD[constants.markers]))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (constants.opening_side, ) * 2)
     cores = cv2.morphologyEx(cores.astype(np.uint8), cv2.MORPH_OPEN, disc)
-    return _label(cores, constants.min_marker_area)
+    return _label(cores, constants.min_marker_area)[0]
 
 
 def _fill_holes(mask: np.ndarray) -> np.ndarray:
@@ -164,19 +172,27 @@ def _fill_holes(mask: np.ndarray) -> np.ndarray:
     return ~outside[labels]
 
 
-def _flood(depth: np.ndarray, blobs: np.ndarray, markers: np.ndarray) -> np.ndarray:
+def _flood(depth: np.ndarray, blobs: np.ndarray, markers: np.ndarray,
+           lone: np.ndarray) -> np.ndarray:
     """Extend the markers over their blobs, lowest `depth` first.
 
     A blob with one marker belongs to it as a whole. Only blobs that several markers
     share go through the watershed, which visits their pixels one by one; of their
     markers only the rim takes part, because nothing floods from the inside.
+
+    A blob without a marker is a nucleus if `lone`, by blob, says so: the opening that
+    cleans the markers leaves nothing of a nucleus thinner than its disc.
     """
-    seeds = np.flatnonzero(markers)
+    seeds = np.flatnonzero(markers > 0)
     seed_blobs, seed_markers = blobs.ravel()[seeds], markers.ravel()[seeds]
-    owner = np.zeros(blobs.max() + 1, dtype=np.int32)
+    owner = np.zeros(len(lone), dtype=np.int32)
     owner[seed_blobs] = seed_markers
-    shared = np.zeros(len(owner), dtype=bool)
+    shared = np.zeros(len(lone), dtype=bool)
     shared[seed_blobs[owner[seed_blobs] != seed_markers]] = True
+    # A marker in a filled hole has no foreground pixel, hence no instance.
+    keep = np.bincount(seed_markers)[1:] > 0
+    adopted = 1 + np.flatnonzero(lone[1:] & (owner[1:] == 0))
+    owner[adopted] = 1 + np.arange(len(keep), len(keep) + len(adopted))
     inst_map = owner[blobs]
     contested = shared[blobs]
     if contested.any():
@@ -185,22 +201,4 @@ def _flood(depth: np.ndarray, blobs: np.ndarray, markers: np.ndarray) -> np.ndar
         contested &= cv2.erode((markers > 0).view(np.uint8), cross) == 0
         flooded = watershed(depth, markers * contested, mask=contested)
         np.copyto(inst_map, flooded, where=contested)
-    # A marker in a filled hole has no foreground pixel, hence no instance.
-    return renumber(inst_map, keep=np.bincount(seed_markers)[1:] > 0)
-
-
-def _adopt_unmarked(inst_map: np.ndarray, blobs: np.ndarray,
-                    min_area: float) -> np.ndarray:
-    """Make foreground components without marker nuclei from `min_area` px on.
-
-    The opening that cleans the markers leaves nothing of a nucleus thinner than its
-    disc.
-    """
-    if math.isinf(min_area):
-        return inst_map
-    areas = np.bincount(blobs.ravel())
-    unmarked = areas >= min_area
-    unmarked[0] = False
-    unmarked[blobs[inst_map > 0]] = False
-    new_ids = np.cumsum(unmarked) + inst_map.max()
-    return np.where(unmarked[blobs], new_ids[blobs], inst_map).astype(np.int32)
+    return renumber(inst_map, np.concatenate([keep, np.ones_like(adopted, bool)]))

@@ -77,7 +77,7 @@ def _class_statistics(inst_map: np.ndarray,
     """Votes (M, C) int64 and mean class probabilities (M, C) float32 per nucleus."""
     num_classes = len(nc_map)
     num = int(inst_map.max())
-    foreground = np.flatnonzero(inst_map)
+    foreground = np.flatnonzero(inst_map > 0)
     rows = inst_map.ravel()[foreground].astype(np.int64) - 1
     probs = nc_map.reshape(num_classes, -1)[:, foreground].astype(np.float32)
     ballots = rows * num_classes + probs.argmax(axis=0)
@@ -89,7 +89,7 @@ def _class_statistics(inst_map: np.ndarray,
 
 def _measure(inst_map: np.ndarray) -> dict:
     """Columns `centroids`, `bboxes` and `contours` of a map without gaps in its ids."""
-    foreground = np.flatnonzero(inst_map)
+    foreground = np.flatnonzero(inst_map > 0)
     ids = inst_map.ravel()[foreground]
     rows, cols = np.divmod(foreground, inst_map.shape[1])
     sums = [np.bincount(ids, weights=position)[1:] for position in (cols, rows)]

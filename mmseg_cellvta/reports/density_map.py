@@ -11,13 +11,14 @@ from scipy.ndimage import gaussian_filter
 MAX_BINS = 500
 MIN_BIN_UM = 10.0
 SIGMA_BINS = 5.0  # of the smoothing: 50 µm in a picture, 1 % of the side of a slide
-LEVELS = 64  # of a map; level 0 is transparent
+LEVELS = 256  # of a map; level 0 is transparent
 MAX_OPACITY = 0.8  # the tissue stays visible where nuclei are densest
-GREYS = np.linspace(0, 255, LEVELS).astype(np.uint8)[None]
+# Without the violet third of the colours, which would be taken for stain.
+GREYS = np.linspace(85, 255, LEVELS).astype(np.uint8)[None]
 COLORS = cv2.applyColorMap(GREYS, cv2.COLORMAP_VIRIDIS)[0, :, ::-1]
-# Opaque soon: faint violet would be taken for stain.
+# Opaque soon, but from 0 on without a step that would look like a border.
 OPACITIES = np.rint(
-    255 * MAX_OPACITY * np.linspace(0, 1, LEVELS)**0.5).astype(np.uint8)
+    255 * MAX_OPACITY * (1 - np.linspace(1, 0, LEVELS)**2)).astype(np.uint8)
 
 
 def grid_shape(shape: tuple[int, int], mpp: float) -> tuple[int, int]:

@@ -50,27 +50,30 @@ def render_report(statistics: CellStatistics, thumbnail: np.ndarray,
         color_bars=''.join(
             _color_bar(name, top) for name, (_, top) in maps.items()),
         sigma=f'{_sigma_um(statistics):.3g}',
-        rows=''.join(_table_row(statistics, label) for label in _labels(statistics)),
+        rows=''.join(_table_row(statistics, label)
+                     for label in range(1, len(info.classes))),
         total_row=_row('All', *_figures(statistics, slice(1, None))),
         tissue=f'{statistics.tissue_mm2:.3g}',
         square=f'{TISSUE_SQUARE_UM:g}',
         crop=f'{CROP_UM:g}', bar=f'{BAR_UM:g}',
         gallery=''.join(_gallery(statistics, label, read_crop)
-                        for label in _labels(statistics)),
+                        for label in _found_labels(statistics)),
         histograms=''.join(_histogram(statistics, label)
-                           for label in _labels(statistics)))
+                           for label in _found_labels(statistics)))
 
 
-def _labels(statistics: CellStatistics) -> range:
-    return range(1, len(statistics.counts))
+def _found_labels(statistics: CellStatistics) -> list[int]:
+    """The classes that have nuclei; of the others only the table speaks."""
+    return [label for label, count in enumerate(statistics.counts) if label and count]
 
 
 def _density_maps(statistics: CellStatistics) -> dict[str, tuple[np.ndarray, float]]:
-    """Density and value of its last colour, nuclei per mm², of all and each class."""
+    """Density and value of its last colour, nuclei per mm², of all and each found."""
     info, grid = statistics.info, statistics.grid
     bin_mm2 = np.prod(info.shape) * info.mpp**2 * 1e-6 / grid[0].size
     counts = {ALL: grid[1:].sum(axis=0)}
-    counts.update({info.classes[label]: grid[label] for label in _labels(statistics)})
+    counts.update({info.classes[label]: grid[label]
+                   for label in _found_labels(statistics)})
     values = {name: density(part, bin_mm2) for name, part in counts.items()}
     return {name: (part, round_up(part.max())) for name, part in values.items()}
 

@@ -63,20 +63,22 @@ def draw_area_histogram(bins: np.ndarray, name: str,
     """Share of the nuclei of a class per step of area, drawn as bars.
 
     Args:
-        bins (np.ndarray): (AREA_BINS,) int, nuclei per step of AREA_STEP_UM2.
+        bins (np.ndarray): (AREA_BINS,) int, nuclei per step of AREA_STEP_UM2; at least
+            one nucleus.
         name (str): The class.
         color (tuple[int, int, int]): Its colour, RGB 0-255.
     """
-    shares = bins / max(1, bins.sum())
-    peak = max(shares.max(), 1e-9)
+    shares = bins / bins.sum()
     width, height = 8 * AREA_BINS, 100
     bars = ''.join(
-        f'<path d="M{8 * i} {height}v{-height * share / peak:.1f}h7V{height}z"/>'
+        f'<path d="M{8 * i} {height}v{-height * share / shares.max():.1f}h7V{height}'
+        'z"/>'
         for i, share in enumerate(shares) if share)
     ticks = ''.join(
         f'<text x="{width * quarter / 4}" y="{height + 18}" text-anchor="middle">'
-        f'{quarter / 4 * AREA_BINS * AREA_STEP_UM2:g}{"+ µm²" if quarter == 4 else ""}'
-        '</text>' for quarter in range(5))
+        f'{quarter / 4 * AREA_BINS * AREA_STEP_UM2:g}</text>' for quarter in range(4))
+    ticks += (f'<text x="{width + 24}" y="{height + 18}" text-anchor="end">'
+              f'{AREA_BINS * AREA_STEP_UM2:g}+ µm²</text>')
     most = int(bins.argmax()) * AREA_STEP_UM2
     text = escape(f'Areas of {name} nuclei: {100 * shares.max():.0f} % of them have '
                   f'{most:g} to {most + AREA_STEP_UM2:g} µm², the most frequent step')

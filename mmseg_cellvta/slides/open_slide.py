@@ -9,6 +9,8 @@ from .picture_reader import PictureReader
 from .slide_reader import SlideReader, UnreadableError
 
 PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
+NO_READER = ('neither OpenSlide nor tiffslide is installed; run '
+             'pip install openslide-python openslide-bin tiffslide')
 TIFF_SUFFIXES = ('.tif', '.tiff')  # may be either
 
 
@@ -36,8 +38,7 @@ def open_slide(source: str | os.PathLike | np.ndarray,
     if suffix in PICTURE_SUFFIXES:
         return PictureReader(path, mpp)
     readers = _slide_readers()
-    reasons = [] if readers else ['neither OpenSlide nor tiffslide is installed; run '
-                                  'pip install mmseg-cellvta[slides]']
+    reasons = [] if readers else [NO_READER]
     if suffix in TIFF_SUFFIXES:
         readers.append(PictureReader)
     for reader_class in readers:

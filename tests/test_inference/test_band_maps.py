@@ -36,7 +36,8 @@ def bands(plan, first, last):
             rolling.add(left, TILES[row, left])
         rolling.finish_row(plan.next_top(row))
         while band < last and rolling.has(band):
-            yield band, rolling.take(band)
+            yield band, rolling.finished.seen(band).swapaxes(0, 1).copy()
+            rolling.finished.forget(band)
             band += 1
 
 
@@ -72,6 +73,6 @@ def test_memory_does_not_follow_the_length_of_the_slide():
     for height in (1000, 8000):
         plan = plan_tiles((height, 500), (64, 64), (16, 16), 96, 20)
         rolling = BandMaps(plan, BACKGROUND)
-        sizes.append(sum(a.nbytes for a in vars(rolling).values()
-                         if isinstance(a, np.ndarray)))
+        sizes.append(sum(a.nbytes for part in (rolling, rolling.finished)
+                         for a in vars(part).values() if isinstance(a, np.ndarray)))
     assert sizes[0] == sizes[1]

@@ -64,6 +64,27 @@ def test_what_is_finished_is_not_done_again(inferencer, tmp_path):
     assert contents(tmp_path / 'out') == before
 
 
+def test_a_format_that_is_wanted_later_comes_later(inferencer, tmp_path):
+    source = write_picture(tmp_path / 'cells.png')
+    run(inferencer, tmp_path / 'out', [source])
+    before = contents(tmp_path / 'out')
+    more, = run(inferencer, tmp_path / 'out', [source], formats=['csv'], report=True)
+    after = contents(tmp_path / 'out')
+    assert not more.skipped
+    assert after.keys() - before.keys() == {'cells_centroids.csv', 'cells_report.html'}
+    assert {name: after[name] for name in before} == before
+
+
+def test_inputs_are_closed_also_after_an_error(inferencer, tmp_path, monkeypatch):
+    closed = []
+    monkeypatch.setattr(slide_job.SlideJob, 'close', lambda job: closed.append(job))
+    source = write_picture(tmp_path / 'cells.png')
+    run(inferencer, tmp_path / 'out', [source])
+    monkeypatch.setattr(slide_job.SlideJob, 'plan', property(lambda job: 1 / 0))
+    result, = run(inferencer, tmp_path / 'new', [source])
+    assert isinstance(result.error, ZeroDivisionError) and len(closed) == 2
+
+
 def test_for_what_is_finished_no_tissue_is_looked_for(
         inferencer, tmp_path, monkeypatch):
     source = write_picture(tmp_path / 'cells.png')

@@ -96,14 +96,24 @@ def test_shortcuts_equal_the_watershed_of_everything(seed):
     markers = ndimage.label(mask & (depth < -0.1))[0].astype(np.int32)
     assert markers.max() > 20
     np.testing.assert_array_equal(
-        module._flood(depth, blobs, markers), watershed(depth, markers, mask=mask))
+        module._flood(depth, blobs, markers, np.zeros(blobs.max() + 1, bool)),
+        watershed(depth, markers, mask=mask))
 
 
 def test_marker_without_foreground_leaves_no_gap_in_the_ids():
     blobs = np.array([[1, 1, 0, 0, 2, 2]], dtype=np.int32)
     markers = np.array([[1, 0, 0, 0, 3, 0]], dtype=np.int32)  # 2 lay in a hole
-    inst_map = module._flood(np.zeros((1, 6), dtype=np.float32), blobs, markers)
+    depth = np.zeros((1, 6), dtype=np.float32)
+    inst_map = module._flood(depth, blobs, markers, lone=np.zeros(3, dtype=bool))
     assert inst_map.tolist() == [[1, 1, 0, 0, 2, 2]]
+
+
+def test_lone_blobs_follow_the_marked_ones():
+    blobs = np.array([[1, 1, 0, 2, 0, 3, 0, 4, 4]], dtype=np.int32)
+    markers = np.array([[0, 0, 0, 3, 0, 0, 0, 0, 1]], dtype=np.int32)
+    lone = np.array([True, True, True, False, True])  # 3 is too small
+    inst_map = module._flood(np.zeros((1, 9), np.float32), blobs, markers, lone)
+    assert inst_map.tolist() == [[3, 3, 0, 2, 0, 0, 0, 1, 1]]
 
 
 @pytest.mark.parametrize('seed', range(3))
@@ -117,8 +127,11 @@ def test_holes_are_filled_like_scipy_does(seed):
 
 def test_components_are_4_connected():
     mask = np.array([[1, 0, 0], [0, 1, 1], [0, 1, 1]])
-    assert module._label(mask, 1).max() == 2
-    assert module._label(mask, 2).tolist() == [[0, 0, 0], [0, 1, 1], [0, 1, 1]]
+    labels, areas = module._label(mask, 1)
+    assert labels.max() == 2 and areas.tolist() == [4, 1, 4]
+    labels, areas = module._label(mask, 2)
+    assert labels.tolist() == [[0, 0, 0], [0, 1, 1], [0, 1, 1]]
+    assert areas.tolist() == [4, 4]
 
 
 def test_renumber_closes_gaps():

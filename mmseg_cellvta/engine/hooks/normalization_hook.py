@@ -1,7 +1,8 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-import numpy as np
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
+
+from ...utils.normalization import KEY, check_normalization, read_normalization
 
 
 @HOOKS.register_module()
@@ -15,9 +16,9 @@ class NormalizationHook(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Adds `normalization` to the checkpoint's meta."""
-        own = _normalization(runner.model)
+        own = read_normalization(runner.model)
         if own is not None:
-            checkpoint['meta']['normalization'] = own
+            checkpoint['meta'][KEY] = own
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Compares the checkpoint's normalisation, if it has one, with the model's.
@@ -25,26 +26,4 @@ class NormalizationHook(Hook):
         Raises:
             ValueError: They differ.
         """
-        saved = checkpoint.get('meta', {}).get('normalization')
-        own = _normalization(runner.model)
-        if saved is None or own is not None and all(
-                np.allclose(saved[key], own[key], atol=1e-3) for key in saved):
-            return
-        raise ValueError(
-            f'the checkpoint was trained with pictures normalised by {saved}, but the '
-            f'data preprocessor has {own}; set its mean and std to those of the '
-            'training, or encoder.name to the encoder of the training')
-
-
-def _normalization(model) -> dict[str, list[float]] | None:
-    """Mean and std of the data preprocessor; None if it does not normalise."""
-    while hasattr(model, 'module'):  # of test-time augmentation, of several GPUs
-        model = model.module
-    if not hasattr(model.data_preprocessor, 'mean'):
-        return None
-    # Float32 of the buffers to the digits that a config has.
-    return {
-        key: [round(value, 4) for value in
-              getattr(model.data_preprocessor, key).flatten().tolist()]
-        for key in ('mean', 'std')
-    }
+        check_normalization(runner.model, checkpoint)

@@ -1,0 +1,102 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import cv2
+import numpy as np
+import pytest
+from cell_tables import INFO, squares
+from run_tool import run_tool
+from slide_files import write_slide
+
+from mmseg_cellvta.exports import GeoJsonWriter
+
+BROWN = 150, 140, 90  # neither of text nor of cells
+IMMUNE, TUMOUR = INFO.palette[1:]
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A brown picture of 60 x 80 px with cells from (10, 20) and from (50, 30) px."""
+    cv2.imwrite(str(tmp_path / 'brown.png'), brown(60, 80)[..., ::-1])
+    for suffix in ('.geojson', '.geojson.gz'):
+        with GeoJsonWriter(tmp_path / f'brown{suffix}', INFO) as writer:
+            writer.write(squares([(10, 20), (50, 30)]))
+    return tmp_path
+
+
+def brown(height, width):
+    return np.full((height, width, 3), BROWN, np.uint8)
+
+
+def draw(folder, *args, picture='brown.png', cells='brown.geojson'):
+    return run_tool('analysis_tools/draw_cells.py', folder / picture, folder / cells,
+                    folder / 'out.png', *args)
+
+
+def drawing(folder):
+    """The drawing without title and legend: what the picture's colour reaches."""
+    picture = cv2.imread(str(folder / 'out.png'))[..., ::-1]
+    rows, cols = np.nonzero((picture == BROWN).all(axis=2))
+    return picture[rows.min():rows.max() + 1, cols.min():cols.max() + 1]
+
+
+def extent(image, color):
+    """Left, top, right and lower border of a colour, px; lines are up to 3 px wide."""
+    rows, cols = np.nonzero((image == color).all(axis=2))
+    return [cols.min(), rows.min(), cols.max() + 1, rows.max() + 1]
+
+
+def test_cells_are_outlined_in_their_colours_where_they_are(files):
+    assert draw(files) == 0
+    image = drawing(files)
+    assert image.shape == (60, 80, 3)
+    assert extent(image, IMMUNE) == pytest.approx([10, 20, 20, 30], abs=2)
+    assert extent(image, TUMOUR) == pytest.approx([50, 30, 60, 40], abs=2)
+    assert (image[23:27, 13:17] == BROWN).all()
+
+
+def test_a_window_is_enlarged_and_leaves_other_cells_out(files):
+    assert draw(files, '--window', 45, 25, 20, 25, '--width', 80) == 0
+    image = drawing(files)
+    assert image.shape == (100, 80, 3)
+    assert extent(image, TUMOUR) == pytest.approx([20, 20, 60, 60], abs=2)
+    assert not (image == IMMUNE).all(axis=2).any()
+
+
+def test_a_slide_is_drawn_smaller(files):
+    write_slide(files / 'brown.tif', brown(512, 640), levels=2)
+    assert draw(files, '--width', 320, picture='brown.tif') == 0
+    image = drawing(files)
+    assert image.shape == (256, 320, 3)
+    assert extent(image, TUMOUR) == pytest.approx([25, 15, 30, 20], abs=2)
+
+
+def test_the_legend_has_the_colour_of_every_class_of_the_file(files):
+    draw(files, '--window', 70, 0, 10, 10, '--width', 200)
+    picture = cv2.imread(str(files / 'out.png'))[..., ::-1]
+    for color in (IMMUNE, TUMOUR):
+        assert (picture == color).all(axis=2).sum() > 50
+
+
+def test_a_compressed_file_is_drawn_alike(files):
+    draw(files)
+    plain = (files / 'out.png').read_bytes()
+    draw(files, cells='brown.geojson.gz')
+    assert (files / 'out.png').read_bytes() == plain
+
+
+@pytest.mark.parametrize('content', [
+    'no JSON', '{"type": "FeatureCollection"}',
+    '{"features": [{"geometry": {"coordinates": []}, "properties": {}}]}'])
+def test_a_file_without_cells_is_named(files, content):
+    (files / 'other.geojson').write_text(content)
+    message = draw(files, cells='other.geojson')
+    assert 'other.geojson: no cells' in message and 'tools/infer.py' in message
+
+
+def test_what_is_missing_is_named(files):
+    assert 'none.png: no such file' in draw(files, picture='none.png')
+    assert 'none.geojson' in draw(files, cells='none.geojson')
+
+
+@pytest.mark.parametrize('args', [('--window', 0, 0, 0, 5), ('--width', 0)])
+def test_a_drawing_without_size_is_refused(files, args):
+    assert draw(files, *args) == 2
