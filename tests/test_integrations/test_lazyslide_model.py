@@ -161,7 +161,8 @@ def test_lazyslide_finds_the_cells_of_a_slide(
     model = LazySlideModel(*rule_model, mpp=model_mpp)
     lazyslide.pp.tile_tissues(
         wsi, 256, overlap=64, mpp=model.mpp)
-    lazyslide.seg.cells(wsi, model=model, device='cpu', extract_features=True)
+    lazyslide.seg.cells(
+        wsi, model=model, device='cpu', extract_features=True, compile=True)
     cells = wsi['cells']
     # Its outlines run through the pixels' centres, counted from 0.
     found = np.stack([cells.centroid.x, cells.centroid.y], axis=1) + 0.5
