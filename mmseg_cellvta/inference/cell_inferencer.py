@@ -23,6 +23,7 @@ from .tile_network import TileNetwork
 from .window_cells import NucleusSettings
 
 DEFAULT_TILE, DEFAULT_OVERLAP = (256, 256), (32, 32)  # px of the network
+MANY_TILES = 64  # from which on it pays to look for a batch size on a processor
 
 
 class CellInferencer:
@@ -102,7 +103,13 @@ class CellInferencer:
                             self.model.dataset_meta, tissue_only)
 
     def choose_batch_size(self, job: SlideJob) -> int:
-        """The batch size that was given, or one found by trying tiles of the input."""
+        """The batch size that was given, or one found by trying.
+
+        On a processor few tiles are done sooner than they are tried.
+        """
+        few = job.plan.num_tiles(range(job.plan.num_bands)) < MANY_TILES
+        if self.batch_size is None and few and self.network.device.type == 'cpu':
+            return 1
         if self.batch_size is None:
             with self.clock('preparing'):
                 self.batch_size = self.network.find_batch_size(job.plan.tile)

@@ -96,5 +96,13 @@ def test_a_cell_classifier_says_what_cells_are(rule_model, tmp_path):
 
 def test_without_a_batch_size_one_is_found_and_kept(rule_model):
     inferencer = CellInferencer(*rule_model, device='cpu')
+    job = inferencer.prepare(draw_slide(70 * 96, 128)[0], 0.5)
+    found = inferencer.choose_batch_size(job)
+    assert 1 <= found == inferencer.batch_size
+
+
+def test_for_a_small_picture_no_batch_size_is_tried(rule_model, monkeypatch):
+    inferencer = CellInferencer(*rule_model, device='cpu')
+    monkeypatch.setattr(inferencer.network, 'find_batch_size', None)
     inferencer(draw_slide(70, 50)[0], mpp=0.5)
-    assert inferencer.batch_size >= 1
+    assert inferencer.batch_size is None  # a large one may follow
