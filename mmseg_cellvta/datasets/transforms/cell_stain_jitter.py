@@ -4,7 +4,7 @@ import numpy as np
 from mmseg.registry import TRANSFORMS
 from skimage.color import hed_from_rgb, rgb_from_hed
 
-from .photometric import RandomPhotometric, to_uint8
+from .random_photometric import RandomPhotometric, to_uint8
 
 
 @TRANSFORMS.register_module()
