@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 Shapes = list[tuple[int, int]]  # (height, width) of each level, in cells
+VIT_NORM_EPS = 1e-6  # of the LayerNorms over tokens, as in the ViT itself
 
 
 def map_to_tokens(feature_map: Tensor) -> Tensor:
