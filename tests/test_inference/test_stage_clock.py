@@ -1,9 +1,11 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import time
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from mmseg_cellvta.inference import stage_clock
 from mmseg_cellvta.inference.stage_clock import StageClock
 
 
@@ -27,20 +29,18 @@ def test_work_takes_the_time_of_a_processor():
     assert 0.05 <= clock.cpu_seconds['nuclei'] < 0.2
 
 
-def test_the_table_names_stages_shares_and_the_rest():
+def test_the_table_names_stages_shares_and_the_rest(monkeypatch):
+    now = SimpleNamespace(perf_counter=lambda: 10.0, process_time=lambda: 20.0)
     clock = StageClock()
-    clock.start -= 10
-    clock.cpu_start -= 20
-    clock.seconds['network'] += 8
-    clock.cpu_seconds['network'] += 15
+    clock.start = clock.cpu_start = 0
+    clock.seconds['network'] = 8
+    clock.cpu_seconds['network'] = 15
+    monkeypatch.setattr(stage_clock, 'time', now)
     console = Console(width=80, record=True)
     console.print(clock.table(area_mm2=4))
-    lines = console.export_text().splitlines()
-    network, other, total = (
-        next(line for line in lines if name in line)
-        for name in ('network', 'other', ' all'))
-    assert '8.00' in network and '80.0%' in network and '2.00' in network
-    assert '2.00' in other and '20.0%' in other
-    assert '10.00' in total and '100.0%' in total and '2.50' in total
-    assert '15.00' in network and '75.0%' in network
-    assert '5.00' in other and '25.0%' in other
+    rows = [line.replace('│', ' ').split() for line in
+            console.export_text().splitlines() if '│' in line]
+    assert rows == [
+        ['network', '8.00', '80.0%', '2.00', '15.00', '75.0%'],
+        ['other', '2.00', '20.0%', '0.50', '5.00', '25.0%'],
+        ['all', '10.00', '100.0%', '2.50', '20.00', '100.0%']]
