@@ -6,7 +6,8 @@ _base_ = [
 
 # ---- what people edit ----
 data_root = 'data/synthetic_conic'  # from tools/dataset_converters/synthetic_conic.py
-max_iters = 450  # steps, about 4 minutes of two cores
+max_iters = 900  # steps, about 6 minutes of two cores; 450 were too few for some seeds
+randomness = dict(seed=0)  # the same start every time
 batch_size = 4  # crops of 128 x 128 px per step
 
 model = dict(

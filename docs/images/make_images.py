@@ -4,7 +4,7 @@
 Needs Chromium, to photograph the report.
 
 Example, after `make demo`:
-    python docs/images/make_images.py work_dirs/demo/iter_450.pth
+    python docs/images/make_images.py work_dirs/demo/iter_900.pth
 """
 import argparse
 import shutil
