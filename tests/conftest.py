@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
+from rule_segmentor import write_model
 
 import mmseg_cellvta  # noqa: F401  registers everything
 
@@ -33,3 +34,9 @@ def shared_dir():
     if not SHARED.is_dir():
         pytest.skip('no folder ../shared with real images and reference numbers')
     return SHARED
+
+
+@pytest.fixture(scope='session')
+def rule_model(tmp_path_factory):
+    """Paths of a config and a checkpoint; see `rule_segmentor`."""
+    return write_model(tmp_path_factory.mktemp('model'))

@@ -107,12 +107,14 @@ class CellInferencer:
 
         On a processor few tiles are done sooner than they are tried.
         """
-        few = job.plan.num_tiles(range(job.plan.num_bands)) < MANY_TILES
-        if self.batch_size is None and few and self.network.device.type == 'cpu':
-            return 1
-        if self.batch_size is None:
-            with self.clock('preparing'):
-                self.batch_size = self.network.find_batch_size(job.plan.tile)
+        if self.batch_size is not None:
+            return self.batch_size
+        with self.clock('preparing'):
+            plan = job.plan
+            few = plan.num_tiles(range(plan.num_bands)) < MANY_TILES
+            if few and self.network.device.type == 'cpu':
+                return 1
+            self.batch_size = self.network.find_batch_size(plan.tile)
         return self.batch_size
 
     def scan(self, job: SlideJob, bands: range, batch_size: int,

@@ -118,7 +118,7 @@ class FolderRun:
         seams = SeamFilter(job.info.mpp)
         with self.inferencer.clock('writing'):
             summary = results.write(
-                seams(cells) for cells in store.load(range(job.plan.num_bands)))
+                seams(cells) for cells in store.load(range(plan.num_bands)))
         store.remove()
         return InputResult(source, summary)
 

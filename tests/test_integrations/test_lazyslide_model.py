@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
-from rule_segmentor import CLASSES, MPP, draw_slide, write_model
+from rule_segmentor import CLASSES, MPP, draw_slide
 from scipy.ndimage import center_of_mass, find_objects
 from scipy.spatial import cKDTree
 from slide_files import write_slide
@@ -18,12 +18,6 @@ from mmseg_cellvta.integrations import LazySlideModel
 from mmseg_cellvta.post_processing import cell_tokens
 
 FIELDS = ('probability_map', 'instance_map', 'patch_token_map', 'classes')
-
-
-@pytest.fixture(scope='module')
-def rule_model(tmp_path_factory):
-    """Paths of a config and a checkpoint."""
-    return write_model(tmp_path_factory.mktemp('model'))
 
 
 @pytest.fixture
