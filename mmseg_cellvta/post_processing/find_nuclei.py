@@ -26,7 +26,11 @@ def find_nuclei(np_map: np.ndarray, hv_map: np.ndarray, nc_map: np.ndarray,
     if enlarge > 1:
         np_map, hv_map, nc_map = (
             _enlarge(maps, enlarge) for maps in (np_map, hv_map, nc_map))
-    return describe_instances(segment_instances(np_map, hv_map, constants), nc_map)
+    inst_map = segment_instances(np_map, hv_map, constants)
+    # As published, NC may veto what NP and HV found, and one that has learned little
+    # vetoes most nuclei.
+    return describe_instances(
+        inst_map, nc_map, drop_background=constants.markers == 'hovernet')
 
 
 def _enlarge(maps: np.ndarray, factor: int) -> np.ndarray:

@@ -17,17 +17,20 @@ from scipy import ndimage
 from .instance_map import renumber
 
 
-def describe_instances(inst_map: np.ndarray,
-                       nc_map: np.ndarray) -> tuple[np.ndarray, dict]:
+def describe_instances(inst_map: np.ndarray, nc_map: np.ndarray,
+                       drop_background: bool = False) -> tuple[np.ndarray, dict]:
     """Classify and measure the nuclei of an instance map.
 
     Every pixel votes for its most probable class; the nucleus gets the foreground class
-    with most votes, the smallest id among equals. A nucleus is dropped if no pixel
-    votes for a foreground class, or if its contour has fewer than three points.
+    with most votes, the smallest id among equals. If all pixels vote for background, it
+    gets the foreground class of the highest mean probability, or is dropped. Nuclei
+    whose contour has fewer than three points are dropped.
 
     Args:
         inst_map (np.ndarray): (H, W) int32, 0 background, ids 1..M without gaps.
         nc_map (np.ndarray): (C, H, W) float, class probabilities, background first.
+        drop_background (bool): Drop nuclei whose pixels all vote for background.
+            Defaults to False.
 
     Returns:
         tuple[np.ndarray, dict]: The instance map of the nuclei kept (ids 1..N without
@@ -35,9 +38,12 @@ def describe_instances(inst_map: np.ndarray,
     """
     votes, class_probs = _class_statistics(inst_map, nc_map)
     geometry = _measure(inst_map)
-    labels = votes[:, 1:].argmax(axis=1) + 1
-    keep = votes[:, 1:].any(axis=1)
-    keep &= np.array([len(c) >= 3 for c in geometry['contours']], dtype=bool)
+    voted = votes[:, 1:].any(axis=1)
+    ranking = np.where(voted[:, None], votes[:, 1:], class_probs[:, 1:])
+    labels = ranking.argmax(axis=1) + 1
+    keep = np.array([len(c) >= 3 for c in geometry['contours']], dtype=bool)
+    if drop_background:
+        keep &= voted
     scores = np.take_along_axis(class_probs, labels[:, None], axis=1)[:, 0]
     table = dict(labels=labels, scores=scores, class_probs=class_probs, **geometry)
     return renumber(inst_map, keep), _select(table, keep)

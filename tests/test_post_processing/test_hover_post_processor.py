@@ -57,6 +57,17 @@ def test_background_only_gives_no_instances(maps):
     assert instances.centroids.shape == (0, 2) and instances.bboxes.shape == (0, 4)
 
 
+@pytest.mark.parametrize(('markers', 'labels'), [
+    ('hovernet', [2, 3]), ('rising', [2, 1, 3])])
+def test_only_published_markers_let_the_classes_veto_a_nucleus(
+        draw_discs, perfect_maps, markers, labels):
+    discs = [(20, 20, 9), (70, 20, 9), (100, 44, 11)]
+    np_map, hv_map, nc_map = perfect_maps(draw_discs((64, 128), discs), [2, 1, 3], 4)
+    nc_map[0, :, 50:85] = 2  # more than any class of the second disc
+    _, instances = HoverPostProcessor(4, markers=markers)(np_map, hv_map, nc_map)
+    assert instances.labels.tolist() == labels
+
+
 @pytest.mark.parametrize(('index', 'name'), [(0, 'np'), (1, 'hv'), (2, 'nc')])
 @pytest.mark.parametrize('value', [np.nan, np.inf])
 def test_values_that_are_not_finite_are_named(maps, index, name, value):

@@ -71,10 +71,20 @@ def test_background_majority_falls_back_to_the_best_foreground_class():
     assert table['labels'].tolist() == [2]
 
 
-def test_nucleus_of_background_votes_only_is_dropped_and_ids_close_up(draw_discs):
+def test_nucleus_of_background_votes_only_gets_its_most_probable_class(draw_discs):
+    true = draw_discs((96, 128), DISCS)
+    probs = np.array([[1, 0, 0], [0.1, 0.9, 0], [0.8, 0.05, 0.15], [0.6, 0.3, 0.1]])
+    inst_map, table = describe_instances(true, probs[true].transpose(2, 0, 1))
+    np.testing.assert_array_equal(inst_map, true)
+    assert table['labels'].tolist() == [1, 2, 1]
+    np.testing.assert_allclose(table['scores'], [0.9, 0.15, 0.3], rtol=1e-6)
+
+
+def test_nucleus_of_background_votes_only_can_be_dropped_and_ids_close_up(draw_discs):
     true = draw_discs((96, 128), DISCS)
     class_map = np.array([0, 1, 0, 2])[true]
-    inst_map, table = describe_instances(true, one_hot(class_map, 3))
+    inst_map, table = describe_instances(
+        true, one_hot(class_map, 3), drop_background=True)
     np.testing.assert_array_equal(inst_map, np.array([0, 1, 0, 2])[true])
     assert table['labels'].tolist() == [1, 2]
     check_agreement(inst_map, table)
