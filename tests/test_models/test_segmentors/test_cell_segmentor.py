@@ -43,6 +43,16 @@ def test_tensor_mode_returns_the_maps_by_name():
         np=(2, 2, 64, 96), hv=(2, 2, 64, 96), nc=(2, CLASSES, 64, 96))
 
 
+def test_on_a_cpu_the_picture_and_what_is_convolved_from_it_is_channels_last():
+    model = build(SEGMENTOR)
+    picture = torch.randn(1, 3, 64, 96)
+    maps = model.extract_feat(picture)
+    torch.testing.assert_close(maps[0], picture)
+    half, *_ = model.backbone.spatial_prior(maps[0])
+    for x in (maps[0], half):
+        assert x.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_loss_mode_returns_weighted_losses_that_reach_every_trained_weight():
     model = build(SEGMENTOR)
     losses = model(
