@@ -5,8 +5,9 @@ from .hooks import (
     PlainCheckpointHook,
     UnfreezeEncoderHook,
 )
+from .optim_wrappers import CPUAmpOptimWrapper
 
 __all__ = [
-    'CellVisualizationHook', 'NormalizationHook', 'PlainCheckpointHook',
-    'UnfreezeEncoderHook'
+    'CPUAmpOptimWrapper', 'CellVisualizationHook', 'NormalizationHook',
+    'PlainCheckpointHook', 'UnfreezeEncoderHook'
 ]

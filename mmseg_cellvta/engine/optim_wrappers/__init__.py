@@ -1,0 +1,4 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from .cpu_amp_optim_wrapper import CPUAmpOptimWrapper
+
+__all__ = ['CPUAmpOptimWrapper']
