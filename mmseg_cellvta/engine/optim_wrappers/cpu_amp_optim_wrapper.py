@@ -27,8 +27,13 @@ class CPUAmpOptimWrapper(OptimWrapper):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.enabled = has_bfloat16()
-        used = 'bfloat16' if self.enabled else 'float32, as it knows no bfloat16'
-        print_log(f'On this CPU the network is trained in {used}.', logger='current')
+
+    def initialize_count_status(self, model: nn.Module, *args) -> None:
+        """Called where training starts: says what a CPU computes in."""
+        super().initialize_count_status(model, *args)
+        if next(model.parameters()).device.type == 'cpu':
+            used = 'bfloat16' if self.enabled else 'float32, as it knows no bfloat16'
+            print_log(f'This CPU trains the network in {used}.', logger='current')
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:

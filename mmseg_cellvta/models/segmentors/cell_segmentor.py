@@ -66,7 +66,7 @@ class CellSegmentor(EncoderDecoder):
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Returns the picture itself, for the head's first skip, and all features."""
-        if not inputs.is_cuda:  # a CPU convolves channels-last maps in 5/6 of the time
+        if inputs.device.type == 'cpu':  # channels-last maps cost it 5/6 of the time
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         return (inputs, *super().extract_feat(inputs))
 

@@ -70,3 +70,21 @@ def test_gradients_are_accumulated_as_by_a_plain_wrapper(monkeypatch):
             loss = net(torch.tensor([inputs])).float().sum()
         wrapper.update_params(loss)
     torch.testing.assert_close(net.weight.data, torch.tensor([[-0.5, -0.5]]))
+
+
+@pytest.mark.parametrize('device, expected', [
+    ('cpu', ['This CPU trains the network in bfloat16.']),
+    ('meta', []),  # stands for a GPU
+])
+def test_precision_is_told_once_and_only_where_a_cpu_trains(
+        monkeypatch, device, expected):
+    pretend_cpu(monkeypatch, 'avx512_bf16')
+    said = []
+    monkeypatch.setattr(
+        'mmseg_cellvta.engine.optim_wrappers.cpu_amp_optim_wrapper.print_log',
+        lambda message, logger: said.append(message))
+    net = nn.Linear(2, 1, device=device)
+    wrapper = build(net)
+    assert not said  # a tool that only counts the model builds a wrapper too
+    wrapper.initialize_count_status(net, 0, 2)
+    assert said == expected
