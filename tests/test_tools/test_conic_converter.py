@@ -2,15 +2,15 @@
 import csv
 import json
 import re
-import runpy
-import sys
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from interrupted import run_and_kill
 from rich.progress import Progress
+from run_tool import run_script
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from mmseg_cellvta.datasets import CoNICDataset
@@ -18,7 +18,6 @@ from mmseg_cellvta.datasets.conic_dataset import PAPER_TEST_SOURCES
 from mmseg_cellvta.datasets.conversion import patch_writer
 from mmseg_cellvta.datasets.conversion.conic import convert_conic, make_splits
 
-TOOL = Path(__file__).resolve().parents[2] / 'tools/dataset_converters/conic.py'
 ARRAYS = ('images.npy', 'labels.npy', 'patch_info.csv')
 SIDE = 8
 TEST_SOURCES = json.loads(Path(PAPER_TEST_SOURCES).read_text())['sources']
@@ -33,14 +32,8 @@ def names_of(sources):
 
 
 @pytest.fixture
-def run(monkeypatch):
-    """Run the tool in this process: importing MMSegmentation anew takes seconds."""
-
-    def run_tool(*args):
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
-        runpy.run_path(str(TOOL), run_name='__main__')
-
-    return run_tool
+def run():
+    return partial(run_script, 'dataset_converters/conic.py')
 
 
 @pytest.fixture

@@ -1,32 +1,23 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """CoNSeP from its own files to scores: the ground truth against itself."""
 import json
-import runpy
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from own_data import write_image, write_labels
+from run_tool import run_script
 from scipy.io import loadmat, savemat
 
 from mmseg_cellvta.datasets import CoNSePDataset
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 PIPELINE = [dict(type='LoadCellImage'), dict(type='LoadCellAnnotations')]
 MERGED = np.array([0, 1, 2, 3, 3, 4, 4, 4])
 
 
 @pytest.fixture
-def run(monkeypatch):
-    """Run a tool in this process: importing MMSegmentation anew takes seconds."""
-
-    def run_tool(tool, *args):
-        monkeypatch.setattr(sys, 'argv', [tool, *map(str, args)])
-        runpy.run_path(str(TOOLS / tool), run_name='__main__')
-
-    return run_tool
+def run():
+    return run_script
 
 
 def as_array(dataset):

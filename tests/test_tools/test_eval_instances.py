@@ -1,26 +1,19 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import json
-import runpy
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from run_tool import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOL = ROOT / 'tools' / 'analysis_tools' / 'eval_instances.py'
 GOLDEN = np.load(ROOT / 'tests' / 'data' / 'metrics_8img.npz')
 
 
 @pytest.fixture
-def run(monkeypatch):
-    """Run the tool in this process: importing MMSegmentation anew takes seconds."""
-
-    def run_tool(*args):
-        monkeypatch.setattr(sys, 'argv', ['eval_instances.py', *map(str, args)])
-        runpy.run_path(str(TOOL), run_name='__main__')
-
-    return run_tool
+def run():
+    return partial(run_script, 'analysis_tools/eval_instances.py')
 
 
 @pytest.fixture

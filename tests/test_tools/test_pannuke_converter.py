@@ -1,9 +1,8 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import json
 import re
-import runpy
-import sys
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from interrupted import run_and_kill
 from pannuke_files import TISSUES, draw_mask, write_fold
 from rich.progress import Progress
+from run_tool import run_script
 
 from mmseg_cellvta.datasets import PanNukeCellDataset
 from mmseg_cellvta.datasets.conversion import patch_writer
@@ -21,19 +21,12 @@ from mmseg_cellvta.datasets.conversion.pannuke import (
 )
 from mmseg_cellvta.datasets.patch_arrays import read_patches
 
-TOOL = Path(__file__).resolve().parents[2] / 'tools/dataset_converters/pannuke.py'
 ARRAYS = ('images.npy', 'labels.npy', 'patch_info.csv')
 
 
 @pytest.fixture
-def run(monkeypatch):
-    """Run the tool in this process: importing MMSegmentation anew takes seconds."""
-
-    def run_tool(*args):
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
-        runpy.run_path(str(TOOL), run_name='__main__')
-
-    return run_tool
+def run():
+    return partial(run_script, 'dataset_converters/pannuke.py')
 
 
 @pytest.fixture
