@@ -1,7 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Checkpoints with CellViT's names and shapes, but few channels, are converted."""
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,10 +7,10 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 from mmseg.registry import MODELS
+from run_tool import run_script
 from torch.nn import functional as F
 
 ROOT = Path(__file__).resolve().parents[2]
-CONVERTER = ROOT / 'tools/model_converters/cellvit_to_mmseg.py'
 D = 32  # channels of the encoder
 SAM = dict(path=(4, 8, 16, 32, 16, 32), tissue=256)
 # As CellViT narrows its decoders over ViT-256: 1/8, then 1/4 and 1/8 on the way.
@@ -114,12 +112,11 @@ def build(name):
 
 
 @pytest.fixture
-def convert(monkeypatch, tmp_path):
+def convert(tmp_path):
     def run(state, **extra):
         torch.save(dict(model_state_dict=state, **extra), tmp_path / 'theirs.pth')
-        monkeypatch.setattr(sys, 'argv', [
-            str(CONVERTER), str(tmp_path / 'theirs.pth'), str(tmp_path / 'ours.pth')])
-        runpy.run_path(str(CONVERTER), run_name='__main__')
+        run_script('model_converters/cellvit_to_mmseg.py', tmp_path / 'theirs.pth',
+                   tmp_path / 'ours.pth')
         return str(tmp_path / 'ours.pth')
 
     return run

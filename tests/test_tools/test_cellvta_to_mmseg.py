@@ -1,16 +1,15 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import ast
-import runpy
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
+from run_tool import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
-CONVERTER = ROOT / 'tools/model_converters/cellvta_to_mmseg.py'
 CONFIGS = ROOT / 'configs'
 # One key of every kind that the converter needs to see.
 STATE = {
@@ -21,12 +20,8 @@ STATE = {
 
 
 @pytest.fixture
-def convert(monkeypatch):
-    def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', [str(CONVERTER), *map(str, arguments)])
-        runpy.run_path(str(CONVERTER), run_name='__main__')
-
-    return run
+def convert():
+    return partial(run_script, 'model_converters/cellvta_to_mmseg.py')
 
 
 @pytest.mark.parametrize('wrap', [lambda s: s, lambda s: dict(model_state_dict=s)])

@@ -1,14 +1,10 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-import runpy
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 from own_data import write_image, write_labels
+from run_tool import run_script
 
-TOOL = (Path(__file__).resolve().parents[2] / 'tools' / 'dataset_converters'
-        / 'custom.py')
 CLASSES = ['--classes', 'tumour,other', '--mpp', 0.25]
 
 
@@ -18,8 +14,7 @@ def run(monkeypatch, tmp_path):
 
     def convert(*args):
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, 'argv', ['custom.py', 'own', 'out', *map(str, args)])
-        runpy.run_path(str(TOOL), run_name='__main__')
+        run_script('dataset_converters/custom.py', 'own', 'out', *args)
 
     return convert
 
