@@ -2,7 +2,6 @@
 """The released config is the authors' code, number for number, at full size."""
 import ast
 import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +11,15 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmseg.registry import MODELS
+from run_tool import run_script
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / 'shared'
-CONVERTER = ROOT / 'tools/model_converters/cellvta_to_mmseg.py'
+CONVERTER = 'model_converters/cellvta_to_mmseg.py'
 TOLERANCE = 1e-3  # of logits that spread over 5 to 8
 GOLDEN_NAMES = dict(
     np='nuclei_binary_map', hv='hv_map', nc='nuclei_type_map', tissue='tissue_types')
-
-
-def convert(*arguments):
-    """Runs the converter as a script."""
-    argv = sys.argv
-    sys.argv = [str(CONVERTER), *map(str, arguments)]
-    try:
-        runpy.run_path(str(CONVERTER), run_name='__main__')
-    finally:
-        sys.argv = argv
 
 
 @pytest.fixture(scope='module')
@@ -58,7 +48,7 @@ def released(rules, tmp_path_factory):
 @pytest.fixture(scope='module')
 def converted(released):
     path = released.with_name('converted.pth')
-    convert(released, path)
+    run_script(CONVERTER, released, path)
     yield path
     path.unlink()
 
@@ -100,7 +90,7 @@ def test_parameter_counts_are_those_of_the_released_model(model):
 
 def test_conversion_and_back_gives_every_key_bit_for_bit(released, converted):
     path = converted.with_name('back.pth')
-    convert(converted, path, '--reverse')
+    run_script(CONVERTER, converted, path, '--reverse')
     before, after = (torch.load(p, weights_only=True, mmap=True)['model_state_dict']
                      for p in (released, path))
     assert before.keys() == after.keys() and len(after) == 898

@@ -28,9 +28,10 @@ class CPUAmpOptimWrapper(OptimWrapper):
         super().__init__(*args, **kwargs)
         self.enabled = has_bfloat16()
 
-    def initialize_count_status(self, model: nn.Module, *args) -> None:
+    def initialize_count_status(
+            self, model: nn.Module, init_counts: int, max_counts: int) -> None:
         """Called where training starts: says what a CPU computes in."""
-        super().initialize_count_status(model, *args)
+        super().initialize_count_status(model, init_counts, max_counts)
         if next(model.parameters()).device.type == 'cpu':
             used = 'bfloat16' if self.enabled else 'float32, as it knows no bfloat16'
             print_log(f'This CPU trains the network in {used}.', logger='current')
