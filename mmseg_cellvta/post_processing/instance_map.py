@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from skimage.segmentation import watershed
 
+from .merge_fragments import merge_fragments
+
 MARKER_MODES = ('hovernet', 'rising')
 # Edge strength from which a pixel separates two nuclei instead of marking one.
 EDGE_THRESHOLD = dict(hovernet=0.4, rising=0.0)
@@ -15,6 +17,8 @@ EDGE_THRESHOLD = dict(hovernet=0.4, rising=0.0)
 SOBEL_REACH_UM = dict(hovernet=2.5, rising=1.0)
 # Radius of the disc that cleans rising markers; HoVer-Net's is 5 px wide anywhere.
 OPENING_UM = 0.3
+# How far from a border rising markers' HV maps are compared, see `merge_fragments`.
+BORDER_REACH_UM = 0.7
 # Foreground without a rising marker that is still a nucleus: a seventh of a lymphocyte.
 MIN_UNMARKED_UM2 = 5.0
 
@@ -29,6 +33,7 @@ class HoverConstants(NamedTuple):
         opening_side (int): Side of the disc that cleans the markers, odd.
         min_unmarked_area (float): Foreground components without a marker and with
             fewer pixels are dropped.
+        border_reach (int): How far from a border between two nuclei HV is read.
         markers (str): What marks a nucleus, see `hover_constants`.
     """
 
@@ -37,6 +42,7 @@ class HoverConstants(NamedTuple):
     min_blob_area: int
     opening_side: int
     min_unmarked_area: float
+    border_reach: int
     markers: str
 
 
@@ -50,8 +56,9 @@ def hover_constants(mpp: float, markers: str = 'hovernet') -> HoverConstants:
     dropped, and one steep place hides the nuclei of a whole map.
 
     'rising' marks them where both HV maps rise along their axes, which no other place
-    of the map can change; foreground without a marker is one nucleus. A nucleus
-    whose pixels are all classified as background stays; 'hovernet' drops it.
+    of the map can change; foreground without a marker is one nucleus. Neighbours
+    between which HV does not fall are one nucleus. A nucleus whose pixels are all
+    classified as background stays; 'hovernet' drops it.
 
     The Sobel kernel reaches 2.5 µm (1 µm) to each side, up to OpenCV's limit of 15
     px; a marker covers at least 0.625 µm². Foreground components are kept from 10 px
@@ -77,6 +84,7 @@ def hover_constants(mpp: float, markers: str = 'hovernet') -> HoverConstants:
         min_blob_area=min(max(10, smallest), largest),
         opening_side=5 if released else 2 * round(OPENING_UM / mpp) + 1,
         min_unmarked_area=math.inf if released else MIN_UNMARKED_UM2 / mpp**2,
+        border_reach=round(BORDER_REACH_UM / mpp),
         markers=markers)
 
 
@@ -106,7 +114,10 @@ def segment_instances(np_map: np.ndarray, hv_map: np.ndarray,
     highest = 1 if released else _steepest_fall(constants.sobel_ksize)
     depth = cv2.GaussianBlur((edges - highest) * foreground, (3, 3), 0)
     lone = areas >= constants.min_unmarked_area
-    return _flood(depth, blobs, markers, lone)
+    inst_map = _flood(depth, blobs, markers, lone)
+    if released:
+        return inst_map
+    return merge_fragments(inst_map, hv_map, constants.border_reach)
 
 
 def renumber(inst_map: np.ndarray, keep: np.ndarray) -> np.ndarray:

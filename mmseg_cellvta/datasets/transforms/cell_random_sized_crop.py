@@ -39,4 +39,4 @@ class CellRandomSizedCrop(RandomGeometric):
 
             return crop
 
-        return crop_with(cv2.INTER_LINEAR), crop_with(cv2.INTER_NEAREST)
+        return crop_with(cv2.INTER_LINEAR), crop_with(cv2.INTER_NEAREST_EXACT)
