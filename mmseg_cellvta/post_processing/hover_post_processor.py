@@ -25,6 +25,9 @@ class HoverPostProcessor:
         enlarge (int): Times that the maps are enlarged, linearly, before nuclei are
             looked for: outlines get smoother where the network sees coarse pixels.
             Defaults to 1.
+        min_confidence (float): Nuclei whose pixels have a lower mean probability of
+            being nucleus, as NP tells it, are dropped, 0-1. A network that finds too
+            many nuclei needs a higher one; 0.5 and less drop none. Defaults to 0.
         num_workers (int): Processes that share the images of a batch; 0 works in the
             calling process. Defaults to 0.
 
@@ -34,7 +37,7 @@ class HoverPostProcessor:
 
     def __init__(self, num_classes: int, mpp: float = 0.25,
                  markers: str = 'hovernet', enlarge: int = 1,
-                 num_workers: int = 0) -> None:
+                 min_confidence: float = 0.0, num_workers: int = 0) -> None:
         if num_classes < 2:
             raise ValueError(
                 f'num_classes={num_classes}: expected at least 2, background included.')
@@ -43,7 +46,7 @@ class HoverPostProcessor:
         self.num_classes = num_classes
         self.mpp = mpp
         self.enlarge = enlarge
-        self.constants = hover_constants(mpp / enlarge, markers)
+        self.constants = hover_constants(mpp / enlarge, markers, min_confidence)
         self.pool = WorkerPool(num_workers)
 
     def __call__(self, np_map: np.ndarray, hv_map: np.ndarray,

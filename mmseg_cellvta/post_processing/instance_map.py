@@ -24,7 +24,7 @@ MIN_UNMARKED_UM2 = 5.0
 
 
 class HoverConstants(NamedTuple):
-    """Sizes of the marker-controlled watershed, all in pixels.
+    """What the marker-controlled watershed goes by; sizes in pixels.
 
     Attributes:
         sobel_ksize (int): Side of the Sobel kernel, odd.
@@ -35,6 +35,7 @@ class HoverConstants(NamedTuple):
             fewer pixels are dropped.
         border_reach (int): How far from a border between two nuclei HV is read.
         markers (str): What marks a nucleus, see `hover_constants`.
+        min_confidence (float): Nuclei with a lower mean NP probability are dropped.
     """
 
     sobel_ksize: int
@@ -44,9 +45,11 @@ class HoverConstants(NamedTuple):
     min_unmarked_area: float
     border_reach: int
     markers: str
+    min_confidence: float
 
 
-def hover_constants(mpp: float, markers: str = 'hovernet') -> HoverConstants:
+def hover_constants(mpp: float, markers: str = 'hovernet',
+                    min_confidence: float = 0.0) -> HoverConstants:
     """Sizes that mean the same tissue at any resolution.
 
     'hovernet' marks nuclei as HoVer-Net and the released CellVTA do: where the slopes
@@ -67,14 +70,20 @@ def hover_constants(mpp: float, markers: str = 'hovernet') -> HoverConstants:
     Args:
         mpp (float): Resolution of the maps in µm/px.
         markers (str): 'hovernet' or 'rising'.
+        min_confidence (float): Nuclei whose pixels have a lower mean probability of
+            being nucleus are dropped, 0-1.
 
     Raises:
-        ValueError: If `mpp` is not a positive finite number or `markers` is unknown.
+        ValueError: If `mpp` is not a positive finite number, `markers` is unknown, or
+            `min_confidence` is no probability.
     """
     if not (mpp > 0 and math.isfinite(mpp)):
         raise ValueError(f'mpp={mpp}: expected µm/px above 0, such as 0.25 for 40x.')
     if markers not in MARKER_MODES:
         raise ValueError(f'markers={markers!r}: choose from {list(MARKER_MODES)}')
+    if not 0 <= min_confidence <= 1:
+        raise ValueError(
+            f'min_confidence={min_confidence}: expected a probability, 0 to 1')
     released = markers == 'hovernet'
     reach = min(max(round(SOBEL_REACH_UM[markers] / mpp), 1), 15)
     smallest, largest = (math.ceil(area / mpp**2) for area in (0.625, 2.5))
@@ -85,7 +94,8 @@ def hover_constants(mpp: float, markers: str = 'hovernet') -> HoverConstants:
         opening_side=5 if released else 2 * round(OPENING_UM / mpp) + 1,
         min_unmarked_area=math.inf if released else MIN_UNMARKED_UM2 / mpp**2,
         border_reach=round(BORDER_REACH_UM / mpp),
-        markers=markers)
+        markers=markers,
+        min_confidence=min_confidence)
 
 
 def segment_instances(np_map: np.ndarray, hv_map: np.ndarray,
@@ -115,9 +125,9 @@ def segment_instances(np_map: np.ndarray, hv_map: np.ndarray,
     depth = cv2.GaussianBlur((edges - highest) * foreground, (3, 3), 0)
     lone = areas >= constants.min_unmarked_area
     inst_map = _flood(depth, blobs, markers, lone)
-    if released:
-        return inst_map
-    return merge_fragments(inst_map, hv_map, constants.border_reach)
+    if not released:
+        inst_map = merge_fragments(inst_map, hv_map, constants.border_reach)
+    return _drop_uncertain(inst_map, np_map[1], constants.min_confidence)
 
 
 def renumber(inst_map: np.ndarray, keep: np.ndarray) -> np.ndarray:
@@ -126,6 +136,18 @@ def renumber(inst_map: np.ndarray, keep: np.ndarray) -> np.ndarray:
         return inst_map
     new_ids = np.concatenate([[0], np.cumsum(keep) * keep]).astype(np.int32)
     return new_ids[inst_map]
+
+
+def _drop_uncertain(inst_map: np.ndarray, probability: np.ndarray,
+                    min_mean: float) -> np.ndarray:
+    """Erase instances over which `probability` (H, W) is lower on average."""
+    if not min_mean:
+        return inst_map
+    pixels = np.flatnonzero(inst_map)
+    ids = inst_map.ravel()[pixels]
+    areas = np.bincount(ids)[1:]
+    sums = np.bincount(ids, weights=probability.ravel()[pixels])[1:]
+    return renumber(inst_map, sums >= min_mean * areas)
 
 
 def _label(mask: np.ndarray, min_area: int) -> tuple[np.ndarray, np.ndarray]:

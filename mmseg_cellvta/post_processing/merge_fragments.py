@@ -25,9 +25,9 @@ def merge_fragments(inst_map: np.ndarray, hv_map: np.ndarray, reach: int) -> np.
     Returns:
         np.ndarray: (H, W) int32, ids without gaps, 0 background.
     """
-    sides = [_compare_sides(inst_map, hv_map[0], reach),
-             _compare_sides(inst_map.T, hv_map[1].T, reach)]
-    first, second, falls = (np.concatenate(values) for values in zip(*sides, strict=True))
+    across = _compare_sides(inst_map, hv_map[0], reach)
+    down = _compare_sides(inst_map.T, hv_map[1].T, reach)
+    first, second, falls = map(np.concatenate, zip(across, down, strict=True))
     if not len(falls):
         return inst_map
     size = int(inst_map.max()) + 1

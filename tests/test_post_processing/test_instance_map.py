@@ -224,3 +224,26 @@ def test_sizes_of_rising_markers_follow_resolution():
 def test_unknown_markers_are_refused_with_the_choices():
     with pytest.raises(ValueError, match="markers='deep'.*hovernet.*rising"):
         hover_constants(0.25, 'deep')
+
+
+@pytest.mark.parametrize('markers', ['hovernet', 'rising'])
+@pytest.mark.parametrize(('min_confidence', 'kept'), [
+    (0.0, [1, 2, 3]), (0.69, [1, 2, 3]), (0.71, [1, 3]), (0.91, [])])
+def test_uncertain_nuclei_are_dropped(
+        draw_discs, perfect_maps, markers, min_confidence, kept):
+    true = draw_discs((64, 128), [(20, 30, 12), (60, 30, 12), (100, 30, 12)])
+    _, hv_map, _ = perfect_maps(true, [1, 1, 1], 2)
+    # The mean decides: half of the third nucleus is as uncertain as the second.
+    probability = np.array([0.2, 0.9, 0.7, 0.9])[true]
+    probability[30:][true[30:] == 3] = 0.6
+    found = segment_instances(np.stack([1 - probability, probability]), hv_map,
+                              hover_constants(0.25, markers, min_confidence))
+    ids = np.zeros(4, dtype=int)
+    ids[kept] = range(1, len(kept) + 1)
+    np.testing.assert_array_equal(found, ids[true])
+
+
+@pytest.mark.parametrize('min_confidence', [-0.1, 1.1, 80])
+def test_confidence_is_a_probability(min_confidence):
+    with pytest.raises(ValueError, match=f'min_confidence={min_confidence}.*0 to 1'):
+        hover_constants(0.25, min_confidence=min_confidence)
