@@ -4,9 +4,8 @@ dataset_type = 'CoNSePDataset'
 batch_size = 4  # crops per GPU
 num_workers = 2  # processes per GPU
 # A CPU sees 2.6 times the tissue per second at 0.44 µm/px.
-crop_size = (410, 410)  # (height, width) px of a training crop at 0.275 µm/px
-crop_scale = (256, 256)  # (width, height) px in which the network sees it
-image_scale = (624, 624)  # (width, height) px in which it sees a whole image
+mpp = 0.44  # µm/px in which the network sees the pictures
+crop_size = (410, 410)  # (height, width) px of a training crop; 256 at 0.44 µm/px
 train_indices = list(range(22))  # images in natural order: train_1 to train_22
 test_indices = list(range(22, 27))  # train_23 to train_27, held out
 
@@ -14,7 +13,7 @@ train_pipeline = [
     dict(type='LoadCellImage'),
     dict(type='LoadCellAnnotations'),
     dict(type='RandomCrop', crop_size=crop_size),
-    dict(type='Resize', scale=crop_scale, keep_ratio=False),
+    dict(type='ResizeToMpp', mpp=mpp),
     dict(type='CellRandomRotate90', prob=1.0),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='CellBlur', prob=0.1, kernel_sizes=(3, 5)),  # px
@@ -30,8 +29,8 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadCellImage'),
-    dict(type='Resize', scale=image_scale, keep_ratio=False),
-    # After Resize: metrics compare at the original 1000 px.
+    dict(type='ResizeToMpp', mpp=mpp),
+    # After ResizeToMpp: metrics compare at the original 1000 px.
     dict(type='LoadCellAnnotations'),
     dict(type='PackCellInputs'),
 ]
@@ -40,7 +39,7 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='Resize', scale=image_scale, keep_ratio=False)],
+            [dict(type='ResizeToMpp', mpp=mpp)],
             [
                 dict(type='RandomFlip', prob=0.0),
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),

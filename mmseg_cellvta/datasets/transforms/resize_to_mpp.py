@@ -10,7 +10,8 @@ class ResizeToMpp(BaseTransform):
     """Scale the picture so that a pixel measures a given number of µm.
 
     The same line serves pictures of any scanner. The picture is interpolated linearly,
-    label maps that are already loaded take the nearest pixel.
+    label maps that are already loaded take the nearest pixel. MMCV's `Resize` moves
+    label maps against the picture: by 0.8 px where a crop of 410 px becomes 256.
 
     Required Keys:
 

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 from mmseg.registry import TRANSFORMS
+from scipy import ndimage
 
 from mmseg_cellvta.datasets.transforms import (
     CellRandomAffine,
@@ -64,6 +65,20 @@ def test_image_and_both_maps_move_together(motion):
         np.testing.assert_array_equal(results['img'][..., 1][clear],
                                       80 * class_map[clear])
         assert set(np.unique(class_map)) <= {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize('motion', MOTIONS[:3], ids=lambda m: m['type'])
+def test_labels_are_not_shifted_against_the_picture(motion):
+    np.random.seed(0)
+    transform = TRANSFORMS.build(motion)
+    shifts = []
+    for _ in range(60):
+        results = transform(sample_with_image_encoding_labels())
+        seen, labelled = (
+            ndimage.center_of_mass(values) for values in (
+                results['img'][..., 1], 80.0 * results['gt_seg_map']))
+        shifts.append(np.subtract(seen, labelled))
+    np.testing.assert_allclose(np.mean(shifts, axis=0), 0, atol=0.05)  # px
 
 
 @pytest.mark.parametrize('motion', MOTIONS[:2] + MOTIONS[3:], ids=name_of)
