@@ -18,7 +18,7 @@ SOBEL_REACH_UM = dict(hovernet=2.5, rising=1.0)
 # Radius of the disc that cleans rising markers; HoVer-Net's is 5 px wide anywhere.
 OPENING_UM = 0.3
 # How far from a border rising markers' HV maps are compared, see `merge_fragments`.
-BORDER_REACH_UM = 0.7
+BORDER_REACH_UM = 0.5
 # Foreground without a rising marker that is still a nucleus: a seventh of a lymphocyte.
 MIN_UNMARKED_UM2 = 5.0
 

@@ -6,7 +6,7 @@ from scipy.sparse.csgraph import connected_components
 
 # By how much HV falls across a border. Between two whole nuclei it falls from 1 to -1;
 # within one it rises, however little its network is sure of.
-MIN_FALL = 0.1
+MIN_FALL = 0.05
 
 
 def merge_fragments(inst_map: np.ndarray, hv_map: np.ndarray, reach: int) -> np.ndarray:
