@@ -5,6 +5,7 @@ import pytest
 
 from mmseg_cellvta.datasets.transforms.hv_target import hv_target
 from mmseg_cellvta.post_processing import instance_map as module
+from mmseg_cellvta.post_processing import merge_fragments as fragments
 from mmseg_cellvta.post_processing.instance_map import (
     hover_constants,
     segment_instances,
@@ -59,13 +60,23 @@ def test_three_parts_in_a_row_become_one(draw_discs):
 
 
 def test_weak_maps_are_read_by_the_whole_border(pair):
-    """A fall of 0.2 separates, a rise of it joins, with as much noise."""
+    """A quarter of the true fall separates, of the true rise joins, in noise."""
     noise = np.random.default_rng(0).normal(scale=0.1, size=(2, *pair.shape))
-    weak = 0.2 * hv_target(pair) + noise
+    weak = 0.25 * hv_target(pair) + noise
     np.testing.assert_array_equal(merge_fragments(pair, weak, 3), pair)
     whole = (pair > 0).astype(np.int32)
-    weak = 0.2 * hv_target(whole) + noise
+    weak = 0.25 * hv_target(whole) + noise
     np.testing.assert_array_equal(merge_fragments(pair, weak, 3), whole)
+
+
+def test_a_crescent_is_not_joined_to_what_it_surrounds(draw_discs, monkeypatch):
+    """Its centre lies beside it, so that HV may rise from it to its neighbour."""
+    inner = draw_discs((48, 64), [(34, 24, 9)])
+    outer = draw_discs((48, 64), [(30, 24, 16)])
+    true = np.where(inner, 2, np.where(outer, 1, 0)).astype(np.int32)
+    np.testing.assert_array_equal(merge_fragments(true, hv_target(true), 2), true)
+    monkeypatch.setattr(fragments, 'MIN_RISE', -1)
+    assert merge_fragments(true, hv_target(true), 2).max() == 1
 
 
 def test_parts_narrower_than_the_reach_and_the_rim_of_the_map_are_read_inside():
