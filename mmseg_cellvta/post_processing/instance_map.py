@@ -135,7 +135,7 @@ def renumber(inst_map: np.ndarray, keep: np.ndarray) -> np.ndarray:
     if keep.all():
         return inst_map
     new_ids = np.concatenate([[0], np.cumsum(keep) * keep]).astype(np.int32)
-    return new_ids[inst_map]
+    return np.take(new_ids, inst_map)
 
 
 def _drop_uncertain(inst_map: np.ndarray, probability: np.ndarray,
@@ -143,7 +143,7 @@ def _drop_uncertain(inst_map: np.ndarray, probability: np.ndarray,
     """Erase instances over which `probability` (H, W) is lower on average."""
     if not min_mean:
         return inst_map
-    pixels = np.flatnonzero(inst_map)
+    pixels = np.flatnonzero(inst_map > 0)
     ids = inst_map.ravel()[pixels]
     areas = np.bincount(ids)[1:]
     sums = np.bincount(ids, weights=probability.ravel()[pixels])[1:]

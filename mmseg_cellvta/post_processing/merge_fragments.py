@@ -29,51 +29,53 @@ def merge_fragments(inst_map: np.ndarray, hv_map: np.ndarray, reach: int) -> np.
     Returns:
         np.ndarray: (H, W) int32, ids without gaps, 0 background.
     """
-    sides = [_find_sides(inst_map), _find_sides(inst_map.T)]
-    if not any(len(rows) for rows, _ in sides):
+    width = inst_map.shape[1]
+    pixels = np.flatnonzero(inst_map > 0)
+    ids = inst_map.ravel()[pixels]
+    sides = [_find_sides(inst_map, pixels, ids, step) for step in (1, width)]
+    if not any(len(before) for before, _ in sides):
         return inst_map
-    means = _mean_of_each(inst_map, hv_map)
-    size = len(means[0])
+    size = int(ids.max()) + 1
+    areas = np.bincount(ids)
     keys, falls, rises = [], [], []
-    for axis, (rows, cols) in enumerate(sides):
-        ids, values = (inst_map, hv_map[0]) if axis == 0 else (inst_map.T, hv_map[1].T)
-        before, after = ids[rows, cols], ids[rows, cols + 1]
+    for side, step, values in zip(sides, (1, width), hv_map, strict=True):
+        means = np.bincount(ids, values.ravel()[pixels]) / np.maximum(areas, 1)
+        before, after = (inst_map.ravel()[each] for each in side)
         keys.append(np.minimum(before, after).astype(np.int64) * size
                     + np.maximum(before, after))
-        falls.append(_fall_across(ids, values, rows, cols, reach))
-        rises.append(means[axis][after] - means[axis][before])
+        falls.append(_fall_across(inst_map, values, side, step, reach))
+        rises.append(means[after] - means[before])
     borders, index = np.unique(np.concatenate(keys), return_inverse=True)
-    pixels = np.bincount(index)
-    merge = np.bincount(index, np.concatenate(falls)) < MIN_FALL * pixels
-    merge &= np.bincount(index, np.concatenate(rises)) >= MIN_RISE * pixels
+    lengths = np.bincount(index)
+    merge = np.bincount(index, np.concatenate(falls)) < MIN_FALL * lengths
+    merge &= np.bincount(index, np.concatenate(rises)) >= MIN_RISE * lengths
     parts = borders[merge] // size, borders[merge] % size
     graph = coo_array((np.ones(merge.sum(), bool), parts), shape=(size, size))
     # Groups are numbered in the order of their first id, so background stays 0.
-    return connected_components(graph, directed=False)[1].astype(np.int32)[inst_map]
+    groups = connected_components(graph, directed=False)[1].astype(np.int32)
+    return np.take(groups, inst_map)
 
 
-def _find_sides(inst_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of pixels whose right neighbour is of another instance."""
-    left, right = inst_map[:, :-1], inst_map[:, 1:]
-    return np.nonzero((left != right) & (left > 0) & (right > 0))
+def _find_sides(inst_map: np.ndarray, pixels: np.ndarray, ids: np.ndarray,
+                step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Flat positions of all pairs of pixels, `step` apart, of two instances."""
+    beyond = inst_map.ravel().take(pixels + step, mode='clip')
+    before = pixels[(beyond != ids) & (beyond > 0)]
+    # The last pixel of a row is not beside the first of the next one.
+    inside = (before + step < inst_map.size) & (
+        (step > 1) | ((before + 1) % inst_map.shape[1] > 0))
+    before = before[inside]
+    return before, before + step
 
 
-def _mean_of_each(inst_map: np.ndarray, hv_map: np.ndarray) -> list[np.ndarray]:
-    """Means of both maps over the ids 0..N; that of background is 0."""
-    pixels = np.flatnonzero(inst_map)
-    ids = inst_map.ravel()[pixels]
-    areas = np.maximum(np.bincount(ids), 1)
-    return [np.bincount(ids, values.ravel()[pixels]) / areas for values in hv_map]
-
-
-def _fall_across(inst_map: np.ndarray, values: np.ndarray, rows: np.ndarray,
-                 cols: np.ndarray, reach: int) -> np.ndarray:
-    """By how much `values` falls from the left of a border to its right."""
-    last = inst_map.shape[1] - 1
-    # A part narrower than the reach is read at the border itself.
-    before, after = (
-        values[rows, np.where(inst_map[rows, far] == inst_map[rows, near], far, near)]
-        for near, far in (
-            (cols, np.maximum(cols - reach, 0)),
-            (cols + 1, np.minimum(cols + 1 + reach, last))))
-    return before - after
+def _fall_across(inst_map: np.ndarray, values: np.ndarray,
+                 side: tuple[np.ndarray, np.ndarray], step: int,
+                 reach: int) -> np.ndarray:
+    """By how much `values` falls over pairs of pixels, read `reach` px away."""
+    read = []
+    for near, direction in zip(side, (-step, step), strict=True):
+        far = np.clip(near + direction * reach, 0, inst_map.size - 1)
+        # A part narrower than the reach is read at the border itself.
+        same = inst_map.ravel()[far] == inst_map.ravel()[near]
+        read.append(values.ravel()[np.where(same, far, near)])
+    return read[0] - read[1]
