@@ -20,7 +20,7 @@ model = dict(
         enlarge=2,  # so that outlines do not show the network's pixels
         min_confidence=0.8),  # mean of NP, 0-1: best on six of the training images
     # As large as the crops it learns from: a ViT that sees more tokens sees worse.
-    test_cfg=dict(mode='slide', crop_size=(256, 256), stride=(184, 184)))  # px
+    test_cfg=dict(mode='slide', crop_size=(256, 256), stride=(176, 176)))  # px
 train_dataloader = dict(batch_size=batch_size, dataset=dict(data_root=data_root))
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = dict(dataset=dict(data_root=data_root))

@@ -9,6 +9,8 @@ from mmengine.hooks import CheckpointHook
 from mmseg.registry import DATASETS, HOOKS, MODELS
 from tiny_models import square_sample
 
+from mmseg_cellvta.inference.tile_plan import plan_tiles
+
 ROOT = Path(__file__).resolve().parents[1]
 # Those of cell classifiers train on nuclei: tests/test_engine trains one.
 LEAVES = sorted(path for path in ROOT.glob('configs/*.py')
@@ -89,6 +91,16 @@ def test_test_pipelines_load_labels_at_the_original_size(cfg):
     names = [step.type for step in cfg.test_pipeline]
     for name in {'Resize', 'ResizeToMpp'} & set(names):
         assert names.index('LoadCellAnnotations') > names.index(name)
+
+
+def test_inference_can_cut_the_tiles_of_testing(cfg):
+    test_cfg = cfg.model.test_cfg
+    if test_cfg.get('mode') != 'slide':
+        pytest.skip('pictures are tested as a whole')
+    tile, stride = test_cfg.crop_size, test_cfg.stride
+    overlap = [side - step for side, step in zip(tile, stride, strict=True)]
+    plan = plan_tiles((1000, 1000), tile, overlap, band_height=1024, margin=64)
+    assert (plan.tile, plan.stride) == (tuple(tile), tuple(stride))
 
 
 def test_model_builds_and_segments_with_a_tiny_encoder(cfg):
