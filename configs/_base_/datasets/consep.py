@@ -5,6 +5,7 @@ batch_size = 4  # crops per GPU
 num_workers = 2  # processes per GPU
 # A CPU sees 2.6 times the tissue per second at 0.44 µm/px.
 mpp = 0.44  # µm/px in which the network sees the pictures
+source_mpp = 0.275  # µm/px of bare pictures, given to mmseg.apis.inference_model
 crop_size = (410, 410)  # (height, width) px of a training crop; 256 at 0.44 µm/px
 train_indices = list(range(22))  # images in natural order: train_1 to train_22
 test_indices = list(range(22, 27))  # train_23 to train_27, held out
@@ -29,7 +30,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadCellImage'),
-    dict(type='ResizeToMpp', mpp=mpp),
+    dict(type='ResizeToMpp', mpp=mpp, source_mpp=source_mpp),
     # After ResizeToMpp: metrics compare at the original 1000 px.
     dict(type='LoadCellAnnotations'),
     dict(type='PackCellInputs'),
