@@ -59,9 +59,9 @@ def hover_constants(mpp: float, markers: str = 'hovernet',
     dropped, and one steep place hides the nuclei of a whole map.
 
     'rising' marks them where both HV maps rise along their axes, which no other place
-    of the map can change; foreground without a marker is one nucleus. Neighbours
-    between which HV does not fall are one nucleus. A nucleus whose pixels are all
-    classified as background stays; 'hovernet' drops it.
+    of the map can change; foreground without a marker is one nucleus, and so are
+    neighbours over which HV rises as over one, see `merge_fragments`. A nucleus whose
+    pixels are all classified as background stays; 'hovernet' drops it.
 
     The Sobel kernel reaches 2.5 µm (1 µm) to each side, up to OpenCV's limit of 15
     px; a marker covers at least 0.625 µm². Foreground components are kept from 10 px

@@ -36,10 +36,10 @@ def merge_fragments(inst_map: np.ndarray, hv_map: np.ndarray, reach: int) -> np.
     if not any(len(before) for before, _ in sides):
         return inst_map
     size = int(ids.max()) + 1
-    areas = np.bincount(ids)
+    areas = np.maximum(np.bincount(ids), 1)  # background has no pixels here
     keys, falls, rises = [], [], []
     for side, step, values in zip(sides, (1, width), hv_map, strict=True):
-        means = np.bincount(ids, values.ravel()[pixels]) / np.maximum(areas, 1)
+        means = np.bincount(ids, values.ravel()[pixels]) / areas
         before, after = (inst_map.ravel()[each] for each in side)
         keys.append(np.minimum(before, after).astype(np.int64) * size
                     + np.maximum(before, after))
@@ -75,7 +75,8 @@ def _fall_across(inst_map: np.ndarray, values: np.ndarray,
     read = []
     for near, direction in zip(side, (-step, step), strict=True):
         far = np.clip(near + direction * reach, 0, inst_map.size - 1)
-        # A part narrower than the reach is read at the border itself.
+        # A part narrower than the reach, or at the rim of the map, is read at the
+        # border itself.
         same = inst_map.ravel()[far] == inst_map.ravel()[near]
         read.append(values.ravel()[np.where(same, far, near)])
     return read[0] - read[1]

@@ -40,8 +40,8 @@ def check_round_trip(source, tmp_path):
     array = as_array(dataset)
     np.save(tmp_path / 'true.npy', array)
     run_script('analysis_tools/eval_instances.py', tmp_path / 'true.npy',
-        tmp_path / 'true.npy', '--num-classes', 5, '--radius-px', 12,
-        '--out', tmp_path / 'metrics.json')
+               tmp_path / 'true.npy', '--num-classes', 5, '--radius-px', 12,
+               '--out', tmp_path / 'metrics.json')
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
     pairs = [np.unique(labels.reshape(-1, 2), axis=0)[1:] for labels in array]
     present = np.bincount(np.concatenate(pairs)[:, 1], minlength=5)[1:]
@@ -77,7 +77,7 @@ def test_tiles_are_cut_where_the_options_say(tmp_path):
     write_image(tmp_path / 'Train/Images/train_1.png')
     write_labels(tmp_path / 'Train/Labels/train_1.mat')
     run_script('dataset_converters/consep.py', tmp_path / 'Train', tmp_path / 'out',
-        '--tile', 40, '--overlap', 10)
+               '--tile', 40, '--overlap', 10)
     assert (tmp_path / 'out/train.txt').read_text().split() == [
         'train_1_r0000_c0000', 'train_1_r0000_c0020']
 

@@ -39,4 +39,5 @@ class CellRandomSizedCrop(RandomGeometric):
 
             return crop
 
+        # OpenCV's other nearest mode takes corners of pixels, not centres.
         return crop_with(cv2.INTER_LINEAR), crop_with(cv2.INTER_NEAREST_EXACT)
