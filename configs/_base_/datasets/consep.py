@@ -40,7 +40,7 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='ResizeToMpp', mpp=mpp)],
+            [dict(type='ResizeToMpp', mpp=mpp, source_mpp=source_mpp)],
             [
                 dict(type='RandomFlip', prob=0.0),
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),
