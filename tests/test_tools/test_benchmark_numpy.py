@@ -10,6 +10,7 @@ def test_every_step_is_timed_on_a_tile_of_a_thousand_nuclei(capsys):
     printed = capsys.readouterr().out
     found, quality = re.search(r'(\d+) found, PQ ([\d.]+)', printed).groups()
     assert 900 < int(found) < 1100 and float(quality) > 0.8
-    for step in ('post-processing', 'HV target', 'panoptic quality'):
+    for step in ('post-processing', 'post-processing, rising markers', 'HV target',
+                 'panoptic quality'):
         seconds = float(re.search(rf'\| {step} \| ([\d.]+)', printed).group(1))
         assert 0 < seconds < 10

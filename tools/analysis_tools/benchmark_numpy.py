@@ -101,10 +101,12 @@ def main() -> int:
     rng = np.random.default_rng(0)
     true = draw_nuclei(rng)
     maps = draw_maps(true, rng)
-    post_processor = HoverPostProcessor(NUM_CLASSES, mpp=0.25)
-    pred, _ = post_processor(*maps)
+    released = HoverPostProcessor(NUM_CLASSES, mpp=0.25)
+    rising = HoverPostProcessor(NUM_CLASSES, mpp=0.25, markers='rising')
+    pred, _ = released(*maps)
     rows = [
-        ('post-processing', 0.25, lambda: post_processor(*maps)),
+        ('post-processing', 0.25, lambda: released(*maps)),
+        ('post-processing, rising markers', 0.25, lambda: rising(*maps)),
         ('HV target', 0.10, lambda: hv_target(true)),
         ('panoptic quality', 0.05, lambda: panoptic_quality(true, pred))]
     print(f'{true.shape[0]} x {true.shape[1]} px, {len(np.unique(true)) - 1} nuclei '
