@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from tiny_training import make_runner
 
-from mmseg_cellvta.analysis.complexity import build_without_weights
+from mmseg_cellvta.utils.complexity import build_without_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -28,7 +28,7 @@ def main() -> None:
     cfg = load_config(args)
     init_default_scope(cfg.default_scope)
     # The package can be imported only now, where it is not installed.
-    from mmseg_cellvta.engine.train_cell_classifier import train_cell_classifier
+    from mmseg_cellvta.engine.cell_classifier_training import train_cell_classifier
 
     path = train_cell_classifier(cfg, args.segmentor)
     print(f'{path}: segmentor and classifier')

@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 from scipy.special import expit
 
-from mmseg_cellvta.datasets.synthetic import SIDE, draw_patch, draw_staining
+from mmseg_cellvta.conversion.drawn_conic import SIDE, draw_patch, draw_staining
 
 ROOT = Path(__file__).resolve().parents[2]
 SLIDE_SIDE = 2048  # px

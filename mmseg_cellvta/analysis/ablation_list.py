@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
-from mmseg_cellvta.datasets.config_parts import PARTS, inner_configs, load_config
-from mmseg_cellvta.utils.settings_digest import settings_digest
+from ..utils.configs import PARTS, inner_configs, load_config
+from ..utils.settings_digest import settings_digest
 
 LIST_KEYS = {'seeds', 'checkpoint', 'entries'}
 ENTRY_KEYS = {'name', 'config', 'options', 'seeds', 'checkpoint'}

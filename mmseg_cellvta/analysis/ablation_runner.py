@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmseg_cellvta.evaluation.fold_table import read_metrics
-from mmseg_cellvta.utils.complete_file import complete_file
-
+from ..evaluation.fold_table import read_metrics
+from ..utils.complete_file import complete_file
 from .ablation_list import AblationRun
 from .child_process import logged_seconds, run_logged
 

@@ -1,12 +1,13 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from . import samplers, transforms
+from . import transforms
 from .cell_folder_dataset import CellFolderDataset
 from .cell_token_dataset import CellTokenDataset
 from .conic_dataset import CoNICDataset
 from .consep_dataset import CoNSePDataset
 from .pannuke_dataset import PanNukeCellDataset
+from .sampler import CellWeightedSampler
 
 __all__ = [
-    'CellFolderDataset', 'CellTokenDataset', 'CoNICDataset', 'CoNSePDataset',
-    'PanNukeCellDataset', 'samplers', 'transforms'
+    'CellFolderDataset', 'CellTokenDataset', 'CellWeightedSampler', 'CoNICDataset',
+    'CoNSePDataset', 'PanNukeCellDataset', 'transforms'
 ]

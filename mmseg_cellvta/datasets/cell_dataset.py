@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from mmseg.datasets import BaseSegDataset
 
-from .label_io import check_labels, count_nuclei
+from .labels import check_labels, count_nuclei
 
 ONE_CLASS = dict(classes=('background', 'nucleus'), palette=[[0, 0, 0], [60, 220, 75]])
 

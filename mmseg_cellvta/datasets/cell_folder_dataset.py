@@ -7,7 +7,7 @@ from mmseg.registry import DATASETS
 
 from .cell_dataset import CellDataset
 from .cell_folder import IMAGES, INFO, LABELS, natural_key, read_info, read_names
-from .label_io import read_labels
+from .labels import read_labels
 
 
 @DATASETS.register_module()

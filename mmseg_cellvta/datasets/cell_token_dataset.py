@@ -3,7 +3,7 @@ import numpy as np
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from .config_parts import build_cell_dataset
+from ..utils.configs import build_cell_dataset
 from .token_cache import TokenCache
 
 

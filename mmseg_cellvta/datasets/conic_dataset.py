@@ -8,7 +8,7 @@ from functools import partial
 from mmseg.registry import DATASETS
 
 from .cell_dataset import CellDataset
-from .label_io import read_labels
+from .labels import read_labels
 from .patch_arrays import IMAGES, LABELS, read_patches
 
 # Source images of the test split that the CellVTA paper's CoNIC results are on.

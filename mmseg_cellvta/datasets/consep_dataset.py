@@ -6,7 +6,7 @@ from mmseg.registry import DATASETS
 
 from .cell_folder import LABELS
 from .cell_folder_dataset import CellFolderDataset
-from .label_io import read_mat_labels
+from .labels import read_mat_labels
 
 # HoVer-Net's merge of the 7 original classes: 3 healthy and 4 malignant epithelial
 # -> 3; 5 fibroblast, 6 muscle and 7 endothelial -> 4 (index: id in the file).

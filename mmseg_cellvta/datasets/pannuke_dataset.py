@@ -6,7 +6,7 @@ from functools import partial
 from mmseg.registry import DATASETS
 
 from .cell_dataset import CellDataset
-from .label_io import read_labels
+from .labels import read_labels
 from .patch_arrays import IMAGES, LABELS, NAMES, read_patches
 
 FOLDS = (1, 2, 3)

@@ -12,7 +12,7 @@ from collections import Counter
 
 import numpy as np
 
-from .label_io import open_npy
+from .labels import open_npy
 
 IMAGES, LABELS, NAMES = 'images.npy', 'labels.npy', 'patch_info.csv'
 

@@ -11,12 +11,12 @@ from mmengine.structures import InstanceData
 
 from ..datasets.cell_dataset import CellDataset
 from ..datasets.token_cache import TokenCache
+from ..evaluation.cell_instance_metric import RADIUS_UM
 from ..evaluation.functional import (
     instance_centroids,
     instance_classes,
     match_centroids,
 )
-from ..evaluation.metrics.cell_instance_metric import RADIUS_UM
 from ..models import ReclassifyingSegmentor
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.label_io import check_labels, map_npy, split_channels
+from ..datasets.labels import check_labels, map_npy, split_channels
 from ..utils.complete_file import complete_file
-from ..utils.pending_folder import PendingFolder
+from ..utils.files import PendingFolder
 
 Maps = tuple[np.ndarray, np.ndarray]
 FORMATS = ('conic', 'pannuke')

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.label_io import open_npy
+from ..datasets.labels import open_npy
 from .functional import instance_classes
 
 

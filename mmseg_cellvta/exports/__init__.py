@@ -4,7 +4,7 @@ from .cellvit_writer import CellVitWriter
 from .csv_writer import CsvWriter
 from .geojson_writer import GeoJsonWriter
 from .geoparquet_writer import GeoParquetWriter
-from .label_image_writer import LabelImageWriter
+from .writers import LabelImageWriter
 
 # What users call a format: the end of its file names, and its writer.
 FORMATS = {

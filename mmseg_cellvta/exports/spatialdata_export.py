@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from ..reports.svg import css_color
 from ..slides import SlideReader, open_slide
 from ..structures import SlideInfo
+from .svg import css_color
 
 # Importing them takes seconds, and most users have no use for them.
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..structures import CellTable
 from ..utils.complete_file import complete_file
-from ..utils.pending_folder import PendingFolder
+from ..utils.files import PendingFolder
 
 
 class BandStore:

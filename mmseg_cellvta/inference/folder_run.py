@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from mmengine.dist import get_dist_info
 
-from ..utils.lockstep import lockstep
 from .band_store import BandStore
 from .cell_inferencer import CellInferencer
+from .lockstep import lockstep
 from .run_progress import RunProgress
 from .seam_filter import SeamFilter
 from .slide_job import SlideJob

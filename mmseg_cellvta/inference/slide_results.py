@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ..exports import FORMATS
-from ..reports import write_report
+from ..exports.write_report import write_report
 from ..slides import SlideCanvas
 from ..structures import CellTable
 from ..utils.complete_file import complete_file

@@ -1,15 +1,15 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from .backbones import CellVTAAdapter, ViTTokenMaps
 from .classifiers import CellClassifier
-from .data_preprocessors import CellDataPreProcessor
+from .data_preprocessor import CellDataPreProcessor
 from .decode_heads import HoverDecodeHead
 from .encoders import TimmEncoder
 from .losses import (
-                     FocalTverskyLoss,
-                     HoverDiceLoss,
-                     HVGradientLoss,
-                     HVMSELoss,
-                     MultiClassFocalTverskyLoss,
+    FocalTverskyLoss,
+    HoverDiceLoss,
+    HVGradientLoss,
+    HVMSELoss,
+    MultiClassFocalTverskyLoss,
 )
 from .segmentors import CellSegmentor, CellTTAModel, ReclassifyingSegmentor
 

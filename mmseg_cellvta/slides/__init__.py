@@ -1,9 +1,9 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+from .canvas import SlideCanvas
+from .image_reader import PictureReader
 from .list_inputs import list_inputs
 from .open_slide import open_slide
-from .picture_reader import PictureReader
-from .slide_canvas import SlideCanvas
-from .slide_reader import SlideReader, UnreadableError
+from .reader import SlideReader, UnreadableError
 from .tissue_mask import TissueMask
 
 __all__ = [

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .picture_reader import PictureReader
-from .slide_reader import SlideReader, UnreadableError
+from .image_reader import PictureReader
+from .reader import SlideReader, UnreadableError
 
 PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
 NO_READER = ('neither OpenSlide nor tiffslide is installed; run '

@@ -6,12 +6,7 @@ import numpy as np
 import openslide
 
 from .process_handle import ProcessHandle
-from .slide_reader import (
-    SlideReader,
-    UnreadableError,
-    square_mpp,
-    white_where_transparent,
-)
+from .reader import SlideReader, UnreadableError, square_mpp, white_where_transparent
 
 BLOCK = 256  # px of a level, see _read_inside
 

@@ -6,12 +6,7 @@ import numpy as np
 from tiffslide import PROPERTY_NAME_MPP_X, PROPERTY_NAME_MPP_Y, TiffSlide
 
 from .process_handle import ProcessHandle
-from .slide_reader import (
-    SlideReader,
-    UnreadableError,
-    square_mpp,
-    white_where_transparent,
-)
+from .reader import SlideReader, UnreadableError, square_mpp, white_where_transparent
 
 MICROMETRES = {'nm': 1e-3, 'µm': 1, 'mm': 1e3}  # by name of the unit in OME-XML
 

@@ -4,8 +4,8 @@ import math
 import cv2
 import numpy as np
 
-from .slide_canvas import SlideCanvas
-from .slide_reader import SlideReader
+from .canvas import SlideCanvas
+from .reader import SlideReader
 
 MPP = 8  # µm/px of the picture in which tissue is looked for
 MARGIN = 50  # µm around tissue that count as tissue

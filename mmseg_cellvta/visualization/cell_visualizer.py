@@ -9,8 +9,7 @@ from mmseg.registry import VISUALIZERS
 from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 
-from mmseg_cellvta.evaluation.functional import instance_classes
-
+from ..evaluation.functional import instance_classes
 from .drawing import draw_cells, draw_panels, enlarge
 
 # Smaller pictures are enlarged, so that a contour does not hide its nucleus.

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmseg_cellvta.evaluation.functional import instance_classes
-
+from ..evaluation.functional import instance_classes
 from .drawing import draw_cells, draw_panels
 
 MIN_SIDE_PX = 512  # of a panel; smaller pictures are enlarged

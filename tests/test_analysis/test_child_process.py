@@ -7,11 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmseg_cellvta.analysis.child_process import (
-    folder_lock,
-    logged_seconds,
-    run_logged,
-)
+from mmseg_cellvta.analysis.child_process import folder_lock, logged_seconds, run_logged
 
 
 @pytest.fixture

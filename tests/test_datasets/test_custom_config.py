@@ -11,8 +11,8 @@ from mmseg.registry import DATASETS, MODELS
 from own_data import write_image, write_labels
 from rich.progress import Progress
 
-from mmseg_cellvta.datasets.conversion.custom import convert_custom
-from mmseg_cellvta.datasets.conversion.tiling import Tiling
+from mmseg_cellvta.conversion.custom import convert_custom
+from mmseg_cellvta.conversion.tiling import Tiling
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 SHAPES = [(300, 400), (100, 700), (90, 130)]  # (height, width) px

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from mmseg_cellvta.datasets.conversion.pannuke import merge_channels
+from mmseg_cellvta.conversion.pannuke import merge_channels
 from mmseg_cellvta.evaluation.exchange import (
     export_arrays,
     read_label_map,

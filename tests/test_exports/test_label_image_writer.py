@@ -5,7 +5,7 @@ from cell_tables import INFO, squares
 from skimage.draw import polygon2mask
 
 from mmseg_cellvta.exports import LabelImageWriter
-from mmseg_cellvta.exports.label_image_writer import _inside
+from mmseg_cellvta.exports.writers import _inside
 
 
 def test_pixels_are_ids_of_the_cells_around_them(tmp_path):

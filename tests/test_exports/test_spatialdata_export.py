@@ -13,10 +13,7 @@ from cell_tables import BANDS, INFO, squares
 from slide_files import color_field, halve
 
 from mmseg_cellvta.exports import GeoParquetWriter, spatialdata_export
-from mmseg_cellvta.exports.spatialdata_export import (
-    export_spatialdata,
-    to_spatialdata,
-)
+from mmseg_cellvta.exports.spatialdata_export import export_spatialdata, to_spatialdata
 from mmseg_cellvta.slides import SlideReader, UnreadableError
 
 CHUNK = 256

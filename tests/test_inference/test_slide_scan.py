@@ -7,7 +7,7 @@ import shapely
 from scipy.spatial import cKDTree
 from true_maps import CoordinateCanvas, TrueNetwork
 
-from mmseg_cellvta.datasets.label_io import read_mat_labels
+from mmseg_cellvta.datasets.labels import read_mat_labels
 from mmseg_cellvta.inference.seam_filter import SeamFilter
 from mmseg_cellvta.inference.slide_scan import SlideScan
 from mmseg_cellvta.inference.stage_clock import StageClock

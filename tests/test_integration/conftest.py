@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmseg_cellvta.datasets.synthetic import write_synthetic_conic
+from mmseg_cellvta.conversion.drawn_conic import write_synthetic_conic
 
 ROOT = Path(__file__).resolve().parents[2]
 

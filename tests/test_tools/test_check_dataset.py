@@ -7,7 +7,7 @@ import pytest
 from run_tool import run_tool
 from stained_folder import draw_labels, stain, write_folder, write_picture
 
-from mmseg_cellvta.datasets.health.health_report import FAULTS, UNREADABLE
+from mmseg_cellvta.conversion.health import FAULTS, UNREADABLE
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from rich.progress import Progress
 from run_tool import run_script
 from sklearn.model_selection import StratifiedShuffleSplit
 
+from mmseg_cellvta.conversion import patch_writer
+from mmseg_cellvta.conversion.conic import convert_conic, make_splits
 from mmseg_cellvta.datasets import CoNICDataset
 from mmseg_cellvta.datasets.conic_dataset import PAPER_TEST_SOURCES
-from mmseg_cellvta.datasets.conversion import patch_writer
-from mmseg_cellvta.datasets.conversion.conic import convert_conic, make_splits
 
 ARRAYS = ('images.npy', 'labels.npy', 'patch_info.csv')
 SIDE = 8

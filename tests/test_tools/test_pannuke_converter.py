@@ -12,13 +12,9 @@ from pannuke_files import TISSUES, draw_mask, write_fold
 from rich.progress import Progress
 from run_tool import run_script
 
+from mmseg_cellvta.conversion import patch_writer
+from mmseg_cellvta.conversion.pannuke import convert_pannuke, merge_channels, to_uint8
 from mmseg_cellvta.datasets import PanNukeCellDataset
-from mmseg_cellvta.datasets.conversion import patch_writer
-from mmseg_cellvta.datasets.conversion.pannuke import (
-    convert_pannuke,
-    merge_channels,
-    to_uint8,
-)
 from mmseg_cellvta.datasets.patch_arrays import read_patches
 
 ARRAYS = ('images.npy', 'labels.npy', 'patch_info.csv')
@@ -150,7 +146,7 @@ def test_large_files_are_never_in_memory_as_a_whole(src, out, monkeypatch):
         return item
 
     monkeypatch.setattr(
-        'mmseg_cellvta.datasets.conversion.pannuke.read_item', spy)
+        'mmseg_cellvta.conversion.pannuke.read_item', spy)
     tracemalloc.start()
     try:
         convert_pannuke(src, out, Progress(disable=True))

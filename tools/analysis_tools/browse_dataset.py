@@ -22,13 +22,8 @@ from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
 from rich.progress import track
 
-from mmseg_cellvta.datasets.config_parts import (
-    PARTS,
-    inner_configs,
-    load_config,
-    part_config,
-)
 from mmseg_cellvta.datasets.transforms.hv_target import hv_target
+from mmseg_cellvta.utils.configs import PARTS, inner_configs, load_config, part_config
 from mmseg_cellvta.visualization.sample_sheet import draw_sample_sheet
 
 

@@ -18,14 +18,15 @@ from mmengine.config import DictAction
 from rich.console import Console
 from rich.progress import track
 
-from mmseg_cellvta.datasets.config_parts import (
+from mmseg_cellvta.conversion.health import HealthReport
+from mmseg_cellvta.conversion.inspect_parts import inspect_parts
+from mmseg_cellvta.utils.configs import (
     PARTS,
     build_cell_dataset,
     load_config,
     part_config,
     unchecked_configs,
 )
-from mmseg_cellvta.datasets.health import HealthReport, inspect_parts
 
 
 def parse_args() -> argparse.Namespace:

@@ -21,14 +21,14 @@ from pathlib import Path
 from mmengine.config import DictAction
 from rich.progress import track
 
-from mmseg_cellvta.datasets.config_parts import (
+from mmseg_cellvta.datasets.transforms import LoadCellAnnotations
+from mmseg_cellvta.evaluation.exchange import FORMATS, export_arrays, read_label_map
+from mmseg_cellvta.utils.configs import (
     build_cell_dataset,
     load_config,
     part_config,
     unchecked_configs,
 )
-from mmseg_cellvta.datasets.transforms import LoadCellAnnotations
-from mmseg_cellvta.evaluation.exchange import FORMATS, export_arrays, read_label_map
 
 
 def parse_args() -> argparse.Namespace:

@@ -6,9 +6,9 @@ classes are merged to 4 as HoVer-Net does.
 """
 import argparse
 
-from mmseg_cellvta.datasets.conversion import run_converter
-from mmseg_cellvta.datasets.conversion.consep import convert_consep
-from mmseg_cellvta.datasets.conversion.tiling import add_tile_options, read_tile_options
+from mmseg_cellvta.conversion.consep import convert_consep
+from mmseg_cellvta.conversion.run_converter import run_converter
+from mmseg_cellvta.conversion.tiling import add_tile_options, read_tile_options
 
 
 def parse_args() -> argparse.Namespace:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from mmseg_cellvta.datasets.synthetic import CLASSES, write_synthetic_conic
+from mmseg_cellvta.conversion.drawn_conic import CLASSES, write_synthetic_conic
 
 
 def parse_args() -> argparse.Namespace:

@@ -10,11 +10,7 @@ from pathlib import Path
 
 import torch
 
-from mmseg_cellvta.utils import (
-    load_foreign_weights,
-    to_mmseg_key,
-    to_released_key,
-)
+from mmseg_cellvta.utils import load_foreign_weights, to_mmseg_key, to_released_key
 from mmseg_cellvta.utils.complete_file import complete_file
 
 

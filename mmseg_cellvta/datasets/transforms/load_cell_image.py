@@ -7,7 +7,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from ..label_io import open_npy
+from ..labels import open_npy
 
 
 @TRANSFORMS.register_module()

@@ -3,7 +3,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from mmseg_cellvta.utils.tiling import tile_starts
+from ...utils.tiling import tile_starts
 
 
 @TRANSFORMS.register_module()

@@ -4,17 +4,17 @@ from .detection import DetectionScore, match_centroids, score_detection
 from .image_score import ImageScore, score_image
 from .instances import instance_centroids, instance_classes
 from .overlaps import Overlaps, contingency
-from .panoptic_quality import (
-    PanopticQuality,
-    binary_panoptic_quality,
-    class_panoptic_quality,
-    panoptic_quality,
-)
 from .pixel_scores import (
     aggregated_jaccard,
     aggregated_jaccard_plus,
     binary_dice,
     ensemble_dice,
+)
+from .scores import (
+    PanopticQuality,
+    binary_panoptic_quality,
+    class_panoptic_quality,
+    panoptic_quality,
 )
 from .summary import format_table, summarize, summarize_tissues, write_metrics
 

@@ -10,12 +10,8 @@ import numpy as np
 from .detection import DetectionScore, match_centroids, score_detection
 from .instances import instance_centroids
 from .overlaps import Overlaps
-from .panoptic_quality import (
-    PanopticQuality,
-    binary_panoptic_quality,
-    class_panoptic_quality,
-)
 from .pixel_scores import aggregated_jaccard, binary_dice
+from .scores import PanopticQuality, binary_panoptic_quality, class_panoptic_quality
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .encoder_table import EncoderEntry, find_encoder
-from .eva_family import EvaFamily
+from .families import EvaFamily
 from .sam_family import SamFamily
 from .vit_family import VitFamily
 from .weights import fingerprint, load_encoder_weights

@@ -1,6 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from .deformable_attention import DeformableAttention
-from .interaction_block import InteractionBlock
+from .interaction import InteractionBlock
 from .sam_neck import SamNeck
 from .spatial_prior import SpatialPriorModule
 from .tokens import map_to_tokens, tokens_to_map

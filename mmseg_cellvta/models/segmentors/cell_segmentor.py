@@ -11,9 +11,8 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor
 
-from mmseg_cellvta.post_processing.cell_tokens import TOKEN_STRIDE
-from mmseg_cellvta.utils.tiling import tile_starts
-
+from ...post_processing.cell_tokens import TOKEN_STRIDE
+from ...utils.tiling import tile_starts
 from ..decode_heads.hover_decode_head import NP_CHANNELS, split_maps
 from ..encoders import find_encoder
 from .tile_blend import TileBlend

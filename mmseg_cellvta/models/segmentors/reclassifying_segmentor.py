@@ -6,8 +6,7 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import SampleList
 from torch import Tensor
 
-from mmseg_cellvta.post_processing import cell_tokens
-
+from ...post_processing import cell_tokens
 from .cell_segmentor import CellSegmentor, paint_classes
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mmseg_cellvta.utils.tiling import blend_weight
+from ...utils.tiling import blend_weight
 
 
 class TileBlend:

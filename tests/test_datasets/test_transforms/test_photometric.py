@@ -10,7 +10,7 @@ from mmseg_cellvta.datasets.transforms import (
     CellSuperpixels,
     CellZoomBlur,
 )
-from mmseg_cellvta.datasets.transforms.cell_color_jitter import shift_hue
+from mmseg_cellvta.datasets.transforms.photometric import shift_hue
 
 CHANGES = [CellBlur, CellColorJitter, CellGaussNoise, CellSuperpixels, CellZoomBlur]
 

@@ -6,7 +6,7 @@ import torch
 from tiny_models import DIMS, ENCODERS
 
 from mmseg_cellvta.models.encoders import TimmEncoder
-from mmseg_cellvta.models.encoders.eva_family import EvaFamily
+from mmseg_cellvta.models.encoders.families import EvaFamily
 from mmseg_cellvta.models.encoders.sam_family import SamFamily
 from mmseg_cellvta.models.encoders.vit_family import VitFamily
 

@@ -12,7 +12,7 @@ from mmseg.registry import TRANSFORMS
 from mmseg.structures import SegDataSample
 from tiny_models import SEGMENTOR, build
 
-from mmseg_cellvta.datasets.label_io import read_mat_labels
+from mmseg_cellvta.datasets.labels import read_mat_labels
 from mmseg_cellvta.datasets.transforms import hv_target
 from mmseg_cellvta.evaluation.functional.overlaps import contingency
 

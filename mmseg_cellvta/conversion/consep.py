@@ -1,0 +1,114 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""CoNSeP's original files to a folder that ``CoNSePDataset`` reads."""
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.progress import Progress
+
+from ..datasets.cell_folder import IMAGES, LABELS
+from ..datasets.consep_dataset import (
+    MERGED_CLASSES,
+    CoNSePDataset,
+    has_original_classes,
+)
+from ..datasets.labels import check_labels, count_nuclei, load_mat, read_mat_labels
+from ..utils.files import PendingFolder
+from ..utils.images import LabelledPicture
+from .summary import DatasetSummary
+from .tiling import Tiling
+from .writers import FolderWriter
+
+NUM_ORIGINAL = len(MERGED_CLASSES)
+
+
+def convert_consep(source: str | Path, out: str | Path, tiling: Tiling,
+                   progress: Progress) -> tuple[DatasetSummary, list[str]]:
+    """Convert the parts that are there, and merge 7 classes to 4.
+
+    Args:
+        source (str | Path): Holds ``Train``, ``Test`` or both, or is one of them.
+        out (str | Path): Folder to make; it appears when everything is in it.
+        tiling (Tiling): How to cut the pictures.
+        progress (Progress): Shows a bar.
+
+    Returns:
+        tuple: What was converted, and remarks for the user.
+
+    Raises:
+        OSError: If a file is missing, `out` exists or there is no room on the disk.
+        ValueError: If a file is damaged or a label is wrong.
+    """
+    pictures = find_consep(Path(source))
+    original = has_original_classes(picture.label_path for picture in pictures)
+    classes, palette = (CoNSePDataset.METAINFO[key] for key in ('classes', 'palette'))
+    folder = PendingFolder(out, dict(
+        converter='consep', source=str(Path(source).resolve()), original=original,
+        tile=tiling.size, overlap=tiling.overlap))
+    writer = FolderWriter(folder, pictures, tiling, classes)
+    task = progress.add_task('pictures', total=len(pictures))
+    num_classes = NUM_ORIGINAL if original else len(classes)
+    writer.write(partial(read_consep_labels, num_classes=num_classes),
+                 partial(progress.advance, task))
+    summary = writer.finish(palette, CoNSePDataset.DEFAULT_MPP)
+    folder.publish()
+    remarks = ['the 7 original classes were merged to 4'] if original else []
+    return summary, remarks
+
+
+def find_consep(source: Path) -> list[LabelledPicture]:
+    """List the pictures of the parts that are there.
+
+    Raises:
+        FileNotFoundError: If there is no part, no picture or no label for one.
+    """
+    parts = {name: source / name for name in ('Train', 'Test')
+             if (source / name).is_dir()}
+    if not parts and (source / IMAGES).is_dir():
+        parts = {'Test' if source.resolve().name.lower() == 'test' else 'Train': source}
+    if not parts:
+        raise FileNotFoundError(f'{source}: holds neither Train nor Test nor {IMAGES}; '
+                                'expected the unpacked archive of CoNSeP')
+    pictures = []
+    for part, folder in parts.items():
+        paths = list((folder / IMAGES).glob('*.png'))
+        if not paths:
+            raise FileNotFoundError(f'{folder / IMAGES}: no .png file in it')
+        pictures += [
+            LabelledPicture(path.stem, path, folder / LABELS / f'{path.stem}.mat',
+                            part=part.lower())
+            for path in paths
+        ]
+    for picture in pictures:
+        if not picture.label_path.is_file():
+            raise FileNotFoundError(f'{picture.label_path}: no such label file')
+    return pictures
+
+
+def read_consep_labels(picture: LabelledPicture, shape: tuple[int, int],
+                       num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read a label file and check that its maps hold what ``inst_type`` counts.
+
+    Args:
+        picture (LabelledPicture): The picture and its files.
+        shape (tuple[int, int]): Not used.
+        num_classes (int): Classes of the files, background included.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: Instance map and map of merged classes, (H, W).
+    """
+    path = str(picture.label_path)
+    inst_map, class_map = read_mat_labels(path)
+    check_labels(inst_map, class_map, num_classes, path)
+    types = load_mat(path, ('inst_type', )).get('inst_type')
+    if types is not None:
+        listed = np.bincount(types.astype(np.int64).ravel(), minlength=num_classes)[1:]
+        counts = count_nuclei(inst_map, class_map, num_classes)
+        if listed.tolist() != counts.tolist():
+            raise ValueError(
+                f'{path}: the maps hold {counts.tolist()} nuclei of the classes 1 to '
+                f'{num_classes - 1}, inst_type lists {listed.tolist()}; they must be '
+                'equal')
+    if num_classes == NUM_ORIGINAL:
+        class_map = np.asarray(MERGED_CLASSES, np.uint8)[class_map]
+    return inst_map, class_map

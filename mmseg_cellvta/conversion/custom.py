@@ -1,0 +1,166 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""The user's own pictures and labels to a folder that ``CellFolderDataset`` reads."""
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+from rich.progress import Progress
+
+from ..utils.files import PendingFolder
+from ..utils.images import LabelledPicture
+from .class_list import make_palette
+from .label_files import CLASS_MAPS, LABEL_SUFFIXES, LabelReader
+from .splits import GroupSplit
+from .summary import DatasetSummary
+from .tiling import Tiling
+from .writers import FolderWriter
+
+PARTS = ('train', 'val', 'test')
+PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff')
+CLASS_MAP_END = '_class'
+
+
+def convert_custom(source: str | Path, out: str | Path, classes: Sequence[str],
+                   mpp: float, tiling: Tiling, split: GroupSplit | None,
+                   progress: Progress) -> tuple[DatasetSummary, list[str]]:
+    """Convert pictures with labels of any format that is read.
+
+    Args:
+        source (str | Path): Holds ``images`` and ``labels``, or ``train``, ``val`` and
+            ``test`` with such folders.
+        out (str | Path): Folder to make; it appears when everything is in it.
+        classes (Sequence[str]): Class names, background first.
+        mpp (float): Size of a pixel in µm.
+        tiling (Tiling): How to cut the pictures.
+        split (GroupSplit, optional): How to divide the pictures; None where they are
+            divided already.
+        progress (Progress): Shows a bar.
+
+    Returns:
+        tuple: What was converted, and remarks for the user.
+
+    Raises:
+        OSError: If a file is missing, `out` exists or there is no room on the disk.
+        ValueError: If a file is damaged, a label is wrong or `split` does not fit.
+    """
+    if not mpp > 0:
+        raise ValueError(f'--mpp {mpp}: expected µm/px above 0, such as 0.25 for 40x')
+    pictures = assign_parts(find_pictures(Path(source)), split)
+    folder = PendingFolder(out, dict(
+        converter='custom', source=str(Path(source).resolve()), classes=list(classes),
+        mpp=mpp, tile=tiling.size, overlap=tiling.overlap,
+        split=asdict(split) if split else None))
+    writer = FolderWriter(folder, pictures, tiling, classes)
+    task = progress.add_task('pictures', total=len(pictures))
+    reader = LabelReader(classes)
+    writer.write(reader, partial(progress.advance, task))
+    summary = writer.finish(make_palette(len(classes)), mpp)
+    folder.publish()
+    return summary, reader.remarks
+
+
+def is_divided(source: str | Path) -> bool:
+    """Whether the pictures are in folders ``train``, ``val`` and ``test``."""
+    return any(_subfolder(Path(source), part) for part in PARTS)
+
+
+def assign_parts(pictures: Sequence[LabelledPicture],
+                 split: GroupSplit | None) -> list[LabelledPicture]:
+    """Divide the pictures, unless they are divided.
+
+    Raises:
+        ValueError: If there are both folders and shares, or neither.
+    """
+    divided = any(picture.part for picture in pictures)
+    if divided and split is not None:
+        raise ValueError('the pictures are divided into folders train, val and test; '
+                         'give no --val-share, --test-share or --group')
+    if divided:
+        return list(pictures)
+    if split is None:
+        raise ValueError('the pictures are not divided into train, val and test; give '
+                         'the shares')
+    parts = split.assign([picture.name for picture in pictures])
+    return [replace(picture, part=part)
+            for picture, part in zip(pictures, parts, strict=True)]
+
+
+def find_pictures(source: Path) -> list[LabelledPicture]:
+    """List pictures with their labels; names that parts share get the part in front.
+
+    Raises:
+        FileNotFoundError: If a folder, or the picture or label of a pair is missing.
+        ValueError: If a picture or a label is there twice.
+    """
+    parts = [part for part in PARTS if _subfolder(source, part)]
+    if not parts:
+        return _find_pairs(source, '')
+    if _subfolder(source, 'images'):
+        raise ValueError(f'{source}: holds images and also {" and ".join(parts)}; '
+                         'leave one or the other there')
+    pictures = [picture for part in parts
+                for picture in _find_pairs(_subfolder(source, part), part)]
+    count = Counter(picture.name for picture in pictures)
+    if max(count.values()) > 1:
+        pictures = [replace(picture, name=f'{picture.part}_{picture.name}')
+                    for picture in pictures]
+    return pictures
+
+
+def _find_pairs(folder: Path, part: str) -> list[LabelledPicture]:
+    images, labels = (_subfolder(folder, name) for name in ('images', 'labels'))
+    if images is None or labels is None:
+        missing = 'images' if images is None else 'labels'
+        raise FileNotFoundError(
+            f'{folder}: no folder {missing} in it; expected images and labels, or '
+            'train, val and test with such folders')
+    img_paths = _by_stem(images, PICTURE_SUFFIXES)
+    label_paths = _by_stem(labels, LABEL_SUFFIXES)
+    if not img_paths:
+        raise FileNotFoundError(
+            f'{images}: no picture in it ({", ".join(PICTURE_SUFFIXES)})')
+    class_paths = {
+        stem: label_paths.pop(f'{stem}{CLASS_MAP_END}')
+        for stem in img_paths
+        if f'{stem}{CLASS_MAP_END}' in label_paths.keys() - img_paths.keys()
+    }
+    for stem, path in class_paths.items():
+        if path.suffix.lower() not in CLASS_MAPS:
+            raise ValueError(f'{path}: a map of the classes of {stem} is expected as '
+                             f'{", ".join(CLASS_MAPS)}')
+    _check_pairs(img_paths, label_paths, labels, 'label')
+    _check_pairs(label_paths, img_paths, images, 'picture')
+    return [LabelledPicture(stem, path, label_paths[stem], class_paths.get(stem), part)
+            for stem, path in img_paths.items()]
+
+
+def _subfolder(folder: Path, name: str) -> Path | None:
+    """The folder of this name, in small or capital letters."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f'{folder}: no such folder')
+    found = sorted(path for path in folder.iterdir()
+                   if path.name.lower() == name and path.is_dir())
+    return found[0] if found else None
+
+
+def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in suffixes or path.name.startswith('.'):
+            continue
+        if path.stem in found:
+            raise ValueError(f'{folder}: {found[path.stem].name} and {path.name}: '
+                             f'which one is {path.stem}? Leave one of them there')
+        found[path.stem] = path
+    return found
+
+
+def _check_pairs(paths: dict[str, Path], others: dict[str, Path], folder: Path,
+                 what: str) -> None:
+    alone = [stem for stem in paths if stem not in others]
+    if alone:
+        raise FileNotFoundError(
+            f'{paths[alone[0]]}: no {what} {alone[0]}.* in {folder}'
+            + (f' ({len(alone)} such files)' if len(alone) > 1 else ''))

@@ -1,0 +1,126 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""What can be wrong with the labels of a picture. Plain numpy, linear in its pixels."""
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from skimage import measure
+
+from ..evaluation.functional import contingency
+
+MIN_AREA = 10  # px
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Connected regions of one id, diagonal neighbours included, sorted by id.
+
+    Attributes:
+        ids (np.ndarray): (P,) id of each piece; an id in two pieces is there twice.
+        areas (np.ndarray): (P,) px.
+        boxes (np.ndarray): (P, 4) top, left, bottom, right px; the last two outside.
+    """
+    ids: np.ndarray
+    areas: np.ndarray
+    boxes: np.ndarray
+
+    @classmethod
+    def of(cls, inst_map: np.ndarray) -> 'Pieces':
+        """Find the pieces of a map of ids, 0 background."""
+        numbers = measure.label(inst_map, background=0, connectivity=2)
+        count = int(numbers.max(initial=0))
+        ids = np.zeros(count + 1, np.int64)
+        ids[numbers.ravel()] = inst_map.ravel()
+        areas = np.bincount(numbers.ravel(), minlength=count + 1)
+        boxes = [(rows.start, cols.start, rows.stop, cols.stop)
+                 for rows, cols in ndimage.find_objects(numbers)]
+        order = np.argsort(ids[1:], kind='stable')
+        return cls(ids[1:][order], areas[1:][order],
+                   np.array(boxes, np.int64).reshape(-1, 4)[order])
+
+
+def check_labels_of_image(
+        inst_map: np.ndarray, class_map: np.ndarray, num_classes: int
+) -> list[tuple[str, str]]:
+    """Find everything that is wrong, where ``check_labels`` stops at the first.
+
+    Args:
+        inst_map (np.ndarray): Instance ids, integer (H, W), 0 background.
+        class_map (np.ndarray): Class ids of the file, integer (H, W), 0 background.
+        num_classes (int): Class ids that the file may hold, background included.
+
+    Returns:
+        list[tuple[str, str]]: Name of the check (see ``HealthReport``) and where the
+        fault is.
+    """
+    findings = []
+    negative = inst_map < 0
+    if negative.any():
+        findings += [('negative_id', f'instance {inst_id}')
+                     for inst_id in np.unique(inst_map[negative])]
+        # Nothing else is said of them.
+        inst_map = np.where(negative, 0, inst_map)
+        class_map = np.where(negative, 0, class_map)
+    return (findings + _check_pieces(Pieces.of(inst_map))
+            + _check_classes(inst_map, class_map, num_classes))
+
+
+def _check_pieces(pieces: Pieces) -> list[tuple[str, str]]:
+    ids, first, counts = np.unique(pieces.ids, return_index=True, return_counts=True)
+    areas = np.add.reduceat(pieces.areas, first) if len(ids) else first
+    findings = [('small_instance', f'instance {inst_id}: {area} px')
+                for inst_id, area in zip(ids, areas, strict=True) if area < MIN_AREA]
+    for inst_id, start, count in zip(ids, first, counts, strict=True):
+        if count == 1:
+            continue
+        own = slice(start, start + count)
+        gap = _largest_gap(pieces.boxes[own], pieces.areas[own])
+        check = 'split_instance' if gap is None else 'duplicate_id'
+        far = '' if gap is None else f', {gap:.0f} px apart'
+        findings.append((check, f'instance {inst_id}: {count} pieces{far}'))
+    return findings
+
+
+def _largest_gap(boxes: np.ndarray, areas: np.ndarray) -> float | None:
+    """Distance from the largest piece to the farthest, px; None if all are near.
+
+    Far is what is farther away than the largest piece is long, corner to corner: no
+    cut through a nucleus moves its parts that far.
+    """
+    largest = boxes[areas.argmax()]
+    apart = np.maximum(boxes[:, :2] - largest[2:], largest[:2] - boxes[:, 2:])
+    gaps = np.hypot(*np.maximum(apart, 0).T)
+    farthest = gaps.max()
+    return farthest if farthest > np.hypot(*(largest[2:] - largest[:2])) else None
+
+
+def _check_classes(inst_map: np.ndarray, class_map: np.ndarray,
+                   num_classes: int) -> list[tuple[str, str]]:
+    lowest = min(int(class_map.min(initial=0)), 0)
+    ids, classes, pixels = contingency(inst_map, class_map.astype(np.int64) - lowest)
+    classes += lowest
+    findings = []
+    unknown = (classes < 0) | (classes >= num_classes)
+    for class_id in np.unique(classes[unknown]):
+        inst_id = ids[classes == class_id].max()
+        where = f'instance {inst_id}' if inst_id else 'in no instance'
+        findings.append(('unknown_class', f'class {class_id}: {where}'))
+    inside = ids > 0
+    findings += [
+        ('no_class', f'instance {inst_id}: {count} px')
+        for inst_id, count in zip(ids[inside & (classes == 0)],
+                                  pixels[inside & (classes == 0)], strict=True)]
+    outside = ~inside & (classes != 0) & ~unknown
+    if outside.any():
+        findings.append((
+            'no_instance', f'{pixels[outside].sum()} px of '
+            f'{"class" if outside.sum() == 1 else "classes"} '
+            f'{", ".join(map(str, classes[outside]))}'))
+    named = inside & (classes != 0)
+    several, first, counts = np.unique(
+        ids[named], return_index=True, return_counts=True)
+    for inst_id, start, count in zip(several, first, counts, strict=True):
+        if count > 1:
+            found = classes[named][start:start + count].tolist()
+            findings.append(('two_classes', f'instance {inst_id}: classes {found}'))
+    return findings

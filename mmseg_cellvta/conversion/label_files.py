@@ -1,0 +1,146 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""The user's own labels, in any of the formats that are read, as two maps."""
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from skimage.measure import label
+
+from ..datasets.labels import load_mat, map_npy
+from ..utils.images import LabelledPicture, read_id_picture
+from .polygon_files import read_geojson, read_imagescope
+from .polygons import rasterize
+
+POLYGONS = {'.geojson': read_geojson, '.json': read_geojson, '.xml': read_imagescope}
+ID_PICTURES = ('.png', '.tif', '.tiff')
+CLASS_MAPS = ('.npy', *ID_PICTURES)
+MAX_ID = (1 << 24) - 1  # tables by id stay small
+LABEL_SUFFIXES = ('.npy', '.mat', *ID_PICTURES, *POLYGONS)
+
+
+class LabelReader:
+    """Reads the labels of a picture.
+
+    Args:
+        classes (Sequence[str]): Class names, background first. If there is only one
+            class, every nucleus is of it, whatever the file says.
+
+    Attributes:
+        remarks (list[str]): What the user should know about the files read so far.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = classes
+        self.remarks: list[str] = []
+
+    def __call__(self, picture: LabelledPicture,
+                 shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Read the labels of a picture.
+
+        Args:
+            picture (LabelledPicture): The picture and its files.
+            shape (tuple[int, int]): (height, width) of the picture, px.
+
+        Returns:
+            tuple[np.ndarray, np.ndarray]: Instance map and class map, integer (H, W).
+
+        Raises:
+            ValueError: If a file is damaged, of another layout, or has no classes
+                where there are several.
+        """
+        path = picture.label_path
+        if path.suffix.lower() in POLYGONS:
+            return self._draw(path, shape)
+        inst_map, class_map = read_maps(path)
+        if picture.class_path is not None:
+            if class_map is not None:
+                raise ValueError(f'{picture.class_path}: {path.name} holds classes '
+                                 'already; remove one of them')
+            class_map, _ = read_maps(picture.class_path)
+        else:
+            check_numbered(inst_map, path)
+        if len(self.classes) == 2:
+            class_map = (inst_map > 0).astype(np.uint8)
+        if class_map is None:
+            raise ValueError(
+                f'{path}: holds no classes; add {path.stem}_class.png, a map of class '
+                'ids, or convert with --classes nucleus')
+        return inst_map, class_map
+
+    def _draw(self, path: Path,
+              shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        outlines = POLYGONS[path.suffix.lower()](path, self.classes)
+        inst_map, class_map = rasterize(outlines, shape, str(path))
+        nuclei = sum(outline.class_id > 0 for outline in outlines)
+        lost = nuclei - np.count_nonzero(np.unique(inst_map))
+        if lost:
+            self.remarks.append(f'{path}: {lost} of {nuclei} outlines have no pixel; '
+                                'they are tiny, or later ones cover them')
+        return inst_map, class_map
+
+
+def read_maps(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read a file of ids.
+
+    Args:
+        path (Path): ``.npy``, (H, W) or (H, W, 2); a picture with one channel; or
+            ``.mat`` with ``inst_map`` and, perhaps, ``type_map``.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray | None]: Instance map and class map, integer
+        (H, W); None if the file has no classes.
+
+    Raises:
+        ValueError: If the file is damaged or of another layout.
+    """
+    suffix = path.suffix.lower()
+    if suffix == '.mat':
+        maps = load_mat(str(path), ('inst_map', 'type_map'))
+        if 'inst_map' not in maps:
+            raise ValueError(f'{path}: holds no inst_map')
+        maps = [maps['inst_map'], maps.get('type_map')]
+    elif suffix == '.npy':
+        array = np.asarray(map_npy(str(path)))
+        if array.ndim == 3 and array.shape[-1] == 2:
+            maps = [array[..., 0], array[..., 1]]
+        else:
+            maps = [array, None]
+    else:
+        maps = [read_id_picture(path), None]
+    return tuple(None if ids is None else to_ids(ids, path) for ids in maps)
+
+
+def to_ids(array: np.ndarray, path: Path) -> np.ndarray:
+    """Whole numbers of any dtype as int64, (H, W)."""
+    if array.ndim != 2:
+        raise ValueError(f'{path}: shape {array.shape}; expected (H, W), instance ids, '
+                         'or (H, W, 2), instance ids and class ids')
+    if array.dtype.kind not in 'biuf':
+        raise ValueError(f'{path}: {array.dtype}; expected whole numbers')
+    with np.errstate(invalid='ignore'):  # of NaN, which differs from every number
+        ids = array.astype(np.int64)
+    if (ids != array).any():
+        row, col = np.argwhere(ids != array)[0]
+        raise ValueError(f'{path}: {array[row, col]} at row {row}, column {col}; '
+                         'expected whole numbers')
+    if ids.max(initial=0) > MAX_ID:
+        raise ValueError(f'{path}: id {ids.max()}; expected at most {MAX_ID}')
+    return ids
+
+
+def check_numbered(inst_map: np.ndarray, path: Path) -> None:
+    """A mask with one value for all nuclei is no instance map.
+
+    Raises:
+        ValueError: If everything has one id, but is in several pieces.
+    """
+    inside = inst_map > 0
+    highest = inst_map.max(initial=0)
+    if not (inside == (inst_map == highest)).all() or not highest:
+        return
+    pieces = label(inside, connectivity=2).max()
+    if pieces > 1:
+        raise ValueError(
+            f'{path}: one id, {highest}, in {pieces} separate pieces; expected an id '
+            'for each nucleus. If nuclei do not touch, number them with '
+            'skimage.measure.label')

@@ -1,0 +1,213 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from mmengine.structures import InstanceData
+from mmseg.registry import DATASETS, METRICS
+
+from ..datasets.cell_dataset import CellDataset
+from ..structures import write_geojson
+from .class_mapping import ClassMapping
+from .exchange import write_label_map
+from .functional import (
+    ImageScore,
+    format_table,
+    instance_classes,
+    score_image,
+    summarize,
+    summarize_tissues,
+    write_metrics,
+)
+
+# HoVer-Net's 12 px at 40x and 6 px at 20x.
+RADIUS_UM = 3.0
+
+
+@METRICS.register_module()
+class CellInstanceMetric(BaseMetric):
+    """Panoptic quality, detection F1, AJI and Dice of nuclei.
+
+    The metric names and their definitions are those of
+    :func:`mmseg_cellvta.evaluation.functional.summarize`. A true nucleus has the class
+    that most of its pixels have in ``gt_sem_seg``. Figures are fractions, 0-1.
+
+    Args:
+        radius_px (float, optional): Largest distance between the centroids of a true
+            nucleus and its detection, px of the original picture. Default: 3 µm by
+            the ``mpp`` of each picture, that is 12 px at 40x and 6 px at 20x.
+        output_dir (str, optional): Folder for ``<sample_name>.geojson`` of every
+            picture (QuPath) and, at the end, ``metrics.json``, which also holds the
+            figures of each tissue.
+        keep_results (bool): Given by MMSegmentation's ``tools/test.py --out`` along
+            with ``output_dir``. Files in ``output_dir`` are always kept.
+        format_only (bool): Only write files, for pictures without annotation.
+        label_maps (bool): Also write ``<sample_name>.npy`` of every picture, int32
+            (H, W, 2), instance ids and class ids, which
+            ``tools/analysis_tools/export_arrays.py`` reads. Default: False.
+        class_maps (dict, optional): Scores a model that was trained on another data
+            set in the classes that both share: ``pred_dataset``, registered name of
+            that data set, ``pred_map`` and ``true_map`` as :class:`ClassMapping` has
+            them (``configs/_base_/class_maps.py``). Default: None, the same classes.
+        collect_device (str): ``'cpu'`` or ``'gpu'``, see ``BaseMetric``.
+        prefix (str, optional): Prefix of the metric names. Default: ``'cell'``.
+        **kwargs: Further arguments of ``BaseMetric``.
+    """
+
+    default_prefix = 'cell'
+
+    def __init__(self,
+                 radius_px: float | None = None,
+                 output_dir: str | None = None,
+                 keep_results: bool = False,
+                 format_only: bool = False,
+                 label_maps: bool = False,
+                 class_maps: dict | None = None,
+                 collect_device: str = 'cpu',
+                 prefix: str | None = None,
+                 **kwargs) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, **kwargs)
+        if format_only and output_dir is None:
+            raise ValueError('format_only=True writes files and scores nothing: '
+                             'set output_dir to the folder for them')
+        if label_maps and output_dir is None:
+            raise ValueError('label_maps=True writes a file for each picture: set '
+                             'output_dir, or --out of tools/test.py, to the folder')
+        if radius_px is not None and radius_px <= 0:
+            raise ValueError(f'radius_px={radius_px}: expected more than 0 px')
+        if class_maps is not None:
+            _check_dataset('pred_dataset', class_maps['pred_dataset'])
+        self.radius_px = radius_px
+        self.format_only = format_only
+        self.label_maps = label_maps
+        self.class_maps = class_maps
+        self.output_dir = None if output_dir is None else Path(output_dir)
+        if self.output_dir is not None:
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Score and write each picture of a batch, one record per picture.
+
+        Args:
+            data_batch (dict): Not used.
+            data_samples (Sequence[dict]): Data samples with annotation and prediction,
+                as dictionaries.
+        """
+        for sample in data_samples:
+            # A record even without score: MMEngine warns about an empty list.
+            self.results.append(None if self.format_only else self._score(sample))
+            if self.output_dir is not None:
+                self._write(sample)
+
+    def compute_metrics(self, results: list[ImageScore | None]) -> dict[str, float]:
+        """Turn the records of all pictures into the figures of the data set.
+
+        Args:
+            results (list[ImageScore | None]): One record per picture.
+
+        Returns:
+            dict[str, float]: Metric names without prefix, empty if ``format_only``.
+        """
+        if self.output_dir is not None:
+            print_log(f'nuclei of {len(results)} pictures are in {self.output_dir}',
+                      logger='current')
+        if self.format_only:
+            return {}
+        names = (self.dataset_meta['classes'][1:] if self.class_maps is None
+                 else self._class_mapping().names)
+        metrics = summarize(results, names)
+        print_log('\n' + format_table(metrics, names), logger='current')
+        if self.output_dir is not None:
+            write_metrics(self.output_dir / 'metrics.json',
+                          metrics | summarize_tissues(results))
+        return metrics
+
+    def _write(self, sample: dict) -> None:
+        name, instances = sample['sample_name'], sample['pred_instances']
+        meta = self._pred_meta()
+        write_geojson(
+            self.output_dir / f'{name}.geojson', InstanceData(**instances),
+            meta['classes'], meta['palette'])
+        if self.label_maps:
+            write_label_map(
+                self.output_dir / f'{name}.npy', _label_map(sample, 'pred_inst_map'),
+                np.asarray(instances['labels'], dtype=np.int64))
+
+    def _score(self, sample: dict) -> ImageScore:
+        name = sample['sample_name']
+        if 'gt_inst_map' not in sample or 'gt_sem_seg' not in sample:
+            raise ValueError(
+                f'{name}: the data sample has no annotation (gt_inst_map, gt_sem_seg). '
+                'Put LoadCellAnnotations into test_pipeline, or set format_only=True '
+                'if the pictures have none')
+        true = _label_map(sample, 'gt_inst_map')
+        pred = _label_map(sample, 'pred_inst_map')
+        if true.shape != pred.shape:
+            raise ValueError(
+                f'{name}: annotation of {true.shape} and prediction of {pred.shape} '
+                '(rows, columns) px. Both must have the size of the original picture: '
+                'load annotations after Resize in test_pipeline')
+        true_classes, _ = instance_classes(true, _label_map(sample, 'gt_sem_seg'))
+        pred_classes = np.asarray(sample['pred_instances']['labels'], dtype=np.int64)
+        self._check_classes(name, true_classes, pred_classes)
+        num_classes = len(self.dataset_meta['classes'])
+        if self.class_maps is not None:
+            mapping = self._class_mapping()
+            true_classes = mapping.map_true(true_classes)
+            pred_classes = mapping.map_pred(pred_classes)
+            num_classes = 1 + len(mapping.names)
+        return score_image(
+            true, pred, true_classes, pred_classes, num_classes=num_classes,
+            radius_px=self._radius_px(sample), tissue=sample.get('tissue'))
+
+    def _check_classes(self, name: str, true_classes: np.ndarray,
+                       pred_classes: np.ndarray) -> None:
+        """Blame annotation or checkpoint for a class that its data set has not."""
+        for what, ids, classes, fix in (
+                ('annotated', true_classes, self.dataset_meta['classes'],
+                 'correct the labels or `metainfo.classes`'),
+                ('predicted', pred_classes, self._pred_meta()['classes'],
+                 'set num_classes={} in the model and use a checkpoint that was '
+                 'trained with it')):
+            if ids.max(initial=0) >= len(classes):
+                raise ValueError(
+                    f'{name}: {what} class id {ids.max()}, but the data set lists '
+                    f'{len(classes)} classes, 0 ({classes[0]}) to {len(classes) - 1}: '
+                    + fix.format(len(classes)))
+
+    def _pred_meta(self) -> dict:
+        """Class names and colours of the model."""
+        if self.class_maps is None:
+            return self.dataset_meta
+        return DATASETS.get(self.class_maps['pred_dataset']).METAINFO
+
+    def _class_mapping(self) -> ClassMapping:
+        return ClassMapping(
+            self._pred_meta()['classes'], self.dataset_meta['classes'],
+            self.class_maps['pred_map'], self.class_maps['true_map'])
+
+    def _radius_px(self, sample: dict) -> float:
+        if self.radius_px is not None:
+            return self.radius_px
+        if sample.get('mpp') is None:
+            raise ValueError(
+                f'{sample["sample_name"]}: the radius of a detection is {RADIUS_UM} '
+                'µm, but the data sample has no mpp (µm/px). Set mpp in the data set, '
+                'or radius_px in the metric (12 at 40x, 6 at 20x)')
+        return RADIUS_UM / sample['mpp']
+
+
+def _label_map(sample: dict, key: str) -> np.ndarray:
+    """(H, W) numpy map of a (1, H, W) tensor on any device."""
+    return sample[key]['data'].squeeze(0).cpu().numpy()
+
+
+def _check_dataset(role: str, name: str) -> None:
+    known = sorted(
+        known for known, kind in DATASETS.module_dict.items()
+        if issubclass(kind, CellDataset) and 'classes' in kind.METAINFO)
+    if name not in known:
+        raise ValueError(f'{role}={name!r}: no data set of nuclei with classes; known '
+                         f'are {known}')

@@ -1,0 +1,200 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import json
+import shutil
+
+import numpy as np
+import pytest
+from interrupted import run_and_kill
+from own_data import SHAPE, write_image, write_labels
+from rich.progress import Progress
+
+from mmseg_cellvta.conversion.custom import convert_custom, find_pictures, is_divided
+from mmseg_cellvta.conversion.splits import GroupSplit
+from mmseg_cellvta.conversion.tiling import Tiling
+from mmseg_cellvta.datasets import CellFolderDataset
+
+PIPELINE = [dict(type='LoadCellImage'), dict(type='LoadCellAnnotations')]
+CLASSES = ['background', 'Tumour', 'other']
+SUFFIXES = ['.npy', '.mat', '.png', '.tif', '.geojson']
+WHOLE, SPLIT = Tiling(), GroupSplit(0.2, 0.3)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Ten pictures of five patients; every format of labels is there twice."""
+    for i in range(10):
+        name = f'patient{i // 2}_{i}'
+        suffix = ['.png', '.jpg', '.tif'][i % 3]
+        write_image(tmp_path / f'own/images/{name}{suffix}', (40 + i, 60))
+        write_labels(tmp_path / f'own/labels/{name}{SUFFIXES[i % 5]}', (40 + i, 60))
+    return tmp_path / 'own'
+
+
+def convert(source, out, classes=CLASSES, mpp=0.3, tiling=WHOLE,
+            split=SPLIT):
+    with Progress(disable=True) as progress:
+        return convert_custom(source, out, classes, mpp, tiling, split, progress)
+
+
+def lines(path):
+    return path.read_text().split()
+
+
+def test_every_format_arrives_at_the_dataset(source, tmp_path):
+    summary, remarks = convert(source, tmp_path / 'out')
+    assert remarks == []
+    assert summary.images == dict(train=5, val=2, test=3)
+    assert sum(summary.nuclei.values()).tolist() == [10, 20]
+    dataset = CellFolderDataset(data_root=str(tmp_path / 'out'), pipeline=PIPELINE)
+    assert dataset.metainfo['classes'] == CLASSES and len(dataset) == 10
+    for i, sample in enumerate(dataset):
+        assert sample['sample_name'] == f'patient{i // 2}_{i}'
+        assert sample['img'].shape == (40 + i, 60, 3) and sample['mpp'] == 0.3
+        assert sample['img'][0, 0].astype(int) == pytest.approx([10, 120, 200], abs=4)
+        assert np.unique(sample['gt_inst_map']).tolist() == [0, 1, 2, 3]
+        assert sample['gt_seg_map'][8, 4] == 1 and sample['gt_seg_map'][8, 12] == 2
+        assert sample['nuclei_per_class'] == [1, 2]
+
+
+def test_one_class_takes_all_nuclei(source, tmp_path):
+    summary, _ = convert(source, tmp_path / 'out', ['background', 'nucleus'])
+    assert sum(summary.nuclei.values()).tolist() == [30]
+
+
+def test_groups_and_tiles_of_a_picture_stay_together(source, tmp_path):
+    convert(source, tmp_path / 'out', tiling=Tiling(32, 8),
+            split=GroupSplit(0.2, 0.2, r'(patient\d)'))
+    parts = [lines(tmp_path / f'out/{part}.txt') for part in ('train', 'val', 'test')]
+    patients = [{name.split('_')[0] for name in names} for names in parts]
+    assert [len(group) for group in patients] == [3, 1, 1]
+    assert len(set.union(*patients)) == 5
+    assert sum(map(len, parts)) == len(list((tmp_path / 'out/Images').iterdir()))
+
+
+def test_folders_of_the_parts_are_kept(source, tmp_path):
+    for part in ('train', 'Val'):
+        shutil.copytree(source, tmp_path / f'divided/{part}')
+    assert is_divided(tmp_path / 'divided') and not is_divided(source)
+    summary, _ = convert(tmp_path / 'divided', tmp_path / 'out', split=None)
+    assert summary.images == dict(train=10, val=10)
+    # The same names in both: the part goes in front.
+    assert lines(tmp_path / 'out/val.txt')[0] == 'val_patient0_0'
+    assert lines(tmp_path / 'out/train.txt')[0] == 'train_patient0_0'
+
+
+def test_names_that_differ_between_the_parts_stay(tmp_path):
+    for part, name in dict(train='a', test='b').items():
+        write_image(tmp_path / f'{part}/images/{name}.png')
+        write_labels(tmp_path / f'{part}/labels/{name}.npy')
+    assert [picture.name for picture in find_pictures(tmp_path)] == ['a', 'b']
+
+
+def test_shares_for_divided_pictures_are_refused(source, tmp_path):
+    shutil.copytree(source, tmp_path / 'divided/train')
+    with pytest.raises(ValueError, match='divided into folders train, val and test'):
+        convert(tmp_path / 'divided', tmp_path / 'out')
+
+
+def test_folders_in_capital_letters_are_found(source, tmp_path):
+    (source / 'images').rename(source / 'Images')
+    (source / 'labels').rename(source / 'LABELS')
+    assert len(find_pictures(source)) == 10
+
+
+def test_other_files_do_not_count(source):
+    (source / 'images/Thumbs.db').touch()
+    (source / 'images/._patient0_0.png').touch()
+    (source / 'labels/notes.txt').touch()
+    assert len(find_pictures(source)) == 10
+
+
+def test_picture_whose_name_ends_like_a_map_of_classes(tmp_path):
+    for name, suffix in dict(a='.npy', a_class='.npy', b='.png').items():
+        write_image(tmp_path / f'images/{name}.png')
+        write_labels(tmp_path / f'labels/{name}{suffix}')
+    pictures = {picture.name: picture for picture in find_pictures(tmp_path)}
+    assert pictures['a'].class_path is pictures['a_class'].class_path is None
+    assert pictures['a_class'].label_path.name == 'a_class.npy'
+    assert pictures['b'].class_path.name == 'b_class.png'
+
+
+def remove(name):
+    return lambda source: (source / name).unlink()
+
+
+def copy(name, to):
+    return lambda source: shutil.copy(source / name, source / to)
+
+
+@pytest.mark.parametrize(('change', 'error', 'message'), [
+    (remove('labels/patient0_1.mat'), FileNotFoundError,
+     r'images/patient0_1.jpg: no label patient0_1\.\* in .*labels'),
+    (remove('images/patient0_1.jpg'), FileNotFoundError,
+     r'labels/patient0_1.mat: no picture patient0_1\.\* in .*images'),
+    (copy('images/patient0_1.jpg', 'images/patient0_1.png'), ValueError,
+     'images: patient0_1.jpg and patient0_1.png: which one is patient0_1'),
+    (copy('labels/patient0_1.mat', 'labels/patient0_1.npy'), ValueError,
+     'labels: patient0_1.mat and patient0_1.npy: which one'),
+    (copy('labels/patient0_1.mat', 'labels/patient1_2_class.mat'), ValueError,
+     'labels: patient1_2_class.mat and patient1_2_class.png: which one'),
+    (copy('labels/patient0_1.mat', 'labels/patient0_0_class.mat'), ValueError,
+     'patient0_0_class.mat: a map of the classes of patient0_0 is expected as .npy'),
+    (lambda source: shutil.rmtree(source / 'labels'), FileNotFoundError,
+     'own: no folder labels in it'),
+    (lambda source: shutil.rmtree(source / 'images'), FileNotFoundError,
+     'own: no folder images in it; expected images and labels, or train'),
+    (lambda source: [path.unlink() for path in (source / 'images').iterdir()],
+     FileNotFoundError, 'images: no picture in it'),
+    (lambda source: (source / 'train').mkdir(), ValueError,
+     'own: holds images and also train'),
+    (lambda source: write_image(source / 'images/patient0_0.png', (50, 50)), ValueError,
+     r'patient0_0.npy: \(40, 60\) \(rows, columns\) px, its picture patient0_0.png'),
+    (lambda source: np.save(source / 'labels/patient0_0.npy',
+                            np.full((*SHAPE, 2), 3)), ValueError,
+     r'patient0_0.npy: class id 3 \(instance 3\) is outside the 3 classes'),
+    (lambda source: (source / 'images/patient0_1.jpg').write_bytes(b'\xff\xd8'),
+     ValueError, 'patient0_1.jpg: not a readable picture')])
+def test_wrong_files_are_named_and_nothing_appears(source, tmp_path, change, error,
+                                                   message):
+    change(source)
+    with pytest.raises(error, match=message):
+        convert(source, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_missing_source_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match='gone: no such folder'):
+        convert(tmp_path / 'gone', tmp_path / 'out')
+
+
+@pytest.mark.parametrize('mpp', [0, -1, float('nan')])
+def test_impossible_resolution_is_refused(source, tmp_path, mpp):
+    with pytest.raises(ValueError, match=f'--mpp {mpp}: expected'):
+        convert(source, tmp_path / 'out', mpp=mpp)
+
+
+def test_conversion_goes_on_after_a_label_was_corrected(source, tmp_path):
+    path = source / 'labels/patient4_9.geojson'
+    right = path.read_text()
+    path.write_text(right.replace('OTHER', 'stroma'))
+    with pytest.raises(ValueError, match=r"features\[1\]: class 'stroma' is none of "
+                       'Tumour, other'):
+        convert(source, tmp_path / 'out')
+    written = {path.name: path.stat().st_mtime_ns
+               for path in (tmp_path / 'out.part/Labels').iterdir()}
+    assert len(written) == 9
+    path.write_text(right)
+    convert(source, tmp_path / 'out')
+    for name, time in written.items():
+        assert (tmp_path / 'out/Labels' / name).stat().st_mtime_ns == time
+    assert len(list((tmp_path / 'out/Labels').iterdir())) == 10
+
+
+def test_other_settings_do_not_go_on(source, tmp_path):
+    run_and_kill(lambda progress: convert_custom(
+        source, tmp_path / 'out', CLASSES, 0.3, WHOLE, SPLIT, progress), kill_at=3)
+    with pytest.raises(FileExistsError, match='begun with other settings'):
+        convert(source, tmp_path / 'out', mpp=0.5)
+    convert(source, tmp_path / 'out')
+    settings = json.loads((tmp_path / 'out/conversion.json').read_text())
+    assert settings['mpp'] == 0.3 and settings['split']['val_share'] == 0.2

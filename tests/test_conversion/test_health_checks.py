@@ -1,0 +1,120 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import time
+
+import numpy as np
+import pytest
+from stained_folder import draw_labels
+
+from mmseg_cellvta.conversion.health_checks import Pieces, check_labels_of_image
+
+
+def check(labels, num_classes=3):
+    return check_labels_of_image(labels[..., 0], labels[..., 1], num_classes)
+
+
+def test_right_labels_have_no_findings():
+    assert check(draw_labels()) == []
+    assert check(np.zeros((8, 8, 2), np.uint16)) == []
+
+
+def second_nucleus_far_away(labels):
+    labels[labels[..., 0] == 18] = 3, 1
+
+
+def cut_in_two(labels):
+    labels[13, 6:14] = 0
+
+
+def leave_nine_pixels(labels):
+    labels[8:20, 6:14] = 0
+    labels[8:11, 6:9] = 3, 1
+
+
+def negate(labels):
+    labels[8:20, 6:14, 0] = -3
+
+
+def give_unknown_class(labels):
+    labels[8:20, 6:14, 1] = 3
+
+
+def give_negative_class(labels):
+    labels[8:20, 6:14, 1] = -2
+
+
+def take_class_of_four_pixels(labels):
+    labels[8:10, 6:8, 1] = 0
+
+
+def take_id(labels):
+    labels[8:20, 6:14, 0] = 0
+
+
+def give_unknown_class_to_background(labels):
+    labels[0, 0, 1] = 255
+
+
+def give_second_class(labels):
+    labels[8:10, 6:8, 1] = 2
+
+
+@pytest.mark.parametrize('plant, finding', [
+    (second_nucleus_far_away, ('duplicate_id', 'instance 3: 2 pieces, 31 px apart')),
+    (cut_in_two, ('split_instance', 'instance 3: 2 pieces')),
+    (leave_nine_pixels, ('small_instance', 'instance 3: 9 px')),
+    (negate, ('negative_id', 'instance -3')),
+    (give_unknown_class, ('unknown_class', 'class 3: instance 3')),
+    (give_negative_class, ('unknown_class', 'class -2: instance 3')),
+    (give_unknown_class_to_background, ('unknown_class', 'class 255: in no instance')),
+    (take_class_of_four_pixels, ('no_class', 'instance 3: 4 px')),
+    (take_id, ('no_instance', '96 px of class 1')),
+    (give_second_class, ('two_classes', 'instance 3: classes [1, 2]')),
+])
+def test_a_fault_is_found_and_nothing_else(plant, finding):
+    labels = draw_labels()
+    plant(labels)
+    assert check(labels) == [finding]
+
+
+def test_pieces_that_touch_at_a_corner_are_one():
+    labels = np.zeros((20, 20, 2), np.int32)
+    labels[2:6, 2:6] = labels[6:10, 6:10] = 5, 1
+    assert check(labels) == []
+
+
+def test_far_is_farther_than_the_largest_piece_is_long():
+    """The largest piece is 3 x 4 px, 5 px from corner to corner."""
+    for gap, expected in ((5, 'split_instance'), (6, 'duplicate_id')):
+        labels = np.zeros((20, 30, 2), np.int32)
+        labels[2:5, 2:6] = labels[2:5, 6 + gap:8 + gap] = 1, 1
+        assert [name for name, _ in check(labels)] == [expected]
+
+
+def test_every_fault_of_a_picture_is_listed():
+    labels = draw_labels()
+    cut_in_two(labels)
+    labels[labels[..., 0] == 6] = 6, 9
+    labels[labels[..., 0] == 9] = 9, 8
+    assert [name for name, _ in check(labels)] == [
+        'split_instance', 'unknown_class', 'unknown_class']
+
+
+def test_labels_may_have_any_integer_dtype():
+    for dtype in (np.uint8, np.uint16, np.int64):
+        assert check(draw_labels().astype(dtype)) == []
+
+
+def test_pieces_are_sorted_by_id_with_areas_and_boxes():
+    inst_map = np.zeros((6, 8), int)
+    inst_map[0:2, 0:3], inst_map[4:6, 5:8], inst_map[4, 0] = 7, 2, 7
+    pieces = Pieces.of(inst_map)
+    assert pieces.ids.tolist() == [2, 7, 7] and pieces.areas.tolist() == [6, 6, 1]
+    assert pieces.boxes.tolist() == [[4, 5, 6, 8], [0, 0, 2, 3], [4, 0, 5, 1]]
+
+
+def test_time_does_not_grow_with_the_number_of_nuclei():
+    """A mask for each of 40,000 nuclei would take minutes."""
+    inst_map = np.kron(np.arange(1, 40001).reshape(200, 200), np.ones((5, 5), int))
+    start = time.process_time()
+    found = check_labels_of_image(inst_map, np.ones_like(inst_map), 2)
+    assert found == [] and time.process_time() - start < 5

@@ -1,0 +1,101 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import cv2
+import numpy as np
+import pytest
+from slide_files import color_field, write_slide
+
+from mmseg_cellvta.slides import PictureReader, SlideCanvas, open_slide
+
+PICTURE = color_field(613, 805)
+SCALES = [0.5, 0.73, 1, 1.31, 2.6, 4.5]
+
+
+@pytest.fixture(scope='module', params=['array', 'pyramid', 'ome', 'single level'])
+def reader(request, tmp_path_factory):
+    if request.param == 'array':
+        return PictureReader(PICTURE, mpp=0.5)
+    pytest.importorskip('tiffslide' if request.param == 'ome' else 'openslide')
+    levels = 1 if request.param == 'single level' else 3
+    return open_slide(write_slide(
+        tmp_path_factory.mktemp('slide') / 'a.tif', PICTURE, levels=levels,
+        ome=request.param == 'ome'))
+
+
+def read_whole(canvas: SlideCanvas) -> np.ndarray:
+    height, width = canvas.shape
+    return canvas.read(0, 0, width, height)
+
+
+@pytest.mark.parametrize('scale', SCALES)
+def test_canvas_is_the_whole_picture_resized(reader, scale):
+    canvas = SlideCanvas(reader, 0.5 * scale)
+    height, width = canvas.shape
+    assert (height, width) == (round(613 / scale), round(805 / scale))
+    assert canvas.scale == (805 / width, 613 / height)
+    resized = cv2.resize(PICTURE, (width, height), interpolation=cv2.INTER_LINEAR)
+    difference = np.abs(read_whole(canvas).astype(int) - resized)
+    assert difference.max() <= 3 and difference.mean() < 0.6
+
+
+@pytest.mark.parametrize('scale', SCALES)
+def test_pixels_do_not_depend_on_the_rectangle(reader, scale):
+    canvas = SlideCanvas(reader, 0.5 * scale)
+    height, width = canvas.shape
+    border = (99, 99), (99, 99), (0, 0)
+    whole = np.pad(read_whole(canvas), border, constant_values=255)
+    rng = np.random.default_rng(0)
+    for _ in range(15):
+        x, y = int(rng.integers(-99, width)), int(rng.integers(-99, height))
+        w, h = (int(size) for size in rng.integers(1, 99, 2))
+        np.testing.assert_array_equal(
+            canvas.read(x, y, w, h), whole[99 + y:99 + y + h, 99 + x:99 + x + w])
+
+
+@pytest.mark.parametrize('scale', [0.73, 1.31, 2.6, 4.5])
+def test_pixels_of_noise_do_not_depend_on_the_rectangle(scale, monkeypatch):
+    """Noise shows errors that a smooth picture hides; small pieces add borders."""
+    noise = np.random.default_rng(0).integers(0, 256, (400, 500, 3), dtype=np.uint8)
+    canvas = SlideCanvas(PictureReader(noise, 0.5), 0.5 * scale)
+    whole = read_whole(canvas)
+    np.testing.assert_array_equal(canvas.read(7, 13, 71, 53), whole[13:66, 7:78])
+    monkeypatch.setattr('mmseg_cellvta.slides.canvas.PIECE', 64)
+    np.testing.assert_array_equal(read_whole(canvas), whole)
+
+
+def test_equal_resolution_is_a_copy():
+    canvas = SlideCanvas(PictureReader(PICTURE, 0.5), 0.5)
+    np.testing.assert_array_equal(read_whole(canvas), PICTURE)
+
+
+def test_blocks_are_averaged_before_interpolation():
+    stripes = np.zeros((60, 90, 3), np.uint8)
+    stripes[:, ::3] = 255
+    whole = read_whole(SlideCanvas(PictureReader(stripes, 0.25), 0.75))
+    assert whole.shape == (20, 30, 3) and (whole == 85).all()
+
+
+def test_coarsest_level_that_is_fine_enough_is_read(tmp_path):
+    pytest.importorskip('openslide')
+    reader = open_slide(write_slide(tmp_path / 'a.tif', PICTURE, levels=3))
+    levels = []
+    read = reader.read
+
+    def spy(level: int, *rectangle: int) -> np.ndarray:
+        levels.append(level)
+        return read(level, *rectangle)
+
+    reader.read = spy
+    for mpp in (0.25, 0.5, 0.9, 1, 1.9, 2, 4):
+        SlideCanvas(reader, mpp).read(0, 0, 8, 8)
+    assert levels == [0, 0, 0, 1, 1, 2, 2]
+
+
+def test_tiny_picture_keeps_one_pixel():
+    assert read_whole(SlideCanvas(PictureReader(PICTURE[:3, :3], 0.25), 8)).shape == (
+        1, 1, 3)
+
+
+def test_unknown_size_of_pixels_is_refused_with_the_fix():
+    with pytest.raises(ValueError, match=r'array: the size of its pixels is not known; '
+                                         r'give it with --mpp'):
+        SlideCanvas(PictureReader(PICTURE), 0.25)

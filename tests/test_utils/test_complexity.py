@@ -1,0 +1,171 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
+from timm.layers import Attention
+from tiny_models import SEGMENTOR
+from torch import nn
+
+from mmseg_cellvta.models.layers import DeformableAttention
+from mmseg_cellvta.utils.complexity import (
+    build_without_weights,
+    count_macs,
+    measure_complexity,
+)
+
+CONVOLUTIONS = nn.Conv2d, nn.ConvTranspose2d
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Net(nn.Module):
+    """Calls one layer on an input of (N, 3, H, W), as `forward` says."""
+
+    def __init__(self, layer, forward):
+        super().__init__()
+        self.layer = layer
+        self.call = forward
+
+    def forward(self, inputs, mode):
+        return self.call(self.layer, inputs)
+
+
+def macs(make_layer, forward, shape=(2, 3, 8, 10)):
+    with torch.device('meta'):
+        net = Net(make_layer(), forward)
+    return count_macs(net, shape)
+
+
+def call(layer, inputs):
+    return layer(inputs)
+
+
+def tokens(layer, inputs):
+    """80 tokens of 16 channels a picture, whatever is in it."""
+    return layer(inputs.new_empty(len(inputs), 80, 16))
+
+
+def test_convolution_counts_its_kernel_at_every_output():
+    assert macs(lambda: nn.Conv2d(3, 5, 3, stride=2, padding=1), call) == (
+        2 * 4 * 5 * 5 * 3 * 9)
+
+
+def test_grouped_convolution_sees_its_own_channels_only():
+    assert macs(lambda: nn.Conv2d(3, 3, 3, padding=1, groups=3), call) == (
+        2 * 8 * 10 * 3 * 9)
+
+
+def test_transposed_convolution_counts_its_kernel_at_every_input():
+    assert macs(lambda: nn.ConvTranspose2d(3, 5, 2, stride=2), call) == (
+        2 * 8 * 10 * 3 * 5 * 4)
+
+
+def test_linear_layer_counts_every_token():
+    assert macs(lambda: nn.Linear(16, 7), tokens) == 2 * 80 * 16 * 7
+
+
+def test_attention_counts_projections_and_both_products():
+    assert macs(lambda: Attention(16, num_heads=4), tokens) == (
+        2 * (80 * 16 * 3 * 16 + 2 * 80 * 80 * 16 + 80 * 16 * 16))
+
+
+def test_deformable_attention_counts_projections_and_samples():
+    heads, levels, points, value_dims = 4, 2, 3, 8
+    queries, keys, shapes = 80, 100, [(8, 10), (4, 5)]
+
+    def forward(layer, inputs):
+        n = len(inputs)
+        return layer(
+            inputs.new_empty(n, queries, 16), inputs.new_empty(n, keys, 16),
+            inputs.new_empty(1, queries, 1, 2), shapes)
+
+    samples = queries * heads * levels * points
+    linear = 16 * (keys * value_dims + 2 * samples + samples + queries * value_dims)
+    # Four neighbours and one attention weight for each channel of a head.
+    sampling = samples * (value_dims // heads) * 5
+    assert macs(lambda: DeformableAttention(16, heads, levels, points, 0.5),
+                forward) == 2 * (linear + sampling)
+
+
+def test_macs_grow_with_the_batch():
+    model = ConfigDict(SEGMENTOR)
+    one = measure_complexity(model, (64, 96))
+    three = measure_complexity(model, (64, 96), batch_size=3)
+    assert three.macs == 3 * one.macs and three.params == one.params
+
+
+@pytest.fixture(scope='module')
+def uni():
+    """The released CoNIC model, of which the authors' log has torchinfo's figures."""
+    return Config.fromfile(ROOT / 'configs/cellvta_uni_conic_released.py').model
+
+
+@pytest.fixture(scope='module')
+def uni_complexity(uni):
+    return measure_complexity(uni, (256, 256))
+
+
+def test_the_full_model_is_counted_without_weights(uni, uni_complexity):
+    uni.backbone.encoder.weights = 'hf-hub:owner/unreachable'
+    assert measure_complexity(uni, (256, 256)) == uni_complexity
+    assert uni.backbone.encoder.weights == 'hf-hub:owner/unreachable'
+
+
+def test_the_parameters_are_those_of_the_released_model(uni_complexity):
+    assert uni_complexity.params == 387_751_052
+    assert uni_complexity.trainable_params == 84_402_316
+
+
+@pytest.fixture(scope='module')
+def layers(uni):
+    """Every call of a layer of the full model: name, layer, px of input and output."""
+    with torch.device('meta'):
+        model = build_without_weights(uni)
+    calls = []
+
+    def note(name):
+        def hook(module, inputs, output):
+            calls.append((name, module, inputs[0].shape[2:].numel(),
+                          output.shape[2:].numel()))
+        return hook
+
+    for name, module in model.named_modules():
+        if not list(module.children()):
+            module.register_forward_hook(note(name))
+    count_macs(model, (1, 3, 256, 256))
+    return calls
+
+
+def test_the_multiply_adds_of_the_authors_log_follow_by_the_rule_of_its_tool(layers):
+    """torchinfo: the parameters of a convolution, bias included, at every output; all
+    other parameters once a picture, however many tokens; no products of attention."""
+    macs = 0
+    for name, module, _, outputs in layers:
+        params = sum(p.numel() for p in module.parameters(recurse=False))
+        macs_of_layer = params * (outputs if isinstance(module, CONVOLUTIONS) else 1)
+        # The released code runs the shared skip encoders for each of three branches.
+        macs += macs_of_layer * (3 if 'skip_encoders' in name else 1)
+    assert round(macs / 1e9, 1) == 333.8
+
+
+def test_the_multiply_adds_of_the_full_model_are_derived(layers, uni_complexity):
+    """24 blocks over 256 tokens: the class token goes beside them in this config."""
+    dims, tokens, pyramid = 1024, 256, 64**2 + 32**2 + 16**2
+    blocks = 24 * (12 * tokens * dims**2 + 2 * tokens**2 * dims)
+
+    def deformable(queries, keys, levels):
+        samples = queries * 8 * levels * 4
+        return dims * (keys * 512 + 3 * samples + queries * 512) + 5 * 64 * samples
+
+    interactions = 4 * deformable(tokens, pyramid, 3) + 6 * (
+        deformable(pyramid, tokens, 1) + 2 * pyramid * dims * 256)
+    # A transposed convolution spreads its kernel from every input.
+    convolutions = sum(
+        module.weight.numel()
+        * (inputs if isinstance(module, nn.ConvTranspose2d) else outputs)
+        for _, module, inputs, outputs in layers
+        if isinstance(module, CONVOLUTIONS))
+    tissue_head = dims
+    assert uni_complexity.macs == (
+        blocks + interactions + convolutions + tissue_head)

@@ -1,0 +1,80 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+import json
+import os
+
+import pytest
+
+from mmseg_cellvta.utils.files import PendingFolder, describe_files
+
+
+def test_folder_appears_when_it_is_published(tmp_path):
+    folder = PendingFolder(tmp_path / 'deep' / 'out', dict(side=(1, 2)))
+    (folder.part / 'file').write_text('x')
+    folder.record('step', 3)
+    assert not folder.path.exists()
+    folder.publish()
+    assert sorted(path.name for path in folder.path.iterdir()) == [
+        'conversion.json', 'file']
+    assert json.loads((folder.path / 'conversion.json').read_text()) == dict(
+        side=[1, 2])
+    assert not folder.part.exists()
+
+
+def test_progress_is_found_again_with_the_same_settings(tmp_path):
+    first = PendingFolder(tmp_path / 'out', dict(side=(1, 2)))
+    first.record('a', 3)
+    first.record('b', 5)
+    first.record('a', 4)
+    again = PendingFolder(tmp_path / 'out', dict(side=(1, 2)))
+    assert [again.progress(step) for step in 'abc'] == [4, 5, 0]
+
+
+def test_other_settings_are_refused_and_only_the_changed_named(tmp_path):
+    PendingFolder(tmp_path / 'out', dict(folds=5, same='same'))
+    with pytest.raises(FileExistsError, match=(
+            r'out\.part: begun with other settings, folds=5, now 4; delete it')):
+        PendingFolder(tmp_path / 'out', dict(folds=4, same='same'))
+    assert (tmp_path / 'out.part' / 'conversion.json').is_file()
+
+
+@pytest.mark.parametrize('make', [
+    lambda path: path.mkdir(), lambda path: path.write_text('x'),
+    lambda path: path.symlink_to('nowhere')])
+def test_what_has_the_name_already_is_kept(tmp_path, make):
+    make(tmp_path / 'out')
+    with pytest.raises(FileExistsError, match='out: exists already'):
+        PendingFolder(tmp_path / 'out', {})
+    assert os.path.lexists(tmp_path / 'out')
+    assert not (tmp_path / 'out.part').exists()
+
+
+def test_the_current_folder_exists_already(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileExistsError, match='exists already'):
+        PendingFolder('.', {})
+
+
+def test_a_foreign_folder_is_not_taken_over(tmp_path):
+    (tmp_path / 'out.part').mkdir()
+    (tmp_path / 'out.part' / 'thesis.txt').write_text('x')
+    with pytest.raises(FileExistsError, match='holds thesis.txt but no conversion'):
+        PendingFolder(tmp_path / 'out', {})
+    assert len(list((tmp_path / 'out.part').iterdir())) == 1
+
+
+def test_a_kill_before_the_first_file_is_no_obstacle(tmp_path):
+    (tmp_path / 'out.part').mkdir()
+    (tmp_path / 'out.part' / 'conversion.json.new').write_text('{"hal')
+    PendingFolder(tmp_path / 'out', dict(folds=5))
+    PendingFolder(tmp_path / 'out', dict(folds=5)).publish()
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['conversion.json']
+
+
+def test_a_replaced_file_has_another_description(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / 'a.npy'
+    path.write_text('one')
+    before = describe_files(['a.npy'])
+    assert before == describe_files([path]) and list(before) == [str(path)]
+    os.utime(path, ns=(0, 0))
+    assert describe_files([path]) != before
