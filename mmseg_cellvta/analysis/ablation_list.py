@@ -10,7 +10,7 @@ import yaml
 from mmengine.config import Config
 
 from ..utils.configs import PARTS, inner_configs, load_config
-from ..utils.settings_digest import settings_digest
+from ..utils.files import settings_digest
 
 LIST_KEYS = {'seeds', 'checkpoint', 'entries'}
 ENTRY_KEYS = {'name', 'config', 'options', 'seeds', 'checkpoint'}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..evaluation.fold_table import read_metrics
-from ..utils.complete_file import complete_file
+from ..utils.files import complete_file
 from .ablation_list import AblationRun
 from .child_process import logged_seconds, run_logged
 

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
 from ..datasets.conic_dataset import PAPER_TEST_SOURCES, CoNICDataset, source_of
-from ..datasets.patch_arrays import IMAGES, LABELS, NAMES, read_patches
+from ..datasets.patch_arrays import PATCH_IMAGES, PATCH_INFO, PATCH_LABELS, read_patches
 from ..utils.files import PendingFolder, describe_files
 from .patch_writer import PatchWriter, read_item
 from .summary import DatasetSummary
@@ -45,21 +45,21 @@ def convert_conic(source: str | Path, out: str | Path, num_folds: int,
     images, _, rows = read_patches(str(source))
     sources = [source_of(row['patch_info']) for row in rows]
     splits, remarks = make_splits(sources, num_folds)
-    files = [source / name for name in (IMAGES, LABELS, NAMES)]
+    files = [source / name for name in (PATCH_IMAGES, PATCH_LABELS, PATCH_INFO)]
     folder = PendingFolder(
         out, dict(converter='conic', folds=num_folds) | describe_files(files))
     write_splits(folder.part / SPLITS, splits)
 
     def read(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        labels = read_item(source / LABELS, index)
-        return read_item(source / IMAGES, index), labels[..., 0], labels[..., 1]
+        labels = read_item(source / PATCH_LABELS, index)
+        return read_item(source / PATCH_IMAGES, index), labels[..., 0], labels[..., 1]
 
     task = progress.add_task('CoNIC', total=len(rows))
     writer = PatchWriter(folder, '', rows, images.shape[1:3], len(CLASSES) + 1,
-                         source=source / LABELS)
+                         source=source / PATCH_LABELS)
     writer.write(read, partial(progress.advance, task))
     summary = DatasetSummary(CLASSES)
-    summary.add_patches(folder.part / LABELS, [
+    summary.add_patches(folder.part / PATCH_LABELS, [
         'test' if name in splits[PAPER] else 'train' for name in sources])
     folder.publish()
     return summary, remarks

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from ..datasets.cell_folder import IMAGES, LABELS
+from ..datasets.cell_folder import IMAGE_DIR, LABEL_DIR
 from ..datasets.consep_dataset import (
     MERGED_CLASSES,
     CoNSePDataset,
@@ -64,18 +64,18 @@ def find_consep(source: Path) -> list[LabelledPicture]:
     """
     parts = {name: source / name for name in ('Train', 'Test')
              if (source / name).is_dir()}
-    if not parts and (source / IMAGES).is_dir():
+    if not parts and (source / IMAGE_DIR).is_dir():
         parts = {'Test' if source.resolve().name.lower() == 'test' else 'Train': source}
     if not parts:
-        raise FileNotFoundError(f'{source}: holds neither Train nor Test nor {IMAGES}; '
+        raise FileNotFoundError(f'{source}: holds neither Train nor Test nor {IMAGE_DIR}; '
                                 'expected the unpacked archive of CoNSeP')
     pictures = []
     for part, folder in parts.items():
-        paths = list((folder / IMAGES).glob('*.png'))
+        paths = list((folder / IMAGE_DIR).glob('*.png'))
         if not paths:
-            raise FileNotFoundError(f'{folder / IMAGES}: no .png file in it')
+            raise FileNotFoundError(f'{folder / IMAGE_DIR}: no .png file in it')
         pictures += [
-            LabelledPicture(path.stem, path, folder / LABELS / f'{path.stem}.mat',
+            LabelledPicture(path.stem, path, folder / LABEL_DIR / f'{path.stem}.mat',
                             part=part.lower())
             for path in paths
         ]

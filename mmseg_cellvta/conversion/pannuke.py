@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from ..datasets.labels import open_npy
 from ..datasets.pannuke_dataset import FOLDS, PanNukeCellDataset
-from ..datasets.patch_arrays import LABELS
+from ..datasets.patch_arrays import PATCH_LABELS
 from ..utils.files import PendingFolder, describe_files
 from .patch_writer import PatchWriter, read_item
 from .summary import DatasetSummary
@@ -74,7 +74,7 @@ def convert_pannuke(source: str | Path, out: str | Path,
             folder, fold.name, rows, shape, len(CLASSES) + 1, source=fold.masks)
         writer.write(fold.read_patch, partial(progress.advance, task))
         summary.add_patches(
-            folder.part / fold.name / LABELS, [fold.name] * len(rows))
+            folder.part / fold.name / PATCH_LABELS, [fold.name] * len(rows))
     folder.publish()
     missing = set(FOLDS) - {fold.number for fold in folds}
     return summary, [f'fold {number} is not in {source}, so there is no fold{number}'

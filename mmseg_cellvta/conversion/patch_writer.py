@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from ..datasets.labels import check_labels
-from ..datasets.patch_arrays import IMAGES, LABELS, NAMES, write_rows
+from ..datasets.patch_arrays import PATCH_IMAGES, PATCH_INFO, PATCH_LABELS, write_rows
 from ..utils.files import PendingFolder
 
 CHUNK = 64  # patches between two records of the progress, at most
@@ -39,8 +39,8 @@ class PatchWriter:
         self.shape = tuple(shape)
         self.num_classes = num_classes
         self.source = source
-        self.layout = {IMAGES: ((len(rows), *shape, 3), np.uint8),
-                       LABELS: ((len(rows), *shape, 2), np.uint16)}
+        self.layout = {PATCH_IMAGES: ((len(rows), *shape, 3), np.uint8),
+                       PATCH_LABELS: ((len(rows), *shape, 2), np.uint16)}
 
     def write(self, read: Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]],
               advance: Callable[[int], None] = lambda count: None) -> None:
@@ -58,7 +58,7 @@ class PatchWriter:
         """
         target = self.folder.part / self.name
         target.mkdir(exist_ok=True)
-        num, step = len(self.rows), self.name or IMAGES
+        num, step = len(self.rows), self.name or PATCH_IMAGES
         done = self.folder.progress(step)
         if done == 0:
             for file_name, (shape, dtype) in self.layout.items():
@@ -70,7 +70,7 @@ class PatchWriter:
             self._write_chunk(target, read, range(start, stop))
             self.folder.record(step, stop)
             advance(stop - start)
-        write_rows(target / NAMES, self.rows)
+        write_rows(target / PATCH_INFO, self.rows)
 
     def _write_chunk(self, target: Path, read: Callable, indices: range) -> None:
         images, labels = (open_memmap(target / file_name, mode='r+')

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..datasets.cell_folder import IMAGES, LABELS, natural_key, write_info
+from ..datasets.cell_folder import IMAGE_DIR, LABEL_DIR, natural_key, write_info
 from ..datasets.labels import check_labels, count_nuclei
 from ..utils.files import PendingFolder
 from ..utils.images import LabelledPicture, read_picture, read_size
@@ -54,7 +54,7 @@ class FolderWriter:
             ValueError: If a label is wrong (see ``check_labels``) or of another size
                 than its picture.
         """
-        for name in (IMAGES, LABELS):
+        for name in (IMAGE_DIR, LABEL_DIR):
             (self.root / name).mkdir(exist_ok=True)
         for picture in self.pictures:
             if not self._is_written(picture):
@@ -83,7 +83,7 @@ class FolderWriter:
         return summary
 
     def _label_path(self, name: str) -> Path:
-        return self.root / LABELS / f'{name}.npy'
+        return self.root / LABEL_DIR / f'{name}.npy'
 
     def _is_written(self, picture: LabelledPicture) -> bool:
         paths = [self._label_path(name) for name in self.windows[picture.name]]
@@ -108,7 +108,7 @@ class FolderWriter:
             self._write_labels(name, inst_map[window], class_map[window])
 
     def _write_image(self, name: str, image: np.ndarray) -> None:
-        path = self.root / IMAGES / f'{name}.png'
+        path = self.root / IMAGE_DIR / f'{name}.png'
         if not cv2.imwrite(str(path), image[..., ::-1]):
             raise OSError(f'{path}: cannot be written; is there room on the disk?')
 
@@ -125,7 +125,7 @@ class FolderWriter:
 
     def _remove_others(self, names: set[str]) -> None:
         """Delete what an earlier, interrupted run wrote of pictures now gone."""
-        for folder, suffix in ((IMAGES, '.png'), (LABELS, '.npy')):
+        for folder, suffix in ((IMAGE_DIR, '.png'), (LABEL_DIR, '.npy')):
             expected = {f'{name}{suffix}' for name in names}
             for path in (self.root / folder).iterdir():
                 if path.name not in expected:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-IMAGES, LABELS, INFO = 'Images', 'Labels', 'dataset.json'
+IMAGE_DIR, LABEL_DIR, INFO_FILE = 'Images', 'Labels', 'dataset.json'
 
 
 def read_info(folder: str | Path) -> dict:
@@ -27,7 +27,7 @@ def read_info(folder: str | Path) -> dict:
     Raises:
         ValueError: If the file is damaged or says something impossible.
     """
-    path = Path(folder, INFO)
+    path = Path(folder, INFO_FILE)
     if not path.is_file():
         return {}
     try:
@@ -55,7 +55,7 @@ def write_info(folder: str | Path, classes: Sequence[str],
     """Write ``dataset.json``."""
     info = dict(classes=list(classes), palette=[list(color) for color in palette],
                 mpp=mpp)
-    Path(folder, INFO).write_text(
+    Path(folder, INFO_FILE).write_text(
         json.dumps(info, ensure_ascii=False) + '\n', encoding='utf-8')
 
 
@@ -82,7 +82,7 @@ def read_names(path: str | Path, present: Collection[str]) -> list[str]:
             raise ValueError(f'{path}, line {number}: {name!r} stands there already, '
                              f'in line {line_of[name]}')
         if name not in present:
-            raise ValueError(f'{path}, line {number}: no picture {name!r} in {IMAGES}')
+            raise ValueError(f'{path}, line {number}: no picture {name!r} in {IMAGE_DIR}')
         line_of[name] = number
     if not line_of:
         raise ValueError(f'{path}: names no picture')

@@ -6,7 +6,14 @@ from pathlib import Path
 from mmseg.registry import DATASETS
 
 from .cell_dataset import CellDataset
-from .cell_folder import IMAGES, INFO, LABELS, natural_key, read_info, read_names
+from .cell_folder import (
+    IMAGE_DIR,
+    INFO_FILE,
+    LABEL_DIR,
+    natural_key,
+    read_info,
+    read_names,
+)
 from .labels import read_labels
 
 
@@ -50,7 +57,7 @@ class CellFolderDataset(CellDataset):
         if mpp is None:
             mpp = info.get('mpp', self.DEFAULT_MPP)
         if mpp is None or 'classes' not in {**self.METAINFO, **metainfo}:
-            raise ValueError(f'{self.root / INFO}: no such file; it says classes and '
+            raise ValueError(f'{self.root / INFO_FILE}: no such file; it says classes and '
                              'mpp, or give metainfo and mpp to the data set')
         self.listed_classes = info.get('classes')
         self.num_classes = num_classes
@@ -70,7 +77,7 @@ class CellFolderDataset(CellDataset):
         return [
             self.make_entry(
                 partial(read_labels, path), label_name=path, class_of_id=class_of_id,
-                img_path=str(self.root / IMAGES / f'{name}{self.img_suffix}'),
+                img_path=str(self.root / IMAGE_DIR / f'{name}{self.img_suffix}'),
                 label_path=path, sample_name=name)
             for name, path in zip(names, label_paths, strict=True)
         ]
@@ -89,15 +96,15 @@ class CellFolderDataset(CellDataset):
                  if name in listed and listed[i] != name]
         if len(names) != len(listed) or moved:
             raise ValueError(
-                f'{self.root / INFO}: lists the classes {listed}, asked for are {names}'
+                f'{self.root / INFO_FILE}: lists the classes {listed}, asked for are {names}'
                 '; classes can be renamed, not left out or put in another order')
 
     def _list_names(self) -> list[str]:
         """Names of the pictures, in natural order."""
-        img_dir = self.root / IMAGES
+        img_dir = self.root / IMAGE_DIR
         if not img_dir.is_dir():
             raise FileNotFoundError(f'{img_dir}: no such folder; data_root must hold '
-                                    f'{IMAGES} and {LABELS}')
+                                    f'{IMAGE_DIR} and {LABEL_DIR}')
         present = {path.name.removesuffix(self.img_suffix)
                    for path in img_dir.glob(f'*{self.img_suffix}')}
         if not present:
@@ -106,7 +113,7 @@ class CellFolderDataset(CellDataset):
         return sorted(names, key=natural_key)
 
     def _find_label(self, name: str) -> str:
-        paths = [self.root / LABELS / f'{name}{suffix}' for suffix in ('.npy', '.mat')]
+        paths = [self.root / LABEL_DIR / f'{name}{suffix}' for suffix in ('.npy', '.mat')]
         for path in paths:
             if path.is_file():
                 return str(path)

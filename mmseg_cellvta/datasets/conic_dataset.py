@@ -9,7 +9,7 @@ from mmseg.registry import DATASETS
 
 from .cell_dataset import CellDataset
 from .labels import read_labels
-from .patch_arrays import IMAGES, LABELS, read_patches
+from .patch_arrays import PATCH_IMAGES, PATCH_LABELS, read_patches
 
 # Source images of the test split that the CellVTA paper's CoNIC results are on.
 PAPER_TEST_SOURCES = osp.join(osp.dirname(__file__), 'conic_test_sources.json')
@@ -74,7 +74,7 @@ class CoNICDataset(CellDataset):
         root = self.data_root or '.'
         _, _, rows = read_patches(root)
         names = [row['patch_info'] for row in rows]
-        img_path, label_path = osp.join(root, IMAGES), osp.join(root, LABELS)
+        img_path, label_path = osp.join(root, PATCH_IMAGES), osp.join(root, PATCH_LABELS)
         return [
             self.make_entry(
                 partial(read_labels, label_path, index),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmseg.registry import DATASETS
 
-from .cell_folder import LABELS
+from .cell_folder import LABEL_DIR
 from .cell_folder_dataset import CellFolderDataset
 from .labels import read_mat_labels
 
@@ -48,7 +48,7 @@ class CoNSePDataset(CellFolderDataset):
 
     def class_of_id(self) -> Sequence[int] | None:
         """The merge, if the label files hold the original classes."""
-        paths = (self.root / LABELS).glob('*.mat')
+        paths = (self.root / LABEL_DIR).glob('*.mat')
         return MERGED_CLASSES if has_original_classes(paths) else None
 
 

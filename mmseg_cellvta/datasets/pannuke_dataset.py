@@ -7,7 +7,7 @@ from mmseg.registry import DATASETS
 
 from .cell_dataset import CellDataset
 from .labels import read_labels
-from .patch_arrays import IMAGES, LABELS, NAMES, read_patches
+from .patch_arrays import PATCH_IMAGES, PATCH_INFO, PATCH_LABELS, read_patches
 
 FOLDS = (1, 2, 3)
 
@@ -60,8 +60,8 @@ class PanNukeCellDataset(CellDataset):
                 'tools/dataset_converters/pannuke.py')
         _, _, rows = read_patches(folder)
         if 'tissue' not in rows[0]:
-            raise ValueError(f'{osp.join(folder, NAMES)}: no column tissue')
-        img_path, label_path = osp.join(folder, IMAGES), osp.join(folder, LABELS)
+            raise ValueError(f'{osp.join(folder, PATCH_INFO)}: no column tissue')
+        img_path, label_path = osp.join(folder, PATCH_IMAGES), osp.join(folder, PATCH_LABELS)
         return [
             self.make_entry(
                 partial(read_labels, label_path, index),

@@ -14,7 +14,7 @@ import numpy as np
 
 from .labels import open_npy
 
-IMAGES, LABELS, NAMES = 'images.npy', 'labels.npy', 'patch_info.csv'
+PATCH_IMAGES, PATCH_LABELS, PATCH_INFO = 'images.npy', 'labels.npy', 'patch_info.csv'
 
 
 def read_patches(folder: str) -> tuple[np.ndarray, np.ndarray, list[dict]]:
@@ -30,10 +30,10 @@ def read_patches(folder: str) -> tuple[np.ndarray, np.ndarray, list[dict]]:
         FileNotFoundError: If a file is missing.
         ValueError: If a file is damaged or the files disagree.
     """
-    images, labels = check_arrays(osp.join(folder, IMAGES), osp.join(folder, LABELS))
-    rows = read_rows(osp.join(folder, NAMES))
+    images, labels = check_arrays(osp.join(folder, PATCH_IMAGES), osp.join(folder, PATCH_LABELS))
+    rows = read_rows(osp.join(folder, PATCH_INFO))
     if len(rows) != len(images):
-        raise ValueError(f'{folder}: {NAMES} names {len(rows)} patches, {IMAGES} holds '
+        raise ValueError(f'{folder}: {PATCH_INFO} names {len(rows)} patches, {PATCH_IMAGES} holds '
                          f'{len(images)} images')
     return images, labels, rows
 

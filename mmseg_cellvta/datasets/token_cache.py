@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..utils.complete_file import complete_file
-from ..utils.settings_digest import settings_digest
+from ..utils.files import complete_file, settings_digest
 
 
 class TokenCache:

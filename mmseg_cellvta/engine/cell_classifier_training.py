@@ -10,8 +10,8 @@ from mmseg.registry import DATASETS, MODELS
 
 from ..datasets.token_cache import TokenCache
 from ..models import ReclassifyingSegmentor
-from ..utils.complete_file import complete_file
 from ..utils.configs import build_cell_dataset
+from ..utils.files import complete_file
 from .token_extraction import extract_tokens, token_key
 
 

@@ -2,7 +2,7 @@
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
-from ..utils.normalization import KEY, check_normalization, read_normalization
+from ..utils.checkpoints import KEY, check_normalization, read_normalization
 
 
 @HOOKS.register_module()

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.labels import check_labels, map_npy, split_channels
-from ..utils.complete_file import complete_file
-from ..utils.files import PendingFolder
+from ..utils.files import PendingFolder, complete_file
 
 Maps = tuple[np.ndarray, np.ndarray]
 FORMATS = ('conic', 'pannuke')

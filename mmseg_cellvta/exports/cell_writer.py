@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..structures import CellTable, SlideInfo
-from ..utils.complete_file import complete_file
+from ..utils.files import complete_file
 
 # Of the ids in our files: the same names make the same ids.
 NAMESPACE = uuid.UUID('6d1b8a52-6a3c-5b53-9d38-0d0c0e7e4c11')

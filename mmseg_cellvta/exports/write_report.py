@@ -6,7 +6,7 @@ import numpy as np
 
 from ..structures.cell_table import CellTable
 from ..structures.slide_info import SlideInfo
-from ..utils.complete_file import complete_file
+from ..utils.files import complete_file
 from .cell_statistics import CellStatistics
 from .html_report import render_report
 

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..structures import CellTable
-from ..utils.complete_file import complete_file
-from ..utils.files import PendingFolder
+from ..utils.files import PendingFolder, complete_file
 
 
 class BandStore:

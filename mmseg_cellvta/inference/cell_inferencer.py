@@ -12,8 +12,7 @@ from mmengine.registry import init_default_scope
 from ..models.segmentors import ReclassifyingSegmentor
 from ..post_processing.worker_pool import WorkerPool
 from ..structures import CellTable
-from ..utils.files import describe_files
-from ..utils.settings_digest import settings_digest
+from ..utils.files import describe_files, settings_digest
 from .load_segmentor import load_segmentor
 from .seam_filter import SeamFilter
 from .slide_job import SlideJob

@@ -7,7 +7,7 @@ from mmseg.apis import init_model
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import DATASETS
 
-from ..utils.normalization import check_normalization
+from ..utils.checkpoints import check_normalization
 
 
 def load_segmentor(cfg: Config, weights: str | Path, device: str) -> EncoderDecoder:

@@ -11,7 +11,7 @@ from ..exports import FORMATS
 from ..exports.write_report import write_report
 from ..slides import SlideCanvas
 from ..structures import CellTable
-from ..utils.complete_file import complete_file
+from ..utils.files import complete_file
 from ..visualization.drawing import draw_outlines
 from .slide_job import SlideJob
 

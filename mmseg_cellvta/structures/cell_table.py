@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..utils.complete_file import complete_file
+from ..utils.files import complete_file
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from ..utils.complete_file import complete_file
+from ..utils.files import complete_file
 from .outlines import nucleus_outlines, ring_polygons
 
 HEAD, BETWEEN, TAIL = '{"type": "FeatureCollection", "features": [\n', ',\n', '\n]}\n'

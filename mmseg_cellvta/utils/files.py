@@ -1,8 +1,34 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""Files that appear under their name only when they are complete."""
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def complete_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Lend a hidden path beside `path`, and move what was written there onto it.
+
+    After an exception nothing is left, and an older file of that name stays.
+
+    Args:
+        path (str | os.PathLike): Final path; its folder must exist.
+
+    Yields:
+        Path: Where to write; it has the same suffixes.
+    """
+    path = Path(path)
+    part = path.with_name(f'.{os.getpid()}.{path.name}')
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
 
 SETTINGS, PROGRESS = 'conversion.json', 'progress.json'
 
@@ -87,3 +113,14 @@ def describe_files(paths: Sequence[str | Path]) -> dict[str, list[int]]:
         str(Path(path).resolve()): [stat.st_size, stat.st_mtime_ns]
         for path, stat in ((path, os.stat(path)) for path in paths)
     }
+
+
+def settings_digest(settings: Any, digits: int = 16) -> str:
+    """Hexadecimal digits that differ as soon as any setting does.
+
+    Args:
+        settings (Any): Nested dicts and lists; what JSON does not know counts as text.
+        digits (int): How many. Defaults to 16.
+    """
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]

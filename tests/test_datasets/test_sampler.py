@@ -5,8 +5,7 @@ from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.runner import Runner
 from mmseg.registry import DATA_SAMPLERS
 
-from mmseg_cellvta.datasets import CoNICDataset
-from mmseg_cellvta.datasets import sampler
+from mmseg_cellvta.datasets import CoNICDataset, sampler
 
 PIPELINE = [dict(type='LoadCellImage'), dict(type='PackCellInputs')]
 

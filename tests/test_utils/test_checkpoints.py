@@ -1,7 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import pytest
 
-from mmseg_cellvta.utils import to_mmseg_key, to_released_key
+from mmseg_cellvta.utils.checkpoints import to_mmseg_key, to_released_key
 
 PAIRS = [
     ('encoder.cls_token', 'backbone.encoder.vit.cls_token'),

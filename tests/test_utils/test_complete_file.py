@@ -1,7 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import pytest
 
-from mmseg_cellvta.utils.complete_file import complete_file
+from mmseg_cellvta.utils.files import complete_file
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from mmseg_cellvta.utils import load_foreign_weights
+from mmseg_cellvta.utils.checkpoints import load_foreign_weights
 
 STATE = dict(weight=torch.arange(3.))
 

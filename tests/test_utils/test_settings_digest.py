@@ -1,7 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from pathlib import Path
 
-from mmseg_cellvta.utils.settings_digest import settings_digest
+from mmseg_cellvta.utils.files import settings_digest
 
 
 def test_equal_settings_in_any_order_have_equal_digits():

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from tiny_models import SEGMENTOR
 
-from mmseg_cellvta.utils.timing import measure_timing
+from mmseg_cellvta.utils.complexity import measure_timing
 
 CONFIG = dict(
     model=SEGMENTOR,

@@ -20,10 +20,9 @@ from pathlib import Path
 import torch
 from mmengine.config import DictAction
 
-from mmseg_cellvta.utils.complete_file import complete_file
-from mmseg_cellvta.utils.complexity import measure_complexity
+from mmseg_cellvta.utils.complexity import measure_complexity, measure_timing
 from mmseg_cellvta.utils.configs import load_config
-from mmseg_cellvta.utils.timing import measure_timing
+from mmseg_cellvta.utils.files import complete_file
 
 HEAD = ('config', 'picture', 'batch', 'parameters (M)', 'trained (M)', 'GMACs',
         'forward (ms)', 'pictures/s', 'training step (ms)', 'peak memory (MiB)',

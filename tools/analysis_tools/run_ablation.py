@@ -24,7 +24,7 @@ from mmseg_cellvta.analysis.ablation_list import AblationRun, read_ablation_list
 from mmseg_cellvta.analysis.ablation_runner import AblationRunner, Launcher, RunFailed
 from mmseg_cellvta.analysis.ablation_table import AblationTable
 from mmseg_cellvta.analysis.child_process import folder_lock
-from mmseg_cellvta.utils.complete_file import complete_file
+from mmseg_cellvta.utils.files import complete_file
 
 TOOLS = Path(__file__).resolve().parents[1]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from mmseg_cellvta.utils import from_cellvit_key, load_foreign_weights
-from mmseg_cellvta.utils.complete_file import complete_file
+from mmseg_cellvta.utils.checkpoints import from_cellvit_key, load_foreign_weights
+from mmseg_cellvta.utils.files import complete_file
 
 # Config by the width of the encoder.
 CONFIGS = {384: 'cellvit_256_pannuke.py', 768: 'cellvit_sam_b_pannuke.py',

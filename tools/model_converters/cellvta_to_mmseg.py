@@ -10,8 +10,12 @@ from pathlib import Path
 
 import torch
 
-from mmseg_cellvta.utils import load_foreign_weights, to_mmseg_key, to_released_key
-from mmseg_cellvta.utils.complete_file import complete_file
+from mmseg_cellvta.utils.checkpoints import (
+    load_foreign_weights,
+    to_mmseg_key,
+    to_released_key,
+)
+from mmseg_cellvta.utils.files import complete_file
 
 
 def parse_args() -> argparse.Namespace:
