@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ..models.segmentors import ReclassifyingSegmentor
-from ..post_processing.worker_pool import WorkerPool
+from ..post_processing.hover_post_processor import WorkerPool
 from ..structures import CellTable
 from ..utils.files import describe_files, settings_digest
 from .load_segmentor import load_segmentor

@@ -3,7 +3,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..post_processing.cell_tokens import TOKEN_STRIDE
+from ..post_processing.instances import TOKEN_STRIDE
 from .band_maps import BandMaps
 from .rolling_rows import RollingRows
 from .tile_plan import TilePlan

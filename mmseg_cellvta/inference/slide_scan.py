@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ..post_processing.worker_pool import WorkerPool
+from ..post_processing.hover_post_processor import WorkerPool
 from ..slides import SlideCanvas
 from ..structures import CellTable
 from .rolling_band import RollingBand

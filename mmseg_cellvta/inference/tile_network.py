@@ -7,7 +7,7 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from ..post_processing.cell_tokens import TOKEN_STRIDE
+from ..post_processing.instances import TOKEN_STRIDE
 
 MAX_BATCH = 64  # tiles
 MIN_GAIN = 0.95  # a larger batch must take less of this share of the time per tile

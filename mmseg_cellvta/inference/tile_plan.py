@@ -2,7 +2,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..post_processing.cell_tokens import TOKEN_STRIDE
+from ..post_processing.instances import TOKEN_STRIDE
 from ..utils.tiling import tile_starts
 
 

@@ -5,10 +5,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ..post_processing.cell_tokens import cell_tokens
-from ..post_processing.features import measure_nuclei
-from ..post_processing.find_nuclei import find_nuclei
 from ..post_processing.instance_map import HoverConstants
+from ..post_processing.instances import cell_tokens, find_nuclei, measure_nuclei
 from ..structures.cell_table import CellTable
 from ..structures.outlines import nucleus_outlines
 

@@ -13,8 +13,9 @@ A table is a dict of columns with one row per nucleus, in the order of the ids:
 import cv2
 import numpy as np
 from scipy import ndimage
+from skimage.color import hed_from_rgb
 
-from .instance_map import renumber
+from .instance_map import HoverConstants, renumber, segment_instances
 
 
 def describe_instances(inst_map: np.ndarray, nc_map: np.ndarray,
@@ -127,3 +128,134 @@ def _select(table: dict, keep: np.ndarray) -> dict:
         name: [row for row, kept in zip(column, keep, strict=True) if kept]
         if isinstance(column, list) else column[keep]
         for name, column in table.items()}
+
+
+def find_nuclei(np_map: np.ndarray, hv_map: np.ndarray, nc_map: np.ndarray,
+                constants: HoverConstants,
+                enlarge: int = 1) -> tuple[np.ndarray, dict]:
+    """Find and classify the nuclei, on maps that are enlarged before if asked for.
+
+    Args:
+        np_map (np.ndarray): (2, H, W) float, probability of background and nucleus.
+        hv_map (np.ndarray): (2, H, W) float, raw network output, x first.
+        nc_map (np.ndarray): (C, H, W) float, class probabilities, 0-1.
+        constants (HoverConstants): Sizes in pixels of the enlarged maps.
+        enlarge (int): Times that the maps are enlarged, linearly.
+
+    Returns:
+        tuple[np.ndarray, dict]: (enlarge * H, enlarge * W) int32 map with ids 1..N
+        without gaps, and its table, see `describe_instances`.
+    """
+    if enlarge > 1:
+        np_map, hv_map, nc_map = (
+            _enlarge(maps, enlarge) for maps in (np_map, hv_map, nc_map))
+    inst_map = segment_instances(np_map, hv_map, constants)
+    # As published, NC may veto what NP and HV found, and one that has learned little
+    # vetoes most nuclei.
+    return describe_instances(
+        inst_map, nc_map, drop_background=constants.markers == 'hovernet')
+
+
+def _enlarge(maps: np.ndarray, factor: int) -> np.ndarray:
+    """Maps (C, H, W) as float32 (C, factor * H, factor * W)."""
+    channels, height, width = maps.shape
+    enlarged = np.empty((channels, factor * height, factor * width), np.float32)
+    for channel, target in zip(maps.astype(np.float32), enlarged, strict=True):
+        cv2.resize(channel, target.shape[::-1], dst=target)
+    return enlarged
+
+
+DARKEST = 1 / 255  # transmission below which a camera sees nothing
+
+
+def measure_nuclei(inst_map: np.ndarray, image: np.ndarray,
+                   mpp: float) -> dict[str, np.ndarray]:
+    """Measure the nuclei of a map, in one pass over its foreground.
+
+    Axes and eccentricity are those of the ellipse with the same second moments, as
+    scikit-image's `regionprops` defines them. Stains are separated with the vectors of
+    Ruifrok and Johnston (2001); a nucleus has the mean over its pixels.
+
+    Args:
+        inst_map (np.ndarray): (H, W) int32, 0 background, ids 1..N without gaps.
+        image (np.ndarray): (H, W, 3) uint8 RGB, 0-255.
+        mpp (float): Size of a pixel, µm.
+
+    Returns:
+        dict[str, np.ndarray]: (N,) float32 in the order of the ids: `area_um2`,
+        `major_axis_um`, `minor_axis_um`, `eccentricity` (0-1), `hematoxylin_od` and
+        `eosin_od` (optical density).
+    """
+    foreground = np.flatnonzero(inst_map > 0)
+    ids = inst_map.ravel()[foreground] - 1
+    rows, cols = np.divmod(foreground, inst_map.shape[1])
+    num = int(inst_map.max(initial=0))
+    areas = np.bincount(ids, minlength=num).astype(np.float64)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(ids, weights=values, minlength=num) / areas
+
+    major, minor = _axes(rows, cols, ids, mean)
+    hematoxylin, eosin = _stains(image.reshape(-1, 3)[foreground])
+    with np.errstate(invalid='ignore'):
+        eccentricity = np.sqrt(np.maximum(1 - (minor / major)**2, 0))
+    features = dict(
+        area_um2=areas * mpp**2, major_axis_um=major * mpp, minor_axis_um=minor * mpp,
+        eccentricity=eccentricity, hematoxylin_od=mean(hematoxylin),
+        eosin_od=mean(eosin))
+    return {name: column.astype(np.float32) for name, column in features.items()}
+
+
+def _axes(rows: np.ndarray, cols: np.ndarray, ids: np.ndarray,
+          mean) -> tuple[np.ndarray, np.ndarray]:
+    """Major and minor axis (N,) px of the ellipses with the same second moments."""
+    y, x = rows - mean(rows)[ids], cols - mean(cols)[ids]
+    # A pixel is a square, not a point: 1/12 px² along each axis.
+    xx, yy, xy = mean(x * x) + 1 / 12, mean(y * y) + 1 / 12, mean(x * y)
+    middle, spread = (xx + yy) / 2, np.sqrt(((xx - yy) / 2)**2 + xy**2)
+    return 4 * np.sqrt(middle + spread), 4 * np.sqrt(np.maximum(middle - spread, 0))
+
+
+def _stains(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Optical densities (N,) of hematoxylin and eosin in uint8 pixels (N, 3)."""
+    transmission = np.arange(256, dtype=np.float32) / 255
+    densities = -np.log10(np.maximum(transmission, DARKEST))[rgb]
+    stains = densities @ hed_from_rgb.astype(np.float32)
+    return np.maximum(stains[:, 0], 0), np.maximum(stains[:, 1], 0)
+
+
+TOKEN_STRIDE = 16  # px, one ViT patch: a token's side in the network's grid
+
+
+def cell_tokens(tokens: np.ndarray, bboxes: np.ndarray,
+                stride: int = TOKEN_STRIDE) -> np.ndarray:
+    """Describe each nucleus by the mean of the tokens that its box touches.
+
+    As CellViT++ does (arXiv:2501.05269): from floor(min / 16) to ceil(max / 16).
+
+    Args:
+        tokens (np.ndarray): (D, h, w) float, one token per `stride` x `stride` px.
+        bboxes (np.ndarray): (N, 4) x1, y1, x2, y2 in px of the grid that the network
+            saw, maximum exclusive; fractions of a px are fine.
+        stride (int): Side of a token, px. Defaults to 16.
+
+    Returns:
+        np.ndarray: (N, D) float32.
+
+    Raises:
+        ValueError: If a box is empty or lies outside the tokens.
+    """
+    bboxes = np.asarray(bboxes, dtype=np.float64).reshape(-1, 4)
+    starts = np.floor(bboxes[:, :2] / stride).astype(np.int64)
+    stops = np.ceil(bboxes[:, 2:] / stride).astype(np.int64)
+    grid = tokens.shape[:0:-1]  # columns, rows
+    wrong = ((starts < 0) | (stops > grid) | (starts >= stops)).any(axis=1)
+    if wrong.any():
+        raise ValueError(
+            f'box {bboxes[wrong][0].tolist()} (x1, y1, x2, y2 px): expected a box with '
+            f'pixels inside the {grid[0] * stride} x {grid[1] * stride} px that the '
+            'tokens cover; bring boxes to the pixels of the network first')
+    means = np.empty((len(bboxes), len(tokens)), dtype=np.float32)
+    for row, ((x1, y1), (x2, y2)) in enumerate(zip(starts, stops, strict=True)):
+        means[row] = tokens[:, y1:y2, x1:x2].mean(axis=(1, 2))
+    return means

@@ -17,8 +17,8 @@ from mmseg_cellvta.inference.window_cells import (
     Window,
     find_window_cells,
 )
+from mmseg_cellvta.post_processing.hover_post_processor import WorkerPool
 from mmseg_cellvta.post_processing.instance_map import hover_constants
-from mmseg_cellvta.post_processing.worker_pool import WorkerPool
 from mmseg_cellvta.structures import CellTable
 
 MPP = 0.275

@@ -5,7 +5,7 @@ import pytest
 from skimage.color import rgb2hed
 from skimage.measure import regionprops_table
 
-from mmseg_cellvta.post_processing.features import measure_nuclei
+from mmseg_cellvta.post_processing.instances import measure_nuclei
 
 
 def ellipses(num=30):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from mmseg_cellvta.datasets.transforms.hv_target import hv_target
+from mmseg_cellvta.post_processing import instance_map as fragments
 from mmseg_cellvta.post_processing import instance_map as module
-from mmseg_cellvta.post_processing import merge_fragments as fragments
 from mmseg_cellvta.post_processing.instance_map import (
     hover_constants,
+    merge_fragments,
     segment_instances,
 )
-from mmseg_cellvta.post_processing.merge_fragments import merge_fragments
 
 
 def cut(inst_map, axis, position, part):

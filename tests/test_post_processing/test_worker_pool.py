@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mmseg_cellvta.post_processing.worker_pool import WorkerPool
+from mmseg_cellvta.post_processing.hover_post_processor import WorkerPool
 
 # Run by path: importing the package would import torch.
 SCRIPT = f"""

@@ -3,7 +3,7 @@ import numpy as np
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from ...post_processing.cell_tokens import TOKEN_STRIDE
+from ...post_processing.instances import TOKEN_STRIDE
 from ..encoders import TimmEncoder
 
 NUM_STAGES = 4

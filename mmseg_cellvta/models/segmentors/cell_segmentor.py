@@ -11,7 +11,7 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor
 
-from ...post_processing.cell_tokens import TOKEN_STRIDE
+from ...post_processing.instances import TOKEN_STRIDE
 from ...utils.tiling import tile_starts
 from ..decode_heads.hover_decode_head import NP_CHANNELS, split_maps
 from ..encoders import find_encoder
