@@ -5,7 +5,7 @@ import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS, METRICS
 
-from mmseg_cellvta.evaluation.class_mapping import ClassMapping
+from mmseg_cellvta.evaluation.cell_instance_metric import ClassMapping
 
 LEAVES = sorted(
     (Path(__file__).resolve().parents[1] / 'configs/transfer').glob('*.py'))

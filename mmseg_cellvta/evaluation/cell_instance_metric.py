@@ -1,5 +1,8 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from collections.abc import Sequence
+"""Classes that two data sets share, so that a model of one is scored on the other."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +13,10 @@ from mmseg.registry import DATASETS, METRICS
 
 from ..datasets.cell_dataset import CellDataset
 from ..structures import write_geojson
-from .class_mapping import ClassMapping
 from .exchange import write_label_map
 from .functional import (
     ImageScore,
+    class_f1,
     format_table,
     instance_classes,
     score_image,
@@ -21,6 +24,69 @@ from .functional import (
     summarize_tissues,
     write_metrics,
 )
+
+IGNORE = 'ignore'
+
+
+class ClassMapping:
+    """Brings predicted and true classes to the classes that both can tell apart.
+
+    A class that either side ignores, or that the other side never becomes, is left out
+    on both: its nuclei become class 0, which counts for the figures without class only.
+    So a nucleus that is left out in the truth and predicted as a shared class is a
+    false positive of that class; a shared one predicted as a left-out class is missed.
+
+    Args:
+        pred_classes (Sequence[str]): Class names of the model, background first.
+        true_classes (Sequence[str]): Class names of the data set, background first.
+        pred_map (Mapping[str, str]): Shared class, or ``'ignore'``, of each class of
+            the model but the background.
+        true_map (Mapping[str, str]): The same of the data set.
+
+    Attributes:
+        names (list[str]): Shared classes, in the order of ``true_map``; the first one
+            has id 1.
+
+    Raises:
+        ValueError: If a map names a class that does not exist, or leaves one out, or if
+            nothing is shared.
+    """
+
+    def __init__(self, pred_classes: Sequence[str], true_classes: Sequence[str],
+                 pred_map: Mapping[str, str], true_map: Mapping[str, str]) -> None:
+        _check_map('pred_map', pred_map, pred_classes[1:])
+        _check_map('true_map', true_map, true_classes[1:])
+        shared = set(pred_map.values()) & set(true_map.values()) - {IGNORE}
+        self.names = list(dict.fromkeys(
+            name for name in true_map.values() if name in shared))
+        if not self.names:
+            raise ValueError(
+                f'pred_map leads to {sorted(set(pred_map.values()))}, true_map to '
+                f'{sorted(set(true_map.values()))}: no class is in both')
+        self._pred_ids = self._table(pred_classes, pred_map)
+        self._true_ids = self._table(true_classes, true_map)
+
+    def map_pred(self, class_ids: np.ndarray) -> np.ndarray:
+        """Shared class ids of predicted nuclei, integer (N,), 0 for left out."""
+        return self._pred_ids[class_ids]
+
+    def map_true(self, class_ids: np.ndarray) -> np.ndarray:
+        """Shared class ids of true nuclei, integer (N,), 0 for left out."""
+        return self._true_ids[class_ids]
+
+    def _table(self, classes: Sequence[str], names: Mapping[str, str]) -> np.ndarray:
+        ids = {name: index for index, name in enumerate(self.names, 1)}
+        return np.array([0] + [ids.get(names[name], 0) for name in classes[1:]])
+
+
+def _check_map(role: str, mapping: Mapping[str, str], classes: Sequence[str]) -> None:
+    unknown = [name for name in mapping if name not in classes]
+    missing = [name for name in classes if name not in mapping]
+    if unknown or missing:
+        raise ValueError(
+            f'{role}: unknown classes {unknown}, missing classes {missing}; expected '
+            f'each of {list(classes)} once, with a shared class or {IGNORE!r}')
+
 
 # HoVer-Net's 12 px at 40x and 6 px at 20x.
 RADIUS_UM = 3.0
@@ -211,3 +277,36 @@ def _check_dataset(role: str, name: str) -> None:
     if name not in known:
         raise ValueError(f'{role}={name!r}: no data set of nuclei with classes; known '
                          f'are {known}')
+
+
+@METRICS.register_module()
+class CellClassMetric(BaseMetric):
+    """How well a cell classifier tells the detected nuclei apart.
+
+    Only nuclei that were detected count; `CellInstanceMetric` scores pictures. Figures
+    are fractions, 0-1: `macro_F1`, the mean over the classes that occur; `F1_<class>`;
+    and `accuracy`.
+
+    Args:
+        collect_device (str): ``'cpu'`` or ``'gpu'``, see ``BaseMetric``.
+        prefix (str, optional): Prefix of the metric names. Default: ``'cell'``.
+        **kwargs: Further arguments of ``BaseMetric``.
+    """
+
+    default_prefix = 'cell'
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Keep the ``gt_label`` and ``pred_label`` of each nucleus."""
+        self.results += [
+            (nucleus['gt_label'], nucleus['pred_label']) for nucleus in data_samples]
+
+    def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:
+        """Turn the pairs of all nuclei into figures."""
+        true, pred = np.array(results, dtype=np.int64).T
+        names = self.dataset_meta['classes']
+        by_class = class_f1(true, pred, len(names))
+        scores = zip(names[1:], by_class.tolist(), strict=True)
+        return dict(
+            macro_F1=float(np.nanmean(by_class)),
+            accuracy=float((true == pred).mean()),
+            **{f'F1_{name}': score for name, score in scores})

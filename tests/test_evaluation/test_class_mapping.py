@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from mmseg_cellvta.evaluation.class_mapping import ClassMapping
+from mmseg_cellvta.evaluation.cell_instance_metric import ClassMapping
 
 ROOT = Path(__file__).resolve().parents[2]
 MAPS = Config.fromfile(ROOT / 'configs/_base_/class_maps.py')

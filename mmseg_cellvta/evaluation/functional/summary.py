@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .image_score import ImageScore
+from .scores import ImageScore
 
 
 def summarize(
