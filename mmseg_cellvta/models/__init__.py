@@ -1,6 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from .backbones import CellVTAAdapter, ViTTokenMaps
-from .classifiers import CellClassifier
 from .data_preprocessor import CellDataPreProcessor
 from .decode_heads import HoverDecodeHead
 from .encoders import TimmEncoder
@@ -11,7 +10,12 @@ from .losses import (
     HVMSELoss,
     MultiClassFocalTverskyLoss,
 )
-from .segmentors import CellSegmentor, CellTTAModel, ReclassifyingSegmentor
+from .segmentors import (
+    CellClassifier,
+    CellSegmentor,
+    CellTTAModel,
+    ReclassifyingSegmentor,
+)
 
 __all__ = [
     'CellClassifier', 'CellDataPreProcessor', 'CellSegmentor', 'CellTTAModel',

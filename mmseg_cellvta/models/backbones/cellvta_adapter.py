@@ -16,7 +16,7 @@ from ..layers import (
     map_to_tokens,
     tokens_to_map,
 )
-from ..layers.tokens import Shapes
+from ..layers.deformable_attention import Shapes
 from .vit_backbone import NUM_STAGES, ViTBackbone, patch_grid
 
 STRIDES = (2, 4, 8, 16)  # of the four pyramid levels, in px

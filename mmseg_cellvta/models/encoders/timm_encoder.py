@@ -6,9 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .encoder_table import EncoderEntry, find_encoder
-from .families import EvaFamily
-from .sam_family import SamFamily
-from .vit_family import VitFamily
+from .families import EvaFamily, SamFamily, VitFamily
 from .weights import fingerprint, load_encoder_weights
 
 STRIDE = 16  # px of the picture per token: the pyramid's coarsest level

@@ -1,9 +1,88 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import torch
+from mmcv.cnn.bricks.drop import DropPath
 from torch import Tensor, nn
 
-from .extractor import Extractor
-from .injector import Injector
-from .tokens import Shapes
+from .deformable_attention import (
+    VIT_NORM_EPS,
+    DeformableAttention,
+    Shapes,
+    map_to_tokens,
+    reference_points,
+    tokens_to_map,
+)
+
+
+class Injector(nn.Module):
+    """Brings the pyramid into the ViT: x + gamma * Attention(x, pyramid).
+
+    ViT-Adapter, arXiv:2205.08534, equation 1.
+    """
+
+    def __init__(self, embed_dims: int, init: float, attention: dict) -> None:
+        super().__init__()
+        self.query_norm = nn.LayerNorm(embed_dims, eps=VIT_NORM_EPS)
+        self.feat_norm = nn.LayerNorm(embed_dims, eps=VIT_NORM_EPS)
+        self.attn = DeformableAttention(embed_dims, num_levels=3, **attention)
+        self.gamma = nn.Parameter(init * torch.ones(embed_dims))
+
+    def forward(self, x: Tensor, pyramid: Tensor, grid: tuple[int, int],
+                shapes: Shapes) -> Tensor:
+        """Maps patch tokens (N, L, C) to the same shape."""
+        points = reference_points([grid], x)
+        attended = self.attn(
+            self.query_norm(x), self.feat_norm(pyramid), points, shapes)
+        return x + self.gamma * attended
+
+
+class ConvFFN(nn.Module):
+    """Feed-forward layer with a depth-wise convolution inside each pyramid level."""
+
+    def __init__(self, embed_dims: int, ratio: float) -> None:
+        super().__init__()
+        hidden = int(embed_dims * ratio)
+        self.fc1 = nn.Linear(embed_dims, hidden)
+        self.dwconv = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden, embed_dims)
+
+    def forward(self, tokens: Tensor, shapes: Shapes) -> Tensor:
+        """Maps pyramid tokens (N, K, C) to the same shape."""
+        levels = self.fc1(tokens).split([h * w for h, w in shapes], dim=1)
+        levels = [
+            map_to_tokens(self.dwconv(tokens_to_map(level, shape)))
+            for level, shape in zip(levels, shapes, strict=True)
+        ]
+        return self.fc2(self.act(torch.cat(levels, dim=1)))
+
+
+class Extractor(nn.Module):
+    """Brings the ViT into the pyramid, then refines it by a ConvFFN.
+
+    ViT-Adapter, arXiv:2205.08534, equations 2 and 3.
+    """
+
+    def __init__(self, embed_dims: int, conv_ffn_ratio: float | None,
+                 drop_path_rate: float, attention: dict) -> None:
+        super().__init__()
+        self.query_norm = nn.LayerNorm(embed_dims, eps=VIT_NORM_EPS)
+        self.feat_norm = nn.LayerNorm(embed_dims, eps=VIT_NORM_EPS)
+        self.attn = DeformableAttention(embed_dims, num_levels=1, **attention)
+        self.ffn = None
+        if conv_ffn_ratio is not None:
+            self.ffn_norm = nn.LayerNorm(embed_dims, eps=VIT_NORM_EPS)
+            self.ffn = ConvFFN(embed_dims, conv_ffn_ratio)
+            self.drop_path = DropPath(drop_path_rate)
+
+    def forward(self, x: Tensor, pyramid: Tensor, grid: tuple[int, int],
+                shapes: Shapes) -> Tensor:
+        """Maps pyramid tokens (N, K, C) to the same shape."""
+        points = reference_points(shapes, x)
+        pyramid = pyramid + self.attn(
+            self.query_norm(pyramid), self.feat_norm(x), points, [grid])
+        if self.ffn is None:
+            return pyramid
+        return pyramid + self.drop_path(self.ffn(self.ffn_norm(pyramid), shapes))
 
 
 class InteractionBlock(nn.Module):

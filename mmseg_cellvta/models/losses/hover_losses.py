@@ -4,6 +4,103 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+
+@MODELS.register_module()
+class FocalTverskyLoss(nn.Module):
+    """Focal Tversky loss (arXiv:1810.07842) over all channels at once.
+
+    Args:
+        loss_weight: Factor of the loss.
+        softmax: 'once', or 'twice' as in the released CellVTA code.
+        alpha: Weight of false negatives.
+        beta: Weight of false positives.
+        gamma: Focusing exponent.
+    """
+
+    loss_name = 'focal_tversky'
+
+    def __init__(self,
+                 loss_weight: float = 1.0,
+                 softmax: str = 'once',
+                 alpha: float = 0.7,
+                 beta: float = 0.3,
+                 gamma: float = 4 / 3) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.softmax = check_softmax(softmax)
+        self.weights = dict(alpha=alpha, beta=beta, gamma=gamma)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Scalar loss of logits (N, C, H, W) for class ids (N, H, W)."""
+        probs = probabilities(logits, self.softmax)
+        target = one_hot(target, logits.shape[1])
+        return self.loss_weight * focal_tversky(
+            probs, target, dim=(0, 1, 2, 3), **self.weights)
+
+
+@MODELS.register_module()
+class MultiClassFocalTverskyLoss(FocalTverskyLoss):
+    """Sum over the classes, background included, of their focal Tversky losses.
+
+    A class that the batch lacks contributes its full loss whatever is predicted, as in
+    the released code; it shifts the figure, not the gradient.
+    """
+
+    loss_name = 'multiclass_focal_tversky'
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Scalar loss of logits (N, C, H, W) for class ids (N, H, W)."""
+        probs = probabilities(logits, self.softmax)
+        target = one_hot(target, logits.shape[1])
+        per_class = focal_tversky(probs, target, dim=(0, 2, 3), **self.weights)
+        return self.loss_weight * per_class.sum()
+
+
+@MODELS.register_module()
+class HoverDiceLoss(nn.Module):
+    """HoVer-Net's Dice loss (arXiv:1812.06499, eq. 6), summed over the classes.
+
+    Args:
+        loss_weight: Factor of the loss.
+        smooth: Added to numerator and denominator.
+    """
+
+    loss_name = 'dice'
+
+    def __init__(self, loss_weight: float = 1.0, smooth: float = 1e-3) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.smooth = smooth
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Scalar loss of logits (N, C, H, W) for class ids (N, H, W)."""
+        probs = logits.softmax(dim=1)
+        target = one_hot(target, logits.shape[1])
+        dims = (0, 2, 3)  # a class is judged over the whole batch
+        overlap = 2 * (probs * target).sum(dims) + self.smooth
+        total = probs.sum(dims) + target.sum(dims) + self.smooth
+        return self.loss_weight * (1 - overlap / total).sum()
+
+
+@MODELS.register_module()
+class HVMSELoss(nn.Module):
+    """Mean squared error of the HV maps over all pixels (arXiv:1812.06499, eq. 3).
+
+    Args:
+        loss_weight: Factor of the loss.
+    """
+
+    loss_name = 'mse'
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, hv: Tensor, target: Tensor, nuclei: Tensor) -> Tensor:
+        """Scalar loss of HV maps (N, 2, H, W); `nuclei` does not matter here."""
+        return self.loss_weight * F.mse_loss(hv, target)
+
+
 AXES = ('matching', 'swapped')
 KERNEL_SIZE = 5  # px
 
@@ -41,3 +138,38 @@ class HVGradientLoss(nn.Module):
         focus = nuclei[:, None].to(error)
         # The mask counts once per map, as both share it.
         return self.loss_weight * (focus * error**2).sum() / (2 * focus.sum() + 1e-8)
+
+
+SOFTMAX_MODES = ('once', 'twice')
+
+
+def check_softmax(softmax: str) -> str:
+    """Returns `softmax`, or raises ValueError if it is no known mode."""
+    if softmax not in SOFTMAX_MODES:
+        raise ValueError(f'softmax={softmax!r}: choose from {list(SOFTMAX_MODES)}')
+    return softmax
+
+
+def probabilities(logits: Tensor, softmax: str) -> Tensor:
+    """Softmax over the channels of (N, C, H, W) logits.
+
+    'twice' is what the released code does: its losses take probabilities for logits.
+    """
+    probs = logits.softmax(dim=1)
+    return probs.softmax(dim=1) if softmax == 'twice' else probs
+
+
+def one_hot(target: Tensor, num_classes: int) -> Tensor:
+    """(N, H, W) class ids to (N, C, H, W) float32 zeros and ones."""
+    return F.one_hot(target, num_classes).movedim(-1, 1).float()
+
+
+def focal_tversky(probs: Tensor, target: Tensor, dim: tuple[int, ...], alpha: float,
+                  beta: float, gamma: float, smooth: float = 1e-6) -> Tensor:
+    """Focal Tversky loss (arXiv:1810.07842, eq. 3 and 4), sums taken over `dim`."""
+    tp = (probs * target).sum(dim)
+    fp = (probs * (1 - target)).sum(dim)
+    fn = ((1 - probs) * target).sum(dim)
+    index = (tp + smooth) / (tp + alpha * fn + beta * fp + smooth)
+    # Rounding can lift the index above 1, whose fractional power is NaN.
+    return torch.clamp(1 - index, min=0) ** gamma

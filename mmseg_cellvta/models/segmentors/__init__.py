@@ -1,6 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from .cell_segmentor import CellSegmentor
-from .cell_tta_model import CellTTAModel
-from .reclassifying_segmentor import ReclassifyingSegmentor
+from .cell_segmentor import CellSegmentor, CellTTAModel
+from .reclassifying_segmentor import CellClassifier, ReclassifyingSegmentor
 
-__all__ = ['CellSegmentor', 'CellTTAModel', 'ReclassifyingSegmentor']
+__all__ = ['CellClassifier', 'CellSegmentor', 'CellTTAModel', 'ReclassifyingSegmentor']

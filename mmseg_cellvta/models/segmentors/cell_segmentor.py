@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS, TASK_UTILS
@@ -12,10 +13,9 @@ from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor
 
 from ...post_processing.instances import TOKEN_STRIDE
-from ...utils.tiling import tile_starts
+from ...utils.tiling import blend_weight, tile_starts
 from ..decode_heads.hover_decode_head import NP_CHANNELS, split_maps
 from ..encoders import find_encoder
-from .tile_blend import TileBlend
 
 FLIP_DIMS = dict(horizontal=-1, vertical=-2)
 # Which HV channel a flip turns around: x for horizontal, y for vertical.
@@ -237,3 +237,79 @@ def _picture_tokens(tokens: Tensor, shape: Sequence[int], meta: dict) -> Tensor:
             f'flipped picture of {height} x {width} px: its tokens lie elsewhere; '
             f'scale it to multiples of {TOKEN_STRIDE} px, or leave out the flips')
     return tokens.flip(FLIP_DIMS[meta['flip_direction']])
+
+
+class TileBlend:
+    """Mean of the maps of overlapping tiles.
+
+    A tile counts less towards its border, where the network sees only one side of a
+    nucleus.
+
+    Args:
+        shape: (H, W) of the whole, px of the maps.
+        size: (rows, columns) of a tile, px of the maps.
+        stride: (rows, columns) between two tiles, px of the maps.
+    """
+
+    def __init__(self, shape: Sequence[int], size: Sequence[int],
+                 stride: Sequence[int]) -> None:
+        self.shape = tuple(shape)
+        self.weight = torch.from_numpy(blend_weight(size, stride))
+        self.total = None
+
+    def add(self, maps: Tensor, top: int, left: int) -> None:
+        """Adds a tile's maps, (N, C, rows, columns) float, whose first px is given."""
+        if self.total is None:
+            self.weight = self.weight.to(maps)
+            self.total = maps.new_zeros(*maps.shape[:2], *self.shape)
+            self.weights = maps.new_zeros(self.shape)
+        rows, columns = self.weight.shape
+        window = slice(top, top + rows), slice(left, left + columns)
+        self.total[(..., *window)] += self.weight * maps
+        self.weights[window] += self.weight
+
+    def mean(self) -> Tensor:
+        """Returns the (N, C, H, W) maps; the tiles must have covered the whole."""
+        return self.total / self.weights
+
+
+@MODELS.register_module()
+class CellTTAModel(BaseTTAModel):
+    """Test-time augmentation that averages maps and finds nuclei once.
+
+    Every flipped view is turned back, the HV maps' signs with it, before the mean is
+    taken. Nuclei of the single views are never computed.
+    """
+
+    @torch.no_grad()
+    def test_step(self, data: dict) -> SampleList:
+        """Predicts a batch of views.
+
+        Args:
+            data: `inputs` and `data_samples`, each a list per view of lists per
+                picture, as mmcv's `TestTimeAug` and `pseudo_collate` make them.
+        """
+        views = []
+        for inputs, data_samples in zip(
+                data['inputs'], data['data_samples'], strict=True):
+            batch = self.module.data_preprocessor(
+                dict(inputs=inputs, data_samples=data_samples), False)
+            views.append(self.module.predict_maps(**batch))
+        return self.merge_preds(views, data['data_samples'][0])
+
+    def merge_preds(self, views: list, data_samples: SampleList) -> SampleList:
+        """Averages each picture's maps over the views and completes its sample.
+
+        Args:
+            views: What `predict_maps` returns, per view.
+            data_samples: Samples to be completed.
+        """
+        maps = [_mean(same) for same in zip(*views, strict=True)]
+        return self.module.postprocess_result(maps, data_samples)
+
+
+def _mean(views: Sequence):
+    """Mean of tensors, or of each of the tensors in tuples."""
+    if isinstance(views[0], Tensor):
+        return torch.stack(views).mean(0)
+    return tuple(_mean(part) for part in zip(*views, strict=True))

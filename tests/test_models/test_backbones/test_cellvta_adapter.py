@@ -3,7 +3,7 @@ import pytest
 import torch
 from tiny_models import BACKBONE, DIMS, ENCODERS, build
 
-from mmseg_cellvta.models.layers.injector import Injector
+from mmseg_cellvta.models.layers.interaction import Injector
 
 
 def forward(model, height=64, width=96):

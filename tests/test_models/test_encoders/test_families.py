@@ -6,9 +6,7 @@ import torch
 from tiny_models import DIMS, ENCODERS
 
 from mmseg_cellvta.models.encoders import TimmEncoder
-from mmseg_cellvta.models.encoders.families import EvaFamily
-from mmseg_cellvta.models.encoders.sam_family import SamFamily
-from mmseg_cellvta.models.encoders.vit_family import VitFamily
+from mmseg_cellvta.models.encoders.families import EvaFamily, SamFamily, VitFamily
 
 FAMILIES = dict(vit=VitFamily, registers=VitFamily, patch8=VitFamily, rotary=EvaFamily,
                 sam=SamFamily)

@@ -10,7 +10,7 @@ import torch
 from tiny_models import DIMS
 
 from mmseg_cellvta.models.encoders import TimmEncoder
-from mmseg_cellvta.models.encoders.transformers_keys import from_transformers
+from mmseg_cellvta.models.encoders.weights import from_transformers
 
 TINY = dict(embed_dim=DIMS, depth=4, num_heads=2, img_size=64)
 LAYERSCALE = dict(init_values=1.0)

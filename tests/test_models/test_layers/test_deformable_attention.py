@@ -5,10 +5,10 @@ import torch
 from mmseg_cellvta.models.layers.deformable_attention import (
     HAS_COMPILED_OPS,
     DeformableAttention,
+    reference_points,
     sample_compiled,
     sample_torch,
 )
-from mmseg_cellvta.models.layers.tokens import reference_points
 
 SHAPES = [(6, 8), (3, 4)]
 

@@ -2,7 +2,7 @@
 import timm
 import torch
 
-from mmseg_cellvta.models.layers import SamNeck
+from mmseg_cellvta.models.backbones.vit_token_maps import SamNeck
 
 
 def test_neck_is_that_of_sam_averaged():

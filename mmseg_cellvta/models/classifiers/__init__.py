@@ -1,4 +1,0 @@
-# Copyright (c) CellVTA-MMSeg contributors.
-from .cell_classifier import CellClassifier
-
-__all__ = ['CellClassifier']
