@@ -1,10 +1,8 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from .canvas import SlideCanvas
+from .canvas import SlideCanvas, TissueMask
 from .image_reader import PictureReader
-from .list_inputs import list_inputs
-from .open_slide import open_slide
+from .open_slide import list_inputs, open_slide
 from .reader import SlideReader, UnreadableError
-from .tissue_mask import TissueMask
 
 __all__ = [
     'PictureReader', 'SlideCanvas', 'SlideReader', 'TissueMask', 'UnreadableError',

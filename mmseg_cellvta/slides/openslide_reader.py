@@ -5,8 +5,13 @@ from pathlib import Path
 import numpy as np
 import openslide
 
-from .process_handle import ProcessHandle
-from .reader import SlideReader, UnreadableError, square_mpp, white_where_transparent
+from .reader import (
+    ProcessHandle,
+    SlideReader,
+    UnreadableError,
+    square_mpp,
+    white_where_transparent,
+)
 
 BLOCK = 256  # px of a level, see _read_inside
 

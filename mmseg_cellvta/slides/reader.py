@@ -1,10 +1,39 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from .read_on_white import read_on_white
+
+def read_on_white(shape: tuple[int, int], x: int, y: int, width: int, height: int,
+                  read_inside: Callable[..., np.ndarray]) -> np.ndarray:
+    """Read any rectangle from something that can be read inside its borders only.
+
+    Args:
+        shape (tuple[int, int]): (height, width) px of what is read.
+        x (int): Left border of the rectangle, px.
+        y (int): Upper border, px.
+        width (int): Width, px.
+        height (int): Height, px.
+        read_inside (Callable): Called with x, y, width, height of the part inside,
+            returns (height, width, 3) uint8.
+
+    Returns:
+        np.ndarray: (height, width, 3) uint8, contiguous, white outside.
+    """
+    left, right = max(x, 0), min(x + width, shape[1])
+    top, bottom = max(y, 0), min(y + height, shape[0])
+    if left >= right or top >= bottom:
+        return np.full((height, width, 3), 255, np.uint8)
+    inside = read_inside(left, top, right - left, bottom - top)
+    if inside.shape[:2] == (height, width):
+        return np.ascontiguousarray(inside)
+    picture = np.full((height, width, 3), 255, np.uint8)
+    picture[top - y:bottom - y, left - x:right - x] = inside
+    return picture
+
 
 # A microscope's pixels. Screens and printers write 72, 96 or 300 dpi into the same
 # field, which would be pixels of 85 µm and more.
@@ -138,3 +167,39 @@ def _downsample(shape: tuple[int, int], level_shape: tuple[int, int]) -> float:
     explains = all(size in (full // whole, -(-full // whole))
                    for full, size in zip(shape, level_shape, strict=True))
     return float(whole) if explains else mean
+
+
+class ProcessHandle:
+    """An open file that each process opens for itself when it first needs it.
+
+    A handle of OpenSlide or tifffile must not be shared over a fork: both processes
+    would move one file position.
+
+    Args:
+        open_file (Callable): Opens the file; what it returns has a ``close``. It can be
+            pickled.
+        path (str): Its argument.
+    """
+
+    def __init__(self, open_file: Callable[[str], Any], path: str) -> None:
+        self.open_file = open_file
+        self.path = path
+        # By process. One inherited over a fork stays there unused: closing it could
+        # wait for a lock that a thread of the other process held at the fork.
+        self._handles: dict[int, Any] = {}
+
+    def get(self) -> Any:
+        """What `open_file` returned in this process."""
+        pid = os.getpid()
+        if pid not in self._handles:
+            self._handles[pid] = self.open_file(self.path)
+        return self._handles[pid]
+
+    def close(self) -> None:
+        """Close this process's file, if it is open; `get` opens it again."""
+        handle = self._handles.pop(os.getpid(), None)
+        if handle is not None:
+            handle.close()
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, '_handles': {}}

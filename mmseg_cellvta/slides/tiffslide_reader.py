@@ -5,8 +5,13 @@ from xml.etree import ElementTree
 import numpy as np
 from tiffslide import PROPERTY_NAME_MPP_X, PROPERTY_NAME_MPP_Y, TiffSlide
 
-from .process_handle import ProcessHandle
-from .reader import SlideReader, UnreadableError, square_mpp, white_where_transparent
+from .reader import (
+    ProcessHandle,
+    SlideReader,
+    UnreadableError,
+    square_mpp,
+    white_where_transparent,
+)
 
 MICROMETRES = {'nm': 1e-3, 'µm': 1, 'mm': 1e3}  # by name of the unit in OME-XML
 

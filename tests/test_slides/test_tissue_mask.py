@@ -4,7 +4,7 @@ import pytest
 from scipy.io import loadmat
 
 from mmseg_cellvta.slides import PictureReader, TissueMask, open_slide
-from mmseg_cellvta.slides.tissue_mask import find_tissue
+from mmseg_cellvta.slides.canvas import find_tissue
 
 PINK, GLASS = (215, 130, 180), (240, 240, 242)
 
