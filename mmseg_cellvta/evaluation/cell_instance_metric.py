@@ -12,7 +12,7 @@ from mmengine.structures import InstanceData
 from mmseg.registry import DATASETS, METRICS
 
 from ..datasets.cell_dataset import CellDataset
-from ..structures import write_geojson
+from ..exports.writers import write_geojson
 from .exchange import write_label_map
 from .functional import (
     ImageScore,

@@ -1,10 +1,15 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from .cell_writer import CellWriter
-from .cellvit_writer import CellVitWriter
-from .csv_writer import CsvWriter
-from .geojson_writer import GeoJsonWriter
-from .geoparquet_writer import GeoParquetWriter
-from .writers import LabelImageWriter
+from .html_report import write_report
+from .writers import (
+    CellVitWriter,
+    CellWriter,
+    CsvWriter,
+    GeoJsonWriter,
+    GeoParquetWriter,
+    LabelImageWriter,
+    to_geojson_features,
+    write_geojson,
+)
 
 # What users call a format: the end of its file names, and its writer.
 FORMATS = {
@@ -18,5 +23,6 @@ FORMATS = {
 
 __all__ = [
     'FORMATS', 'CellVitWriter', 'CellWriter', 'CsvWriter', 'GeoJsonWriter',
-    'GeoParquetWriter', 'LabelImageWriter'
+    'GeoParquetWriter', 'LabelImageWriter', 'to_geojson_features', 'write_geojson',
+    'write_report'
 ]

@@ -1,12 +1,11 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import heapq
+
 import numpy as np
 import shapely
 
-from ..structures.cell_table import CellTable
-from ..structures.outlines import ring_polygons
-from ..structures.slide_info import SlideInfo
-from .cell_sample import CellSample
-from .density_map import grid_shape
+from ..structures.cell_table import CellTable, SlideInfo, ring_polygons
+from .html_report import grid_shape
 
 TISSUE_SQUARE_UM = 100.0  # a sparse stroma still has a nucleus in most such squares
 AREA_STEP_UM2 = 5.0
@@ -90,3 +89,37 @@ def _bins(points: np.ndarray, size: tuple[float, float],
     """Rows and columns of a grid of (height, width) px bins where points x, y lie."""
     cells = (points[:, ::-1] / size).astype(int)
     return tuple(np.clip(cells, 0, np.array(shape) - 1).T)
+
+
+class CellSample:
+    """A few nuclei of every class, drawn at random from a stream of unknown length.
+
+    Each nucleus draws a number; a class keeps the nuclei with the smallest (Efraimidis
+    and Spirakis, Inf Process Lett 97, 2006, with equal weights). So the sample depends
+    on the order of the nuclei, but not on how the stream is cut into tables.
+
+    Args:
+        num_classes (int): Number of classes, background included.
+        size (int): Nuclei kept per class.
+        seed (int): The same seed and stream give the same sample. Defaults to 0.
+    """
+
+    def __init__(self, num_classes: int, size: int, seed: int = 0) -> None:
+        self.size = size
+        self._rng = np.random.default_rng(seed)
+        self._kept = [[] for _ in range(num_classes)]
+
+    def add(self, table: CellTable) -> None:
+        """Show it the next nuclei of the stream."""
+        keys = self._rng.random(len(table))
+        for label, kept in enumerate(self._kept):
+            rows = np.flatnonzero(table.labels == label)
+            rows = rows[np.argsort(keys[rows])[:self.size]]
+            new = [(keys[row], tuple(table.centroids[row]), table.outlines[row].copy())
+                   for row in rows]
+            self._kept[label] = heapq.nsmallest(
+                self.size, kept + new, key=lambda cell: cell[0])
+
+    def cells(self, label: int) -> list[tuple[tuple[float, float], np.ndarray]]:
+        """(centroid x, y px, outline (K, 2) x, y px) of the nuclei of a class."""
+        return [cell[1:] for cell in self._kept[label]]

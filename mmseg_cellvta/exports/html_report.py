@@ -1,23 +1,48 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""The text of a report: fills the template `report.html`."""
-from collections.abc import Callable
+import base64
+import io
+import os
+from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
 from string import Template
 
+import cv2
 import numpy as np
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 
-from .cell_statistics import TISSUE_SQUARE_UM, CellStatistics
-from .density_map import SIGMA_BINS, density, encode_color_bar, encode_map, round_up
-from .svg import (
-    BAR_UM,
-    CROP_UM,
-    css_color,
-    data_uri,
-    draw_area_histogram,
-    draw_cell,
-    jpeg_uri,
-)
+from ..structures.cell_table import CellTable, SlideInfo
+from ..utils.files import complete_file
+from .cell_statistics import AREA_BINS, AREA_STEP_UM2, TISSUE_SQUARE_UM, CellStatistics
+
+
+def write_report(path: str | os.PathLike, info: SlideInfo, tables: Iterable[CellTable],
+                 thumbnail: np.ndarray,
+                 read_crop: Callable[[int, int, int], np.ndarray]) -> None:
+    """Write a page about the nuclei of a slide, one file that needs no network.
+
+    Equal input gives equal bytes. Memory does not grow with the number of nuclei.
+
+    Args:
+        path (str | os.PathLike): Target ``.html`` file; its folder must exist.
+        info (SlideInfo): The picture or slide.
+        tables (Iterable[CellTable]): Its nuclei, part after part, each read once.
+        thumbnail (np.ndarray): All of it in small, (h, w, 3) uint8 RGB, 0-255.
+        read_crop (Callable): Called with x, y, size in whole px of level 0; returns the
+            (size, size, 3) uint8 RGB square whose first pixel is
+            (x - size // 2, y - size // 2), white where it leaves the slide.
+
+    Raises:
+        ValueError: If a class id has no name in `info`.
+    """
+    statistics = CellStatistics(info)
+    for table in tables:
+        statistics.add(table)
+    page = render_report(statistics, thumbnail, read_crop)
+    with complete_file(path) as part:
+        part.write_text(page, encoding='utf-8', newline='\n')
+
 
 TEMPLATE = Path(__file__).with_name('report.html')
 ALL = 'all'  # name of the map of every class in the page and in its address
@@ -153,3 +178,154 @@ def _histogram(statistics: CellStatistics, label: int) -> str:
         statistics.area_bins[label], info.classes[label], info.palette[label])
     return (f'<figure><figcaption>{_title(statistics, label)}</figcaption>{drawing}'
             '</figure>\n')
+
+
+# Bins are the finest that a page shows of a slide, but no finer than a nucleus.
+MAX_BINS = 500
+MIN_BIN_UM = 10.0
+SIGMA_BINS = 5.0  # of the smoothing: 50 µm in a picture, 1 % of the side of a slide
+LEVELS = 256  # of a map; level 0 is transparent
+MAX_OPACITY = 0.8  # the tissue stays visible where nuclei are densest
+# Without the violet third of the colours, which would be taken for stain.
+GREYS = np.linspace(85, 255, LEVELS).astype(np.uint8)[None]
+COLORS = cv2.applyColorMap(GREYS, cv2.COLORMAP_VIRIDIS)[0, :, ::-1]
+# Opaque soon, but from 0 on without a step that would look like a border.
+OPACITIES = np.rint(
+    255 * MAX_OPACITY * (1 - np.linspace(1, 0, LEVELS)**2)).astype(np.uint8)
+
+
+def grid_shape(shape: tuple[int, int], mpp: float) -> tuple[int, int]:
+    """(rows, columns) of the density maps of a slide of (height, width) px."""
+    size = max(MIN_BIN_UM / mpp, max(shape) / MAX_BINS)
+    return tuple(max(1, round(side / size)) for side in shape)
+
+
+def density(counts: np.ndarray, bin_mm2: float) -> np.ndarray:
+    """Smooth nuclei per bin to nuclei per mm².
+
+    At the border of the slide the mean is taken over the part that lies inside.
+
+    Args:
+        counts (np.ndarray): (rows, columns) integer, nuclei per bin.
+        bin_mm2 (float): Area of a bin, mm².
+
+    Returns:
+        np.ndarray: (rows, columns) float64, nuclei per mm².
+    """
+    inside = gaussian_filter(np.ones(counts.shape), SIGMA_BINS, mode='constant')
+    smooth = gaussian_filter(counts.astype(float), SIGMA_BINS, mode='constant')
+    return smooth / inside / bin_mm2
+
+
+def round_up(value: float) -> float:
+    """The next number of the form 1, 1.5, 2, 3, 5, 7 times a power of ten; 1 for 0."""
+    if value <= 0:
+        return 1.0
+    power = 10.0**np.floor(np.log10(value))
+    return next(step * power for step in (1, 1.5, 2, 3, 5, 7, 10)
+                if step * power >= value * (1 - 1e-9))
+
+
+def encode_map(values: np.ndarray, top: float) -> bytes:
+    """A PNG picture of a density map, transparent where there are no nuclei.
+
+    Args:
+        values (np.ndarray): (rows, columns) nuclei per mm².
+        top (float): Value of the last colour, nuclei per mm².
+    """
+    levels = np.rint(np.clip(values / top, 0, 1) * (LEVELS - 1)).astype(np.uint8)
+    return _encode_levels(levels)
+
+
+def encode_color_bar() -> bytes:
+    """A PNG picture, 1 px high, of all colours from low to high, as over white."""
+    return _encode_levels(np.arange(LEVELS, dtype=np.uint8)[None])
+
+
+def _encode_levels(levels: np.ndarray) -> bytes:
+    picture = Image.fromarray(levels)
+    picture.putpalette(COLORS.tobytes())
+    file = io.BytesIO()
+    picture.save(file, 'PNG', transparency=OPACITIES.tobytes())
+    return file.getvalue()
+
+
+CROP_UM = 24.0  # width of a gallery picture: large nuclei with some surroundings
+BAR_UM = 10.0
+JPEG_QUALITY = 88  # 0-100
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """The file itself as its address; `kind` is 'png' or 'jpeg'."""
+    return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
+
+
+def jpeg_uri(image: np.ndarray) -> str:
+    """An RGB picture, (H, W, 3) uint8, as the address of a JPEG file."""
+    bgr = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
+    _, content = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return data_uri(content.tobytes(), 'jpeg')
+
+
+def css_color(color: tuple[int, int, int]) -> str:
+    """An RGB colour, 0-255, as CSS writes it."""
+    return '#{:02x}{:02x}{:02x}'.format(*color)
+
+
+def draw_cell(cell: tuple, mpp: float, name: str, color: tuple[int, int, int],
+              read_crop: Callable) -> str:
+    """A nucleus with its outline and a scale bar; the unit of the drawing is 1 µm.
+
+    Args:
+        cell (tuple): Centroid x, y and outline (K, 2) x, y, in px of level 0.
+        mpp (float): Size of a pixel of level 0, µm.
+        name (str): Class of the nucleus.
+        color (tuple[int, int, int]): Colour of the class, RGB 0-255.
+        read_crop (Callable): See `write_report`.
+    """
+    (x, y), outline = cell
+    half = max(1, round(CROP_UM / 2 / mpp))
+    picture = jpeg_uri(read_crop(int(x), int(y), 2 * half))
+    side = 2 * half * mpp
+    points = (outline - (int(x) - half, int(y) - half)) * mpp
+    points = ' '.join(f'{x:.2f},{y:.2f}' for x, y in points)
+    text = escape(f'{name} nucleus at x {x:.0f}, y {y:.0f} px')
+    return (
+        f'<svg class="cell" viewBox="0 0 {side:g} {side:g}" role="img" '
+        f'aria-label="{text}"><title>{text}</title>'
+        f'<image href="{picture}" width="{side:g}" height="{side:g}"/>'
+        f'<polygon points="{points}" class="halo"/>'
+        f'<polygon points="{points}" stroke="{css_color(color)}"/>'
+        f'<path d="M1 {side - 1:g}h{BAR_UM:g}" class="bar"/></svg>')
+
+
+def draw_area_histogram(bins: np.ndarray, name: str,
+                        color: tuple[int, int, int]) -> str:
+    """Share of the nuclei of a class per step of area, drawn as bars.
+
+    Args:
+        bins (np.ndarray): (AREA_BINS,) int, nuclei per step of AREA_STEP_UM2; at least
+            one nucleus.
+        name (str): The class.
+        color (tuple[int, int, int]): Its colour, RGB 0-255.
+    """
+    shares = bins / bins.sum()
+    width, height = 8 * AREA_BINS, 100
+    bars = ''.join(
+        f'<path d="M{8 * i} {height}v{-height * share / shares.max():.1f}h7V{height}'
+        'z"/>'
+        for i, share in enumerate(shares) if share)
+    ticks = ''.join(
+        f'<text x="{width * quarter / 4}" y="{height + 18}" text-anchor="middle">'
+        f'{quarter / 4 * AREA_BINS * AREA_STEP_UM2:g}</text>' for quarter in range(4))
+    ticks += (f'<text x="{width + 24}" y="{height + 18}" text-anchor="end">'
+              f'{AREA_BINS * AREA_STEP_UM2:g}+ µm²</text>')
+    most = int(bins.argmax()) * AREA_STEP_UM2
+    text = escape(f'Areas of {name} nuclei: {100 * shares.max():.0f} % of them have '
+                  f'{most:g} to {most + AREA_STEP_UM2:g} µm², the most frequent step')
+    return (
+        f'<svg class="histogram" viewBox="-12 -22 {width + 36} {height + 46}" '
+        f'role="img" aria-label="{text}"><title>{text}</title>'
+        f'<g fill="{css_color(color)}" class="bars">{bars}</g>'
+        f'<path d="M0 {height}H{width}" class="axis"/>{ticks}'
+        f'<text x="0" y="-8">{100 * shares.max():.0f} %</text></svg>')

@@ -13,7 +13,7 @@ import shapely
 
 from ..slides import SlideReader, open_slide
 from ..structures import SlideInfo
-from .svg import css_color
+from .html_report import css_color
 
 # Importing them takes seconds, and most users have no use for them.
 if TYPE_CHECKING:

@@ -1,15 +1,314 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""Nuclei as QuPath detections (GeoJSON)."""
+import csv
+import gzip
+import io
+import json
+import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
 import tifffile
 
-from ..structures import CellTable
-from .cell_writer import NAMESPACE, CellWriter
+from ..structures import CellTable, SlideInfo
+from ..structures.cell_table import nucleus_outlines, ring_polygons
+from ..utils.files import complete_file
+
+HEAD, BETWEEN, TAIL = '{"type": "FeatureCollection", "features": [\n', ',\n', '\n]}\n'
+
+
+def to_geojson_features(instances: Any, classes: Sequence[str],
+                        palette: Sequence[Sequence[int]]) -> list[dict]:
+    """Turn nuclei into GeoJSON features, one closed and valid polygon each.
+
+    Args:
+        instances (InstanceData): Has `contours` (list of (K, 2) x, y px, border pixel
+            centres), `labels` (N,), `scores` (N,) and `class_probs` (N, C).
+        classes (Sequence[str]): C class names, background first.
+        palette (Sequence[Sequence[int]]): C colours, RGB 0-255.
+
+    Returns:
+        list[dict]: N features of QuPath's `objectType` 'detection', with coordinates
+        x, y in px from the top left corner of the picture.
+
+    Raises:
+        ValueError: If names, colours and probabilities do not belong together.
+    """
+    num_classes = np.shape(instances.class_probs)[1]
+    if not len(classes) == len(palette) == num_classes:
+        raise ValueError(
+            f'{len(classes)} classes and {len(palette)} palette colours for nuclei '
+            f'with {num_classes} class probabilities; expected the same number of '
+            'each, background included.')
+    outlines = nucleus_outlines(instances.contours)
+    measurements = dict(
+        area_px=shapely.area(ring_polygons(outlines)),
+        **probability_columns(classes, instances.scores, instances.class_probs))
+    return list(make_features(
+        outlines, instances.labels, measurements, classes, palette))
+
+
+def write_geojson(path: str | os.PathLike, instances: Any, classes: Sequence[str],
+                  palette: Sequence[Sequence[int]]) -> None:
+    """Write nuclei as a FeatureCollection that QuPath opens by drag and drop.
+
+    The file appears under its name only when it is complete.
+
+    Args:
+        path (str | os.PathLike): Target file; its folder must exist.
+        instances (InstanceData): See `to_geojson_features`, as the other arguments.
+        classes (Sequence[str]): C class names, background first.
+        palette (Sequence[Sequence[int]]): C colours, RGB 0-255.
+    """
+    features = to_geojson_features(instances, classes, palette)
+    with complete_file(path) as part, open(part, 'w', encoding='utf-8') as file:
+        file.write(HEAD + BETWEEN.join(map(json.dumps, features)) + TAIL)
+
+
+def probability_columns(classes: Sequence[str], scores: np.ndarray,
+                        class_probs: np.ndarray) -> dict[str, np.ndarray]:
+    """`score` and `prob_<class>` (N,) of scores (N,) and probabilities (N, C)."""
+    columns = np.reshape(class_probs, (-1, len(classes))).T
+    return dict(score=scores, **{
+        f'prob_{name}': column for name, column in zip(classes, columns, strict=True)})
+
+
+def make_features(outlines: Sequence[np.ndarray], labels: np.ndarray,
+                  measurements: dict[str, Sequence[float]], classes: Sequence[str],
+                  palette: Sequence[Sequence[int]]) -> Iterator[dict]:
+    """Make the features of N nuclei, one by one.
+
+    Args:
+        outlines (Sequence[np.ndarray]): N closed rings (K, 2), x, y px.
+        labels (np.ndarray): (N,) class ids.
+        measurements (dict[str, Sequence[float]]): N numbers by name; written with four
+            decimals.
+        classes (Sequence[str]): C class names.
+        palette (Sequence[Sequence[int]]): C colours, RGB 0-255.
+    """
+    kinds = [dict(name=name, color=[int(value) for value in color])
+             for name, color in zip(classes, palette, strict=True)]
+    columns = [np.round(np.asarray(column, np.float64), 4).tolist()
+               for column in measurements.values()]
+    for ring, label, *values in zip(outlines, labels, *columns, strict=True):
+        yield dict(
+            type='Feature',
+            geometry=dict(type='Polygon', coordinates=[ring.tolist()]),
+            properties=dict(
+                objectType='detection',
+                classification=kinds[label],
+                measurements=dict(zip(measurements, values, strict=True))))
+
+
+# Of the ids in our files: the same names make the same ids.
+NAMESPACE = uuid.UUID('6d1b8a52-6a3c-5b53-9d38-0d0c0e7e4c11')
+
+
+class CellWriter(ABC):
+    """Writes the cells of a slide into a file, table after table.
+
+    A context manager: the file appears under its name on a clean exit. Cells are
+    numbered from 1 on in the order in which they come, the same in every format.
+    Memory does not depend on how many there are.
+
+    Args:
+        path (Path): Target file; its folder must exist.
+        info (SlideInfo): What the cells were found on.
+    """
+
+    def __init__(self, path: Path, info: SlideInfo) -> None:
+        self.path = path
+        self.info = info
+        self.num_cells = 0
+
+    def __enter__(self) -> 'CellWriter':
+        with ExitStack() as stack:
+            self._open(stack.enter_context(complete_file(self.path)), stack)
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if error is not None:
+            self.stack.__exit__(kind, error, trace)
+        else:
+            with self.stack:
+                self._finish()
+
+    def write(self, cells: CellTable) -> None:
+        """Add cells."""
+        self._write(cells, first_id=self.num_cells + 1)
+        self.num_cells += len(cells)
+
+    @abstractmethod
+    def _open(self, path: Path, stack: ExitStack) -> None:
+        """Open the file; what must be closed goes onto the stack."""
+
+    @abstractmethod
+    def _write(self, cells: CellTable, first_id: int) -> None:
+        """Add cells with ids from `first_id` on."""
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Write what comes after the last cell."""
+
+
+class GeoJsonWriter(CellWriter):
+    """QuPath detections, one feature per cell, in px of level 0 (RFC 7946).
+
+    A path that ends with ``.gz`` is compressed. Ids are the same for the same slide
+    name and number.
+    """
+
+    def _open(self, path: Path, stack: ExitStack) -> None:
+        file = stack.enter_context(open(path, 'wb'))
+        if path.suffix == '.gz':
+            # Neither name nor time: equal cells make equal files.
+            file = stack.enter_context(
+                gzip.GzipFile('', 'wb', compresslevel=6, fileobj=file, mtime=0))
+        self.file = stack.enter_context(io.TextIOWrapper(file, encoding='utf-8'))
+        self.file.write(HEAD)
+
+    def _write(self, cells: CellTable, first_id: int) -> None:
+        info = self.info
+        measurements = {**probability_columns(
+            info.classes, cells.scores, cells.class_probs), **cells.features}
+        features = make_features(
+            cells.outlines, cells.labels, measurements, info.classes, info.palette)
+        for cell_id, feature in enumerate(features, start=first_id):
+            if cell_id > 1:
+                self.file.write(BETWEEN)
+            name = f'{info.name}/{cell_id}'
+            self.file.write(json.dumps(
+                dict(feature, id=str(uuid.uuid5(NAMESPACE, name)))))
+
+    def _finish(self) -> None:
+        self.file.write(TAIL)
+
+
+GEO = dict(
+    version='1.1.0', primary_column='geometry',
+    # Without a coordinate system of the earth: px of the slide.
+    columns=dict(geometry=dict(encoding='WKB', geometry_types=['Polygon'], crs=None)))
+
+
+class GeoParquetWriter(CellWriter):
+    """A GeoParquet 1.1 table with a row per cell, in px of level 0.
+
+    Name, size, µm/px, classes and palette of the slide stand in the file's metadata
+    under ``cells``.
+    """
+
+    def _open(self, path: Path, stack: ExitStack) -> None:
+        self.file = stack.enter_context(open(path, 'wb'))
+        self.parquet = None
+
+    def _write(self, cells: CellTable, first_id: int) -> None:
+        table = self._to_arrow(cells, first_id)
+        if self.parquet is None:  # only now it is known which columns there are
+            self.parquet = self.stack.enter_context(pq.ParquetWriter(
+                self.file, table.schema, compression='zstd'))
+        if len(cells):
+            self.parquet.write_table(table)
+
+    def _finish(self) -> None:
+        if self.parquet is None:
+            self.write(CellTable(
+                np.zeros((0, 2)), np.zeros(0, int), np.zeros(0, np.float32),
+                np.zeros((0, len(self.info.classes)), np.float32), []))
+
+    def _to_arrow(self, cells: CellTable, first_id: int) -> pa.Table:
+        info = self.info
+        names = pa.DictionaryArray.from_arrays(
+            pa.array(cells.labels, pa.int16()), pa.array(info.classes))
+        columns = dict(
+            cell_id=np.arange(first_id, first_id + len(cells)),
+            geometry=pa.array(
+                shapely.to_wkb(ring_polygons(cells.outlines)), pa.binary()),
+            x_px=cells.centroids[:, 0], y_px=cells.centroids[:, 1],
+            label=cells.labels, **{'class': names})
+        columns |= probability_columns(info.classes, cells.scores, cells.class_probs)
+        columns |= cells.features
+        width = cells.embeddings.shape[1]
+        if width:
+            columns['embedding'] = pa.FixedSizeListArray.from_arrays(
+                pa.array(cells.embeddings.ravel()), width)
+        about = dict(name=info.name, shape=info.shape, mpp=info.mpp,
+                     classes=info.classes, palette=info.palette)
+        return pa.table(columns).replace_schema_metadata(
+            dict(geo=json.dumps(GEO), cells=json.dumps(about)))
+
+
+class CsvWriter(CellWriter):
+    """Centres of the cells, their classes and measurements, a line per cell."""
+
+    def _open(self, path: Path, stack: ExitStack) -> None:
+        file = stack.enter_context(open(path, 'w', newline='', encoding='utf-8'))
+        self.csv = csv.writer(file, lineterminator='\n')
+        self.header = None
+
+    def _write(self, cells: CellTable, first_id: int) -> None:
+        x_px, y_px = np.round(cells.centroids, 2).T
+        columns = dict(
+            x_px=x_px, y_px=y_px, x_um=x_px * self.info.mpp, y_um=y_px * self.info.mpp)
+        columns |= probability_columns(
+            self.info.classes, cells.scores, cells.class_probs)
+        columns |= cells.features
+        self._write_header(list(columns))
+        values = np.round(np.stack(list(columns.values())).astype(np.float64), 4)
+        for cell_id, label, row in zip(
+                range(first_id, first_id + len(cells)), cells.labels,
+                values.T.tolist(), strict=True):
+            self.csv.writerow([cell_id, self.info.classes[label], *row])
+
+    def _finish(self) -> None:
+        self._write_header([])
+
+    def _write_header(self, names: list[str]) -> None:
+        if self.header is None:
+            self.header = ['cell_id', 'class', *names]
+            self.csv.writerow(self.header)
+
+
+class CellVitWriter(CellWriter):
+    """The ``cells.json`` that scripts written for CellViT read.
+
+    Cells have `bbox` [[row, col], [row, col]], `centroid` [x, y] and `contour` in px of
+    level 0, `type` and `type_prob`. What describes CellViT's own patches is left out.
+    """
+
+    def _open(self, path: Path, stack: ExitStack) -> None:
+        self.file = stack.enter_context(open(path, 'w', encoding='utf-8'))
+        info = self.info
+        head = dict(
+            wsi_metadata=dict(
+                name=info.name, height=info.shape[0], width=info.shape[1],
+                base_mpp=info.mpp),
+            type_map={str(index): name for index, name in enumerate(info.classes)})
+        self.file.write(json.dumps(head)[:-1] + ', "cells": [\n')
+
+    def _write(self, cells: CellTable, first_id: int) -> None:
+        columns = zip(cells.outlines, np.round(cells.centroids, 2).tolist(),
+                      cells.labels.tolist(), cells.scores.tolist(), strict=True)
+        for cell_id, (ring, centroid, label, score) in enumerate(columns, first_id):
+            if cell_id > 1:
+                self.file.write(',\n')
+            corners = np.stack([ring.min(axis=0), ring.max(axis=0)])[:, ::-1]
+            self.file.write(json.dumps(dict(
+                bbox=corners.tolist(), centroid=centroid, contour=ring[:-1].tolist(),
+                type_prob=round(score, 4), type=label)))
+
+    def _finish(self) -> None:
+        self.file.write('\n]}\n')
+
 
 TILE = 512  # px
 

@@ -3,8 +3,7 @@ import numpy as np
 import shapely
 from scipy.spatial import cKDTree
 
-from ..structures.cell_table import CellTable
-from ..structures.outlines import ring_polygons
+from ..structures.cell_table import CellTable, ring_polygons
 
 REACH_UM = 4.0  # centres of one nucleus in two windows do not lie farther apart
 MIN_SHARED = 0.5  # of the smaller outline, from which on two nuclei are the same

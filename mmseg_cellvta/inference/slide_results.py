@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ..exports import FORMATS
-from ..exports.write_report import write_report
+from ..exports.html_report import write_report
 from ..slides import SlideCanvas
 from ..structures import CellTable
 from ..utils.files import complete_file

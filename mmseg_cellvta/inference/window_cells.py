@@ -7,8 +7,7 @@ import numpy as np
 
 from ..post_processing.instance_map import HoverConstants
 from ..post_processing.instances import cell_tokens, find_nuclei, measure_nuclei
-from ..structures.cell_table import CellTable
-from ..structures.outlines import nucleus_outlines
+from ..structures.cell_table import CellTable, nucleus_outlines
 
 # A nucleus whose centre lies so near to the window's own part is found by two windows,
 # so that none is lost where they disagree a little; SeamFilter keeps one of them.

@@ -6,7 +6,7 @@ import shapely
 
 from mmseg_cellvta.conversion.drawn_conic import draw_numbered_patch
 from mmseg_cellvta.conversion.polygons import Outline, make_area, rasterize
-from mmseg_cellvta.structures.outlines import nucleus_outlines
+from mmseg_cellvta.structures.cell_table import nucleus_outlines
 
 
 def outline(*rings, class_id=1):

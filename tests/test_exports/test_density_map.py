@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmseg_cellvta.exports.density_map import (
+from mmseg_cellvta.exports.html_report import (
     density,
     encode_color_bar,
     encode_map,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cell_tables import INFO, squares
 
-from mmseg_cellvta.exports.write_report import write_report
+from mmseg_cellvta.exports.html_report import write_report
 
 CHROMIUM = shutil.which('chromium')
 needs_chromium = pytest.mark.skipif(

@@ -6,7 +6,7 @@ import pytest
 import shapely
 from mmengine.structures import InstanceData
 
-from mmseg_cellvta.structures import to_geojson_features, write_geojson
+from mmseg_cellvta.exports.writers import to_geojson_features, write_geojson
 
 CLASSES = ('background', 'neutrophil', 'epithelial')
 PALETTE = [[0, 0, 0], [255, 0, 0], [34, 221, 77]]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import shapely
 
-from mmseg_cellvta.structures.outlines import nucleus_outlines, ring_polygons
+from mmseg_cellvta.structures.cell_table import nucleus_outlines, ring_polygons
 
 SQUARE = np.array([[2, 3], [2, 6], [6, 6], [6, 3]])  # 5 x 4 px
 
