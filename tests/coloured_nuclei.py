@@ -6,7 +6,7 @@ import torch
 from tiny_models import DIMS, HEAD, SEGMENTOR
 from torch.nn import functional as F
 
-from mmseg_cellvta.datasets.cell_folder import write_info
+from mmseg_cellvta.datasets.labels import write_info
 
 CLASSES = ('background', 'blue', 'green')
 COLOURS = {1: (255, 0, 0), 2: (0, 255, 0)}  # BGR

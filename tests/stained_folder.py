@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmseg_cellvta.datasets.cell_folder import IMAGES, LABELS, write_info
+from mmseg_cellvta.datasets.labels import IMAGES, LABELS, write_info
 
 CLASSES = ('background', 'round', 'long')
 PALETTE = ((0, 0, 0), (255, 30, 30), (0, 110, 255))

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
 from ..datasets.conic_dataset import PAPER_TEST_SOURCES, CoNICDataset, source_of
-from ..datasets.patch_arrays import PATCH_IMAGES, PATCH_INFO, PATCH_LABELS, read_patches
+from ..datasets.labels import PATCH_IMAGES, PATCH_INFO, PATCH_LABELS, read_patches
 from ..utils.files import PendingFolder, describe_files
 from .patch_writer import PatchWriter, read_item
 from .summary import DatasetSummary

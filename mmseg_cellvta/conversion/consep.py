@@ -6,13 +6,19 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from ..datasets.cell_folder import IMAGE_DIR, LABEL_DIR
 from ..datasets.consep_dataset import (
     MERGED_CLASSES,
     CoNSePDataset,
     has_original_classes,
 )
-from ..datasets.labels import check_labels, count_nuclei, load_mat, read_mat_labels
+from ..datasets.labels import (
+    IMAGE_DIR,
+    LABEL_DIR,
+    check_labels,
+    count_nuclei,
+    load_mat,
+    read_mat_labels,
+)
 from ..utils.files import PendingFolder
 from ..utils.images import LabelledPicture
 from .summary import DatasetSummary

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from ..datasets.labels import open_npy
+from ..datasets.labels import PATCH_LABELS, open_npy
 from ..datasets.pannuke_dataset import FOLDS, PanNukeCellDataset
-from ..datasets.patch_arrays import PATCH_LABELS
 from ..utils.files import PendingFolder, describe_files
 from .patch_writer import PatchWriter, read_item
 from .summary import DatasetSummary

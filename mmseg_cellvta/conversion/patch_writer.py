@@ -6,8 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from ..datasets.labels import check_labels
-from ..datasets.patch_arrays import PATCH_IMAGES, PATCH_INFO, PATCH_LABELS, write_rows
+from ..datasets.labels import (
+    PATCH_IMAGES,
+    PATCH_INFO,
+    PATCH_LABELS,
+    check_labels,
+    write_rows,
+)
 from ..utils.files import PendingFolder
 
 CHUNK = 64  # patches between two records of the progress, at most

@@ -6,8 +6,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..datasets.cell_folder import IMAGE_DIR, LABEL_DIR, natural_key, write_info
-from ..datasets.labels import check_labels, count_nuclei
+from ..datasets.labels import (
+    IMAGE_DIR,
+    LABEL_DIR,
+    check_labels,
+    count_nuclei,
+    natural_key,
+    write_info,
+)
 from ..utils.files import PendingFolder
 from ..utils.images import LabelledPicture, read_picture, read_size
 from .summary import DatasetSummary

@@ -1,13 +1,12 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from . import transforms
-from .cell_folder_dataset import CellFolderDataset
-from .cell_token_dataset import CellTokenDataset
+from .cell_dataset import CellDataset, CellFolderDataset
 from .conic_dataset import CoNICDataset
 from .consep_dataset import CoNSePDataset
 from .pannuke_dataset import PanNukeCellDataset
 from .sampler import CellWeightedSampler
 
 __all__ = [
-    'CellFolderDataset', 'CellTokenDataset', 'CellWeightedSampler', 'CoNICDataset',
+    'CellDataset', 'CellFolderDataset', 'CellWeightedSampler', 'CoNICDataset',
     'CoNSePDataset', 'PanNukeCellDataset', 'transforms'
 ]

@@ -1,10 +1,23 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
 
-from .labels import check_labels, count_nuclei
+from .labels import (
+    IMAGE_DIR,
+    INFO_FILE,
+    LABEL_DIR,
+    check_labels,
+    count_nuclei,
+    natural_key,
+    read_info,
+    read_labels,
+    read_names,
+)
 
 ONE_CLASS = dict(classes=('background', 'nucleus'), palette=[[0, 0, 0], [60, 220, 75]])
 
@@ -81,3 +94,107 @@ class CellDataset(BaseSegDataset):
             counts = count_nuclei(inst_map, class_map, num_classes)
             entry['nuclei_per_class'] = counts.tolist()
         return entry
+
+
+@DATASETS.register_module()
+class CellFolderDataset(CellDataset):
+    """Pictures of any size with a label file each, in a folder (see ``cell_folder``).
+
+    The converters in ``tools/dataset_converters`` write such folders. ``ann_file``
+    names a list of pictures; without one every picture is taken. Pictures come in
+    natural order (``a_2`` before ``a_10``), hence ``indices`` selects the same ones
+    everywhere. Labels are ``.npy`` files, memory-mapped, or HoVer-Net's ``.mat``.
+
+    Args:
+        mpp (float, optional): Size of a pixel in µm; that of ``dataset.json`` unless
+            given.
+        metainfo (dict, optional): ``classes`` and ``palette``, background first, where
+            they are not those of ``dataset.json``.
+        data_root (str, optional): Folder of the data set.
+        img_suffix (str): Suffix of the pictures. Defaults to '.png'.
+        num_classes (int, optional): Classes that the model tells apart, background
+            included; another number of classes is an error.
+        **kwargs: Arguments of ``CellDataset``.
+
+    Raises:
+        FileNotFoundError: If a folder, a list or the label file of a picture is
+            missing.
+        ValueError: If classes or the size of a pixel are not known, a list names a
+            picture that is not there, or a label is wrong.
+    """
+
+    DEFAULT_MPP: float | None = None
+
+    def __init__(self, mpp: float | None = None, metainfo: dict | None = None,
+                 data_root: str | None = None, img_suffix: str = '.png',
+                 num_classes: int | None = None, **kwargs) -> None:
+        self.root = Path(data_root or '.')
+        info = read_info(self.root)
+        known = {key: info[key] for key in ('classes', 'palette')
+                 if key in info and key not in self.METAINFO}
+        metainfo = {**known, **(metainfo or {})}
+        if mpp is None:
+            mpp = info.get('mpp', self.DEFAULT_MPP)
+        if mpp is None or 'classes' not in {**self.METAINFO, **metainfo}:
+            raise ValueError(f'{self.root / INFO_FILE}: no such file; it says classes and '
+                             'mpp, or give metainfo and mpp to the data set')
+        self.listed_classes = info.get('classes')
+        self.num_classes = num_classes
+        super().__init__(mpp=mpp, metainfo=metainfo, data_root=data_root,
+                         img_suffix=img_suffix, **kwargs)
+
+    def class_of_id(self) -> Sequence[int] | None:
+        """Class of each class id of the label files, if they differ."""
+        return None
+
+    def load_data_list(self) -> list[dict]:
+        """List the pictures and check their labels."""
+        self._check_classes()
+        names = self._list_names()
+        label_paths = [self._find_label(name) for name in names]
+        class_of_id = self.class_of_id()
+        return [
+            self.make_entry(
+                partial(read_labels, path), label_name=path, class_of_id=class_of_id,
+                img_path=str(self.root / IMAGE_DIR / f'{name}{self.img_suffix}'),
+                label_path=path, sample_name=name)
+            for name, path in zip(names, label_paths, strict=True)
+        ]
+
+    def _check_classes(self) -> None:
+        """Other names for the classes are fine, another number or order is not."""
+        names, listed = list(self.metainfo['classes']), self.listed_classes
+        if self.num_classes not in (None, len(names)):
+            raise ValueError(
+                f'{self.root}: {len(names)} classes, {", ".join(names)}, but the '
+                f'config says num_classes={self.num_classes}; set '
+                f'num_classes={len(names)}')
+        if listed is None or self.class_agnostic:
+            return
+        moved = [name for i, name in enumerate(names[:len(listed)])
+                 if name in listed and listed[i] != name]
+        if len(names) != len(listed) or moved:
+            raise ValueError(
+                f'{self.root / INFO_FILE}: lists the classes {listed}, asked for are {names}'
+                '; classes can be renamed, not left out or put in another order')
+
+    def _list_names(self) -> list[str]:
+        """Names of the pictures, in natural order."""
+        img_dir = self.root / IMAGE_DIR
+        if not img_dir.is_dir():
+            raise FileNotFoundError(f'{img_dir}: no such folder; data_root must hold '
+                                    f'{IMAGE_DIR} and {LABEL_DIR}')
+        present = {path.name.removesuffix(self.img_suffix)
+                   for path in img_dir.glob(f'*{self.img_suffix}')}
+        if not present:
+            raise ValueError(f'{img_dir}: no {self.img_suffix} file in it')
+        names = read_names(self.ann_file, present) if self.ann_file else present
+        return sorted(names, key=natural_key)
+
+    def _find_label(self, name: str) -> str:
+        paths = [self.root / LABEL_DIR / f'{name}{suffix}' for suffix in ('.npy', '.mat')]
+        for path in paths:
+            if path.is_file():
+                return str(path)
+        raise FileNotFoundError(f'{paths[0]}: no such label file, and no '
+                                f'{paths[1].name}')

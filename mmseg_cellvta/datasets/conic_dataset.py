@@ -8,8 +8,7 @@ from functools import partial
 from mmseg.registry import DATASETS
 
 from .cell_dataset import CellDataset
-from .labels import read_labels
-from .patch_arrays import PATCH_IMAGES, PATCH_LABELS, read_patches
+from .labels import PATCH_IMAGES, PATCH_LABELS, read_labels, read_patches
 
 # Source images of the test split that the CellVTA paper's CoNIC results are on.
 PAPER_TEST_SOURCES = osp.join(osp.dirname(__file__), 'conic_test_sources.json')

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from mmseg.registry import DATASETS
 
-from .cell_folder import LABEL_DIR
-from .cell_folder_dataset import CellFolderDataset
-from .labels import read_mat_labels
+from .cell_dataset import CellFolderDataset
+from .labels import LABEL_DIR, read_mat_labels
 
 # HoVer-Net's merge of the 7 original classes: 3 healthy and 4 malignant epithelial
 # -> 3; 5 fibroblast, 6 muscle and 7 endothelial -> 4 (index: id in the file).

@@ -1,6 +1,11 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Reading and checking of nucleus label files, shared by data sets and loaders."""
-from collections.abc import Sequence
+import csv
+import json
+import os.path as osp
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -173,3 +178,152 @@ def count_nuclei(inst_map: np.ndarray, class_map: np.ndarray,
     class_of[inst_map.ravel()] = class_map.ravel()
     class_of[0] = 0  # pixels of a class outside nuclei are none
     return np.bincount(class_of, minlength=num_classes)[1:]
+
+
+PATCH_IMAGES, PATCH_LABELS, PATCH_INFO = 'images.npy', 'labels.npy', 'patch_info.csv'
+
+
+def read_patches(folder: str) -> tuple[np.ndarray, np.ndarray, list[dict]]:
+    """Open the patches of a folder; both arrays stay on disk.
+
+    Args:
+        folder (str): Folder that holds the three files.
+
+    Returns:
+        tuple: Images and labels, memory-mapped, and the rows of the csv file.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is damaged or the files disagree.
+    """
+    images, labels = check_arrays(osp.join(folder, PATCH_IMAGES), osp.join(folder, PATCH_LABELS))
+    rows = read_rows(osp.join(folder, PATCH_INFO))
+    if len(rows) != len(images):
+        raise ValueError(f'{folder}: {PATCH_INFO} names {len(rows)} patches, {PATCH_IMAGES} holds '
+                         f'{len(images)} images')
+    return images, labels, rows
+
+
+def check_arrays(img_path: str, label_path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Open both arrays if they have CoNIC's dtypes and agreeing shapes."""
+    images, labels = open_npy(img_path), open_npy(label_path)
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+        raise ValueError(f'{img_path}: {images.dtype} {images.shape}; expected '
+                         'uint8 (N, H, W, 3), RGB')
+    if len(images) == 0:
+        raise ValueError(f'{img_path}: holds no image')
+    if labels.dtype.kind not in 'iu':
+        raise ValueError(f'{label_path}: dtype {labels.dtype}; expected uint16')
+    if labels.shape != (*images.shape[:3], 2):
+        raise ValueError(
+            f'{label_path}: shape {labels.shape} does not match images.npy: '
+            f'{len(images)} images, expected {(*images.shape[:3], 2)}')
+    return images, labels
+
+
+def read_rows(path: str) -> list[dict]:
+    """Read the rows of ``patch_info.csv``; its names must be unique."""
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'{path}: no such file; expected a csv file with one '
+                                'column patch_info that names every patch')
+    with open(path, newline='', encoding='utf-8') as file:
+        rows = list(csv.DictReader(file))
+    if not rows or 'patch_info' not in rows[0]:
+        raise ValueError(f'{path}: no column patch_info with names below it')
+    names = Counter(row['patch_info'] for row in rows)
+    repeated = [name for name, count in names.items() if count > 1]
+    if repeated:
+        raise ValueError(f'{path}: {len(repeated)} names stand there more than once, '
+                         f'the first is {repeated[0]!r}; names must be unique')
+    return rows
+
+
+def write_rows(path: str, rows: list[dict]) -> None:
+    """Write ``patch_info.csv``: one row per patch, the columns of the first."""
+    with open(path, 'w', newline='', encoding='utf-8') as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+IMAGE_DIR, LABEL_DIR, INFO_FILE = 'Images', 'Labels', 'dataset.json'
+
+
+def read_info(folder: str | Path) -> dict:
+    """Read ``dataset.json``.
+
+    Args:
+        folder (str | Path): Folder of the data set.
+
+    Returns:
+        dict: ``classes``, ``palette`` and ``mpp``; empty if there is no such file.
+
+    Raises:
+        ValueError: If the file is damaged or says something impossible.
+    """
+    path = Path(folder, INFO_FILE)
+    if not path.is_file():
+        return {}
+    try:
+        info = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ValueError(f'{path}: not JSON ({error})') from error
+    missing = [key for key in ('classes', 'palette', 'mpp')
+               if not isinstance(info, dict) or key not in info]
+    if missing:
+        raise ValueError(f'{path}: holds no {" and no ".join(missing)}')
+    classes, palette = info['classes'], info['palette']
+    if not isinstance(classes, list) or len(classes) < 2 or classes[0] != 'background':
+        raise ValueError(f'{path}: classes {classes}; expected a list of "background" '
+                         'and at least one class')
+    if not isinstance(palette, list) or len(palette) != len(classes):
+        raise ValueError(f'{path}: palette {palette}; expected [red, green, blue], '
+                         f'0-255, for each of the {len(classes)} classes')
+    if not isinstance(info['mpp'], int | float) or not info['mpp'] > 0:
+        raise ValueError(f'{path}: mpp {info["mpp"]}; expected µm/px above 0')
+    return info
+
+
+def write_info(folder: str | Path, classes: Sequence[str],
+               palette: Sequence[Sequence[int]], mpp: float) -> None:
+    """Write ``dataset.json``."""
+    info = dict(classes=list(classes), palette=[list(color) for color in palette],
+                mpp=mpp)
+    Path(folder, INFO_FILE).write_text(
+        json.dumps(info, ensure_ascii=False) + '\n', encoding='utf-8')
+
+
+def read_names(path: str | Path, present: Collection[str]) -> list[str]:
+    """Read a list of names, one a line; empty lines do not count.
+
+    Args:
+        path (str | Path): Text file.
+        present (Collection[str]): Names of the pictures that there are.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a name has no picture or stands there twice, or none is there.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path}: no such file; it lists names of pictures, '
+                                'without suffix, one a line')
+    lines = Path(path).read_text(encoding='utf-8').splitlines()
+    line_of: dict[str, int] = {}
+    for number, name in enumerate(map(str.strip, lines), 1):
+        if not name:
+            continue
+        if name in line_of:
+            raise ValueError(f'{path}, line {number}: {name!r} stands there already, '
+                             f'in line {line_of[name]}')
+        if name not in present:
+            raise ValueError(f'{path}, line {number}: no picture {name!r} in {IMAGE_DIR}')
+        line_of[name] = number
+    if not line_of:
+        raise ValueError(f'{path}: names no picture')
+    return list(line_of)
+
+
+def natural_key(name: str) -> tuple[list, str]:
+    """Sorting key that orders the numbers within a name by value."""
+    parts = re.split(r'([0-9]+)', name)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name

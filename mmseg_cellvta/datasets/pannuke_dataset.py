@@ -6,8 +6,7 @@ from functools import partial
 from mmseg.registry import DATASETS
 
 from .cell_dataset import CellDataset
-from .labels import read_labels
-from .patch_arrays import PATCH_IMAGES, PATCH_INFO, PATCH_LABELS, read_patches
+from .labels import PATCH_IMAGES, PATCH_INFO, PATCH_LABELS, read_labels, read_patches
 
 FOLDS = (1, 2, 3)
 

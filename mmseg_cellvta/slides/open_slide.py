@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.cell_folder import natural_key
+from ..datasets.labels import natural_key
 from .image_reader import PictureReader
 from .reader import SlideReader, UnreadableError
 

@@ -8,7 +8,7 @@ import pytest
 
 from mmseg_cellvta.conversion import patch_writer
 from mmseg_cellvta.conversion.patch_writer import PatchWriter
-from mmseg_cellvta.datasets.patch_arrays import read_patches
+from mmseg_cellvta.datasets.labels import read_patches
 from mmseg_cellvta.utils.files import PendingFolder
 
 SIDE = 16

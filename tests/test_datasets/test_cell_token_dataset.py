@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from coloured_nuclei import CLASSES, write_pictures
 
-from mmseg_cellvta.datasets import CellFolderDataset, CellTokenDataset
+from mmseg_cellvta.datasets import CellFolderDataset
+from mmseg_cellvta.datasets.cell_token_dataset import CellTokenDataset
 from mmseg_cellvta.datasets.token_cache import TokenCache
 
 

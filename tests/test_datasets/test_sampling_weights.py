@@ -5,11 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmseg_cellvta.datasets.sampling_weights import (
-    cell_weights,
-    joint_weights,
-    tissue_weights,
-)
+from mmseg_cellvta.datasets.sampler import cell_weights, joint_weights, tissue_weights
 
 GAMMA = 0.85
 # Published counts of PanNuke: images that show each class, and images of each tissue.

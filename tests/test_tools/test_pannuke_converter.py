@@ -15,7 +15,7 @@ from run_tool import run_script
 from mmseg_cellvta.conversion import patch_writer
 from mmseg_cellvta.conversion.pannuke import convert_pannuke, merge_channels, to_uint8
 from mmseg_cellvta.datasets import PanNukeCellDataset
-from mmseg_cellvta.datasets.patch_arrays import read_patches
+from mmseg_cellvta.datasets.labels import read_patches
 
 ARRAYS = ('images.npy', 'labels.npy', 'patch_info.csv')
 

@@ -1,9 +1,63 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
+from mmcv.transforms import BaseTransform, to_tensor
+from mmengine.structures import PixelData
+from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
-from ..labels import check_labels, read_labels
+from ..labels import check_labels, open_npy, read_labels
+from .hv_target import hv_target
+
+
+@TRANSFORMS.register_module()
+class LoadCellImage(BaseTransform):
+    """Load a picture file, or one image of a ``.npy`` stack of RGB images.
+
+    Takes no argument, because ``mmseg.apis.inference_model`` turns the first transform
+    of a test pipeline into ``LoadImageFromNDArray`` and keeps its arguments.
+
+    Required Keys:
+
+    - img_path
+    - img_index (optional, for a ``.npy`` file)
+
+    Added Keys:
+
+    - img (np.uint8): (H, W, 3), BGR, 0-255.
+    - img_shape
+    - ori_shape
+    - sample_name (if the data set gave none: the file name without suffix)
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Load the image."""
+        path = results['img_path']
+        if 'img_index' in results:
+            # OpenMMLab pipelines are BGR; CoNIC stores RGB.
+            img = open_npy(path)[results['img_index'], ..., ::-1].copy()
+        else:
+            # A copy: transforms may write into it, the cache must stay as it is.
+            img = read_image(path).copy()
+        results['img'] = img
+        results['img_shape'] = results['ori_shape'] = img.shape[:2]
+        results.setdefault('sample_name', Path(path).stem)
+        return results
+
+
+@lru_cache(maxsize=32)
+def read_image(path: str) -> np.ndarray:
+    """Read a picture file as uint8 (H, W, 3), BGR; the last 32 stay in memory."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path}: no such image file')
+    img = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if img is None:
+        raise ValueError(f'{path}: not a readable picture (png, tif or jpg)')
+    return img
 
 
 @TRANSFORMS.register_module()
@@ -54,3 +108,61 @@ class LoadCellAnnotations(BaseTransform):
         results['gt_seg_map'] = class_map.astype(np.uint8)
         results.setdefault('seg_fields', []).extend(['gt_inst_map', 'gt_seg_map'])
         return results
+
+
+@TRANSFORMS.register_module()
+class GenerateHoverTargets(BaseTransform):
+    """Make the horizontal and vertical distance maps of HoVer-Net.
+
+    The values are directions: a flip or rotation after this transform would leave them
+    wrong, so it comes after the last geometric transform.
+
+    Required Keys:
+
+    - gt_inst_map
+
+    Added Keys:
+
+    - gt_hv_map (np.float32): (2, H, W), horizontal first, in [-1, 1].
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Add the distance maps."""
+        results['gt_hv_map'] = hv_target(results['gt_inst_map'])
+        return results
+
+
+@TRANSFORMS.register_module()
+class PackCellInputs(PackSegInputs):
+    """Pack image, class map, instance map and HV map for the model.
+
+    Required Keys:
+
+    - img
+    - gt_seg_map, gt_inst_map, gt_hv_map (each optional)
+
+    Added Keys:
+
+    - inputs (Tensor): uint8 (3, H, W), BGR, 0-255.
+    - data_samples (:obj:`SegDataSample`): ``gt_sem_seg`` (1, H, W) int64,
+      ``gt_inst_map`` (1, H, W) int32, ``gt_hv_map`` (2, H, W) float32.
+
+    Args:
+        meta_keys (Sequence[str]): Keys that become metainfo of the data sample.
+    """
+
+    def __init__(self, meta_keys: Sequence[str] = (
+            'img_path', 'img_index', 'sample_name', 'ori_shape', 'img_shape',
+            'pad_shape', 'scale_factor', 'flip', 'flip_direction', 'mpp',
+            'tissue')) -> None:
+        super().__init__(meta_keys=meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        """Pack the results."""
+        packed = super().transform(results)
+        for key in ('gt_inst_map', 'gt_hv_map'):
+            if key in results:
+                data = to_tensor(np.ascontiguousarray(results[key]))
+                data = data[None] if data.ndim == 2 else data
+                packed['data_samples'].set_data({key: PixelData(data=data)})
+        return packed

@@ -9,7 +9,7 @@ from mmseg_cellvta.datasets.transforms import (
     CellRandomRotate90,
     CellRandomSizedCrop,
 )
-from mmseg_cellvta.datasets.transforms.cell_random_affine import split_copies
+from mmseg_cellvta.datasets.transforms.geometric import split_copies
 
 MOTIONS = [
     dict(type='CellRandomRotate90', prob=1.0),
