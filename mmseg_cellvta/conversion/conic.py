@@ -13,8 +13,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 from ..datasets.conic_dataset import PAPER_TEST_SOURCES, CoNICDataset, source_of
 from ..datasets.labels import PATCH_IMAGES, PATCH_INFO, PATCH_LABELS, read_patches
 from ..utils.files import PendingFolder, describe_files
-from .patch_writer import PatchWriter, read_item
 from .summary import DatasetSummary
+from .writers import PatchWriter, read_item
 
 CLASSES = CoNICDataset.METAINFO['classes'][1:]
 SPLITS = 'splits'

@@ -22,8 +22,7 @@ from ..datasets.labels import (
 from ..utils.files import PendingFolder
 from ..utils.images import LabelledPicture
 from .summary import DatasetSummary
-from .tiling import Tiling
-from .writers import FolderWriter
+from .writers import FolderWriter, Tiling
 
 NUM_ORIGINAL = len(MERGED_CLASSES)
 

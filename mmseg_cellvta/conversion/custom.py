@@ -14,8 +14,7 @@ from .class_list import make_palette
 from .label_files import CLASS_MAPS, LABEL_SUFFIXES, LabelReader
 from .splits import GroupSplit
 from .summary import DatasetSummary
-from .tiling import Tiling
-from .writers import FolderWriter
+from .writers import FolderWriter, Tiling
 
 PARTS = ('train', 'val', 'test')
 PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff')

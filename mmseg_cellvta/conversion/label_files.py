@@ -8,8 +8,7 @@ from skimage.measure import label
 
 from ..datasets.labels import load_mat, map_npy
 from ..utils.images import LabelledPicture, read_id_picture
-from .polygon_files import read_geojson, read_imagescope
-from .polygons import rasterize
+from .polygons import rasterize, read_geojson, read_imagescope
 
 POLYGONS = {'.geojson': read_geojson, '.json': read_geojson, '.xml': read_imagescope}
 ID_PICTURES = ('.png', '.tif', '.tiff')

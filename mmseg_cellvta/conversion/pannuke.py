@@ -11,8 +11,8 @@ from rich.progress import Progress
 from ..datasets.labels import PATCH_LABELS, open_npy
 from ..datasets.pannuke_dataset import FOLDS, PanNukeCellDataset
 from ..utils.files import PendingFolder, describe_files
-from .patch_writer import PatchWriter, read_item
 from .summary import DatasetSummary
+from .writers import PatchWriter, read_item
 
 CLASSES = PanNukeCellDataset.METAINFO['classes'][1:]  # in the order of the channels
 FOLD_NAME = re.compile(r'fold[ _-]?(\d+)', re.IGNORECASE)

@@ -1,13 +1,15 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from ..datasets.labels import count_nuclei
-from .patch_writer import read_item
+from .writers import read_item
 
 
 class DatasetSummary:
@@ -79,3 +81,28 @@ class DatasetSummary:
 
 def _share(counts: np.ndarray, index: int) -> str:
     return f'{counts[index]} ({100 * counts[index] / max(counts.sum(), 1):.1f} %)'
+
+
+def run_converter(
+        convert: Callable[[Progress], tuple[DatasetSummary, Sequence[str]]],
+        title: str) -> None:
+    """What the converters' commands share: progress bars, the table, and remarks.
+
+    Args:
+        convert (Callable): Converts, showing its progress; returns what the data set
+            holds and remarks for the user.
+        title (str): Line above the table.
+
+    Raises:
+        SystemExit: With one sentence, if the input or the output is not as it must be.
+    """
+    console = Console()
+    with Progress(console=console) as progress:
+        try:
+            summary, remarks = convert(progress)
+        except (OSError, ValueError) as error:
+            raise SystemExit(str(error)) from error
+    console.print(title, markup=False)
+    console.print(summary.table())
+    for remark in remarks:
+        console.print(remark, markup=False)

@@ -1,23 +1,89 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import os
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.lib.format import open_memmap
 
 from ..datasets.labels import (
     IMAGE_DIR,
     LABEL_DIR,
+    PATCH_IMAGES,
+    PATCH_INFO,
+    PATCH_LABELS,
     check_labels,
     count_nuclei,
     natural_key,
     write_info,
+    write_rows,
 )
 from ..utils.files import PendingFolder
 from ..utils.images import LabelledPicture, read_picture, read_size
+from ..utils.tiling import tile_starts
 from .summary import DatasetSummary
-from .tiling import Tiling
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How pictures are cut into square tiles; the last one ends at the border.
+
+    Attributes:
+        size (int): Side of a tile, px; 0 leaves pictures whole.
+        overlap (int): What two neighbours share at least, px.
+
+    Raises:
+        ValueError: If the tiles do not advance.
+    """
+    size: int = 0
+    overlap: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size < 0 or not 0 <= self.overlap < max(self.size, 1):
+            raise ValueError(
+                f'tiles of {self.size} px with an overlap of {self.overlap} px: '
+                'expected a size above 0, and an overlap from 0 to less than the size')
+
+    def windows(self, name: str,
+                shape: tuple[int, int]) -> dict[str, tuple[slice, slice]]:
+        """Name and place of each tile, such as ``train_1_r0000_c0236``.
+
+        Args:
+            name (str): Name of the picture.
+            shape (tuple[int, int]): (height, width) px.
+
+        Raises:
+            ValueError: If the picture is smaller than a tile.
+        """
+        if not self.size:
+            return {name: (slice(None), slice(None))}
+        if min(shape) < self.size:
+            raise ValueError(f'{name}: {shape[1]} x {shape[0]} px, smaller than a tile '
+                             f'of {self.size} x {self.size} px; choose smaller tiles')
+        starts = (tile_starts(length, self.size, self.size - self.overlap)
+                  for length in shape)
+        return {
+            f'{name}_r{top:04d}_c{left:04d}': (
+                slice(top, top + self.size), slice(left, left + self.size))
+            for top, left in product(*starts)
+        }
+
+
+def add_tile_options(parser: ArgumentParser) -> None:
+    """Add the options that say how a converter cuts pictures."""
+    parser.add_argument('--tile', type=int, default=0, metavar='PX',
+                        help='cut pictures into tiles of PX x PX (default: whole)')
+    parser.add_argument('--overlap', type=int, default=0, metavar='PX',
+                        help='what neighbouring tiles share (default: 0)')
+
+
+def read_tile_options(args: Namespace) -> Tiling:
+    """The tiles that the options ask for."""
+    return Tiling(args.tile, args.overlap)
 
 
 class FolderWriter:
@@ -144,3 +210,118 @@ def number_from_one(inst_map: np.ndarray) -> np.ndarray:
     present[inst_map] = True
     present[0] = False
     return np.cumsum(present, dtype=np.int32)[inst_map]
+
+
+CHUNK = 64  # patches between two records of the progress, at most
+CHUNK_BYTES = 64 << 20  # what they may take together
+MAX_ID = np.iinfo(np.uint16).max
+
+
+class PatchWriter:
+    """Writes patches of one size as CoNIC distributes them (see ``patch_arrays``).
+
+    Memory stays flat, also as the system counts it: pages of a mapped file belong to
+    the process until it is unmapped, hence the arrays are mapped anew for each chunk.
+
+    Args:
+        folder (PendingFolder): The data set under construction.
+        name (str): Folder of these patches in it; '' for the data set's own.
+        rows (list[dict]): Row of ``patch_info.csv`` for each patch.
+        shape (tuple[int, int]): (height, width) of every patch, px.
+        num_classes (int): Length of the class list, background included.
+        source (str | Path, optional): File whose entry i becomes patch i, for errors.
+    """
+
+    def __init__(self, folder: PendingFolder, name: str, rows: list[dict],
+                 shape: tuple[int, int], num_classes: int,
+                 source: str | Path | None = None) -> None:
+        self.folder = folder
+        self.name = name
+        self.rows = rows
+        self.shape = tuple(shape)
+        self.num_classes = num_classes
+        self.source = source
+        self.layout = {PATCH_IMAGES: ((len(rows), *shape, 3), np.uint8),
+                       PATCH_LABELS: ((len(rows), *shape, 2), np.uint16)}
+
+    def write(self, read: Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]],
+              advance: Callable[[int], None] = lambda count: None) -> None:
+        """Write every patch that is not written yet.
+
+        Args:
+            read: Called with an index; returns image uint8 (H, W, 3) RGB, instance map
+                and class map (H, W).
+            advance: Called with the number of patches that were finished since.
+
+        Raises:
+            ValueError: If a label is wrong (see ``check_labels``) or a patch has
+                another size or dtype.
+            OSError: If the disk has no room for all patches.
+        """
+        target = self.folder.part / self.name
+        target.mkdir(exist_ok=True)
+        num, step = len(self.rows), self.name or PATCH_IMAGES
+        done = self.folder.progress(step)
+        if done == 0:
+            for file_name, (shape, dtype) in self.layout.items():
+                _allocate(target / file_name, shape, dtype)
+        advance(done)
+        chunk = max(1, min(CHUNK, CHUNK_BYTES // (7 * self.shape[0] * self.shape[1])))
+        for start in range(done, num, chunk):
+            stop = min(start + chunk, num)
+            self._write_chunk(target, read, range(start, stop))
+            self.folder.record(step, stop)
+            advance(stop - start)
+        write_rows(target / PATCH_INFO, self.rows)
+
+    def _write_chunk(self, target: Path, read: Callable, indices: range) -> None:
+        images, labels = (open_memmap(target / file_name, mode='r+')
+                          for file_name in self.layout)
+        for index in indices:
+            image, inst_map, class_map = read(index)
+            self._check(index, image, inst_map, class_map)
+            images[index] = image
+            labels[index, ..., 0] = inst_map
+            labels[index, ..., 1] = class_map
+        images.flush()
+        labels.flush()
+
+    def _check(self, index: int, image: np.ndarray, inst_map: np.ndarray,
+               class_map: np.ndarray) -> None:
+        name = self.rows[index]['patch_info']
+        if self.source is not None:
+            name = f'{self.source}[{index}] ({name})'
+        for array in (image, inst_map, class_map):
+            if array.shape[:2] != self.shape:
+                raise ValueError(f'{name}: {array.shape[:2]} (rows, columns) px, '
+                                 f'expected {self.shape} as in the other patches')
+        if image.dtype != np.uint8 or image.shape[2:] != (3, ):
+            raise ValueError(f'{name}: image {image.dtype} {image.shape}; expected '
+                             'uint8 (H, W, 3), RGB')
+        check_labels(inst_map, class_map, self.num_classes, name)
+        if inst_map.max(initial=0) > MAX_ID:
+            raise ValueError(f'{name}: instance id {inst_map.max()}; number the nuclei '
+                             f'of a patch from 1 to at most {MAX_ID}')
+
+
+def read_item(path: str | Path, index: int) -> np.ndarray:
+    """Read one entry of a ``.npy`` file.
+
+    The file is mapped for this alone, so that what was read does not stay in memory.
+    """
+    return np.array(open_memmap(path, mode='r')[index])
+
+
+def _allocate(path: Path, shape: tuple[int, ...], dtype: type) -> None:
+    """Make an array of zeros with its room on disk, which a write could not ask for.
+
+    On a full disk, writing into the map of a file with holes kills the process.
+    """
+    open_memmap(path, mode='w+', shape=shape, dtype=dtype)
+    size = path.stat().st_size
+    with open(path, 'r+b') as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            raise OSError(f'{path}: no room for {size / 1e6:.0f} MB ({error.strerror})'
+                          ) from error

@@ -7,7 +7,7 @@ from rich.progress import Progress
 from scipy.io import savemat
 
 from mmseg_cellvta.conversion.consep import convert_consep, find_consep
-from mmseg_cellvta.conversion.tiling import Tiling
+from mmseg_cellvta.conversion.writers import Tiling
 from mmseg_cellvta.datasets import CoNSePDataset
 
 PIPELINE = [dict(type='LoadCellImage'), dict(type='LoadCellAnnotations')]

@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from mmseg_cellvta.conversion.custom import convert_custom, find_pictures, is_divided
 from mmseg_cellvta.conversion.splits import GroupSplit
-from mmseg_cellvta.conversion.tiling import Tiling
+from mmseg_cellvta.conversion.writers import Tiling
 from mmseg_cellvta.datasets import CellFolderDataset
 
 PIPELINE = [dict(type='LoadCellImage'), dict(type='LoadCellAnnotations')]

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from stained_folder import draw_labels, stain
 
-from mmseg_cellvta.conversion.image_checks import (
+from mmseg_cellvta.conversion.health_checks import (
     check_alignment,
     compare_density,
     digest,

@@ -3,7 +3,7 @@ import cv2
 import numpy as np
 from scipy.io import savemat
 
-from mmseg_cellvta.conversion.inspect_parts import inspect_parts
+from mmseg_cellvta.conversion.health import inspect_parts
 from mmseg_cellvta.datasets import CoNICDataset, CoNSePDataset
 
 

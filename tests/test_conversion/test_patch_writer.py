@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmseg_cellvta.conversion import patch_writer
-from mmseg_cellvta.conversion.patch_writer import PatchWriter
+from mmseg_cellvta.conversion import writers as patch_writer
+from mmseg_cellvta.conversion.writers import PatchWriter
 from mmseg_cellvta.datasets.labels import read_patches
 from mmseg_cellvta.utils.files import PendingFolder
 

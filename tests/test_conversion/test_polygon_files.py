@@ -4,8 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from mmseg_cellvta.conversion.polygon_files import read_geojson, read_imagescope
-from mmseg_cellvta.conversion.polygons import rasterize
+from mmseg_cellvta.conversion.polygons import rasterize, read_geojson, read_imagescope
 
 CLASSES = ['background', 'tumour', 'lymphocyte']
 RING = [[2, 3], [6, 3], [6, 8], [2, 8], [2, 3]]

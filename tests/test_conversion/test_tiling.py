@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 import numpy as np
 import pytest
 
-from mmseg_cellvta.conversion.tiling import Tiling, add_tile_options, read_tile_options
+from mmseg_cellvta.conversion.writers import Tiling, add_tile_options, read_tile_options
 
 
 def test_tiles_are_named_by_their_place_and_cover_everything():

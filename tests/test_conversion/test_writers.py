@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from own_data import SHAPE, label_maps, write_image
 
-from mmseg_cellvta.conversion.tiling import Tiling
-from mmseg_cellvta.conversion.writers import FolderWriter, number_from_one
+from mmseg_cellvta.conversion.writers import FolderWriter, Tiling, number_from_one
 from mmseg_cellvta.utils.files import PendingFolder
 from mmseg_cellvta.utils.images import LabelledPicture
 

@@ -12,7 +12,7 @@ from own_data import write_image, write_labels
 from rich.progress import Progress
 
 from mmseg_cellvta.conversion.custom import convert_custom
-from mmseg_cellvta.conversion.tiling import Tiling
+from mmseg_cellvta.conversion.writers import Tiling
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 SHAPES = [(300, 400), (100, 700), (90, 130)]  # (height, width) px

@@ -12,7 +12,7 @@ from pannuke_files import TISSUES, draw_mask, write_fold
 from rich.progress import Progress
 from run_tool import run_script
 
-from mmseg_cellvta.conversion import patch_writer
+from mmseg_cellvta.conversion import writers as patch_writer
 from mmseg_cellvta.conversion.pannuke import convert_pannuke, merge_channels, to_uint8
 from mmseg_cellvta.datasets import PanNukeCellDataset
 from mmseg_cellvta.datasets.labels import read_patches

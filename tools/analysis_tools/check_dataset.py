@@ -18,8 +18,7 @@ from mmengine.config import DictAction
 from rich.console import Console
 from rich.progress import track
 
-from mmseg_cellvta.conversion.health import HealthReport
-from mmseg_cellvta.conversion.inspect_parts import inspect_parts
+from mmseg_cellvta.conversion.health import HealthReport, inspect_parts
 from mmseg_cellvta.utils.configs import (
     PARTS,
     build_cell_dataset,

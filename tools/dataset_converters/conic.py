@@ -8,7 +8,7 @@ own split needs no conversion.
 import argparse
 
 from mmseg_cellvta.conversion.conic import convert_conic
-from mmseg_cellvta.conversion.run_converter import run_converter
+from mmseg_cellvta.conversion.summary import run_converter
 
 
 def parse_args() -> argparse.Namespace:

@@ -7,8 +7,8 @@ classes are merged to 4 as HoVer-Net does.
 import argparse
 
 from mmseg_cellvta.conversion.consep import convert_consep
-from mmseg_cellvta.conversion.run_converter import run_converter
-from mmseg_cellvta.conversion.tiling import add_tile_options, read_tile_options
+from mmseg_cellvta.conversion.summary import run_converter
+from mmseg_cellvta.conversion.writers import add_tile_options, read_tile_options
 
 
 def parse_args() -> argparse.Namespace:

@@ -14,10 +14,9 @@ from rich.progress import Progress
 
 from mmseg_cellvta.conversion.class_list import parse_classes
 from mmseg_cellvta.conversion.custom import convert_custom, is_divided
-from mmseg_cellvta.conversion.run_converter import run_converter
 from mmseg_cellvta.conversion.splits import GroupSplit
-from mmseg_cellvta.conversion.summary import DatasetSummary
-from mmseg_cellvta.conversion.tiling import add_tile_options, read_tile_options
+from mmseg_cellvta.conversion.summary import DatasetSummary, run_converter
+from mmseg_cellvta.conversion.writers import add_tile_options, read_tile_options
 
 VAL_SHARE, TEST_SHARE = 0.1, 0.2
 

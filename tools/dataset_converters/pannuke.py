@@ -8,7 +8,7 @@ taken as they are. Memory stays bounded, whatever the size of the files.
 import argparse
 
 from mmseg_cellvta.conversion.pannuke import convert_pannuke
-from mmseg_cellvta.conversion.run_converter import run_converter
+from mmseg_cellvta.conversion.summary import run_converter
 
 
 def parse_args() -> argparse.Namespace:
