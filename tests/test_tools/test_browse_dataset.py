@@ -5,7 +5,7 @@ import pytest
 from run_tool import run_tool
 from stained_folder import PALETTE, write_folder
 
-from mmseg_cellvta.visualization.sample_sheet import LOW_COLOR
+from mmseg_cellvta.visualization.drawing import LOW_COLOR
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from stained_folder import CLASSES, PALETTE, draw_labels, stain
 
 from mmseg_cellvta.datasets.transforms.hv_target import hv_target
-from mmseg_cellvta.visualization.sample_sheet import (
+from mmseg_cellvta.visualization.drawing import (
     CLASS_GROUND,
     GROUND_COLOR,
     HIGH_COLOR,

@@ -24,7 +24,7 @@ from rich.progress import track
 
 from mmseg_cellvta.datasets.transforms.hv_target import hv_target
 from mmseg_cellvta.utils.configs import PARTS, inner_configs, load_config, part_config
-from mmseg_cellvta.visualization.sample_sheet import draw_sample_sheet
+from mmseg_cellvta.visualization.drawing import draw_sample_sheet
 
 
 def parse_args() -> argparse.Namespace:
