@@ -1,11 +1,14 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+from .cell_classifier_training import CellTokenDataset
 from .cpu_amp_optim_wrapper import CPUAmpOptimWrapper
-from .hooks import CellVisualizationHook
-from .normalization_hook import NormalizationHook
-from .plain_checkpoint_hook import PlainCheckpointHook
-from .unfreeze_encoder_hook import UnfreezeEncoderHook
+from .hooks import (
+    CellVisualizationHook,
+    NormalizationHook,
+    PlainCheckpointHook,
+    UnfreezeEncoderHook,
+)
 
 __all__ = [
-    'CPUAmpOptimWrapper', 'CellVisualizationHook', 'NormalizationHook',
-    'PlainCheckpointHook', 'UnfreezeEncoderHook'
+    'CPUAmpOptimWrapper', 'CellTokenDataset', 'CellVisualizationHook',
+    'NormalizationHook', 'PlainCheckpointHook', 'UnfreezeEncoderHook'
 ]

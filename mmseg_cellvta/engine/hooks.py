@@ -1,13 +1,19 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import torch
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.logging import HistoryBuffer
+from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.visualization import Visualizer
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 
 from ..datasets.transforms import LoadCellImage
+from ..utils.checkpoints import KEY, check_normalization, read_normalization
 
 
 @HOOKS.register_module()
@@ -80,3 +86,153 @@ class CellVisualizationHook(Hook):
             wait_time=self.wait_time,
             step=step,
         )
+
+
+@HOOKS.register_module()
+class NormalizationHook(Hook):
+    """Keeps a checkpoint together with the normalisation that it was trained with.
+
+    Mean and std of the data preprocessor are written into the checkpoint's meta as
+    `normalization`, RGB on the 0-255 scale. Pictures normalised otherwise would be
+    segmented badly without any error, so such a checkpoint is refused.
+    """
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Adds `normalization` to the checkpoint's meta."""
+        own = read_normalization(runner.model)
+        if own is not None:
+            checkpoint['meta'][KEY] = own
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Compares the checkpoint's normalisation, if it has one, with the model's.
+
+        Raises:
+            ValueError: They differ.
+        """
+        check_normalization(runner.model, checkpoint)
+
+
+@HOOKS.register_module()
+class PlainCheckpointHook(Hook):
+    """Writes checkpoints that ``torch.load(weights_only=True)`` can read.
+
+    MMEngine pickles its log history (``HistoryBuffer``) and numpy scalars into
+    every training checkpoint. Since torch 2.6 such a file does not load without
+    switching the protection off, so that MMEngine 0.10.7 cannot resume from its
+    own files (open-mmlab/mmengine#1655). This hook saves the same content as
+    tensors and plain Python values and restores the log history on loading.
+    """
+
+    # Last, so that whatever other hooks add to the checkpoint is converted too.
+    priority = 'LOWEST'
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Replace objects by tensors and plain values; state dicts stay as they are.
+
+        Args:
+            runner (Runner): The runner that saves.
+            checkpoint (dict): The checkpoint, modified in place.
+        """
+        for key, value in checkpoint.items():
+            if not key.endswith('state_dict'):
+                checkpoint[key] = _to_plain(value, key)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Make the log history again, so that resuming continues it.
+
+        Args:
+            runner (Runner): The runner that loads.
+            checkpoint (dict): The checkpoint, modified in place.
+        """
+        scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
+        for name, value in scalars.items():
+            if isinstance(value, dict):
+                scalars[name] = HistoryBuffer(
+                    value['log_history'].cpu().numpy(),
+                    value['count_history'].cpu().numpy(),
+                    value['max_length'],
+                )
+
+
+def _to_plain(value: Any, where: str) -> Any:
+    """Copy of ``value`` made of tensors, dicts, lists, tuples and plain scalars.
+
+    Args:
+        value (Any): An entry of a checkpoint.
+        where (str): Its dotted place in the checkpoint, for error messages.
+
+    Raises:
+        TypeError: If the entry has a type that a protected load would refuse.
+    """
+    if value is None or isinstance(value, (torch.Tensor, bytes)):
+        return value
+    # Subclasses (numpy.float64, numpy.str_, enum members) are pickled as themselves.
+    for plain in (bool, int, float, str):
+        if isinstance(value, plain):
+            return plain(value)
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, HistoryBuffer):
+        log_history, count_history = value.data
+        return dict(
+            log_history=torch.as_tensor(log_history).clone(),
+            count_history=torch.as_tensor(count_history).clone(),
+            max_length=int(value.max_length),
+        )
+    if isinstance(value, Mapping):
+        # Functions, such as the annealing of OneCycleLR, come back from the config.
+        return {
+            _to_plain(key, where): _to_plain(item, f'{where}.{key}')
+            for key, item in value.items()
+            if not callable(item)
+        }
+    if isinstance(value, (list, tuple)):
+        items = [_to_plain(item, f'{where}[{i}]') for i, item in enumerate(value)]
+        return tuple(items) if isinstance(value, tuple) else items
+    raise TypeError(
+        f'checkpoint entry {where} is a {type(value).__name__}, which '
+        'torch.load(weights_only=True) refuses; store it as tensors, numbers, '
+        'strings, lists or dicts'
+    )
+
+
+@HOOKS.register_module()
+class UnfreezeEncoderHook(Hook):
+    """Trains a frozen encoder from some epoch on, as CellViT does (arXiv:2306.15350).
+
+    The optimizer knows all weights from the start and leaves alone those without a
+    gradient, so nothing changes there. From then on checkpoints hold the encoder. A run
+    that is resumed later trains it at once. `find_unused_parameters` can stay False:
+    DistributedDataParallel watches only what is trainable when it is made, so it is
+    made anew.
+
+    Args:
+        epoch: Epochs with a frozen encoder; the encoder is trained from the next one.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def before_train(self, runner: Runner) -> None:
+        """Refuses a training without epochs.
+
+        Raises:
+            ValueError: The schedule counts iterations.
+        """
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            raise ValueError(
+                f'UnfreezeEncoderHook(epoch={self.epoch}) counts epochs, but train_cfg '
+                'counts iterations; use an EpochBasedTrainLoop')
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Releases the encoder when its time has come."""
+        wrapped = is_model_wrapper(runner.model)
+        model = runner.model.module if wrapped else runner.model
+        encoder = model.backbone.encoder
+        if runner.epoch < self.epoch or not encoder.frozen:
+            return
+        encoder.unfreeze()
+        if wrapped:
+            runner.model = runner.wrap_model(
+                runner.cfg.get('model_wrapper_cfg'), model)
+        runner.logger.info(f'epoch {runner.epoch + 1}: the encoder is trained too')

@@ -4,8 +4,7 @@ import pytest
 from coloured_nuclei import CLASSES, write_pictures
 
 from mmseg_cellvta.datasets import CellFolderDataset
-from mmseg_cellvta.datasets.cell_token_dataset import CellTokenDataset
-from mmseg_cellvta.datasets.token_cache import TokenCache
+from mmseg_cellvta.engine.cell_classifier_training import CellTokenDataset, TokenCache
 
 
 @pytest.fixture

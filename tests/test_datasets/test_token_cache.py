@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 
-from mmseg_cellvta.datasets.token_cache import TokenCache
+from mmseg_cellvta.engine.cell_classifier_training import TokenCache
 
 
 @pytest.fixture

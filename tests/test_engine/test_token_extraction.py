@@ -8,8 +8,8 @@ from mmengine.structures import InstanceData
 from tiny_models import build
 
 from mmseg_cellvta.datasets import CellFolderDataset
-from mmseg_cellvta.datasets.token_cache import TokenCache
-from mmseg_cellvta.engine.token_extraction import (
+from mmseg_cellvta.engine.cell_classifier_training import (
+    TokenCache,
     extract_tokens,
     label_nuclei,
     token_key,
