@@ -72,8 +72,9 @@ def find_consep(source: Path) -> list[LabelledPicture]:
     if not parts and (source / IMAGE_DIR).is_dir():
         parts = {'Test' if source.resolve().name.lower() == 'test' else 'Train': source}
     if not parts:
-        raise FileNotFoundError(f'{source}: holds neither Train nor Test nor {IMAGE_DIR}; '
-                                'expected the unpacked archive of CoNSeP')
+        raise FileNotFoundError(
+            f'{source}: holds neither Train nor Test nor {IMAGE_DIR}; expected the '
+            'unpacked archive of CoNSeP')
     pictures = []
     for part, folder in parts.items():
         paths = list((folder / IMAGE_DIR).glob('*.png'))

@@ -10,6 +10,9 @@ from skimage import measure
 from ..evaluation.functional import contingency
 
 MIN_AREA = 10  # px
+MIN_NUCLEI = 5
+# Optical density of the values 0-255, a little above zero light.
+DENSITY = -np.log10((np.arange(256) + 1) / 256)
 
 
 @dataclass(frozen=True)
@@ -125,11 +128,6 @@ def _check_classes(inst_map: np.ndarray, class_map: np.ndarray,
             found = classes[named][start:start + count].tolist()
             findings.append(('two_classes', f'instance {inst_id}: classes {found}'))
     return findings
-
-
-MIN_NUCLEI = 5
-# Optical density of the values 0-255, a little above zero light.
-DENSITY = -np.log10((np.arange(256) + 1) / 256)
 
 
 def compare_density(image: np.ndarray, nuclei: np.ndarray) -> tuple[float, float]:

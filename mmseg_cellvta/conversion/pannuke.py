@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from ..datasets.labels import PATCH_LABELS, open_npy
+from ..datasets.labels import PATCH_LABELS, open_npy, read_item
 from ..datasets.pannuke_dataset import FOLDS, PanNukeCellDataset
 from ..utils.files import PendingFolder, describe_files
 from .summary import DatasetSummary
-from .writers import PatchWriter, read_item
+from .writers import PatchWriter
 
 CLASSES = PanNukeCellDataset.METAINFO['classes'][1:]  # in the order of the channels
 FOLD_NAME = re.compile(r'fold[ _-]?(\d+)', re.IGNORECASE)

@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Outlines of nuclei from GeoJSON (QuPath) and XML (ImageScope)."""
+"""Outlines of nuclei from GeoJSON (QuPath) and XML (ImageScope), drawn as maps."""
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +15,21 @@ from .class_list import find_class
 # In GeoJSON pixel 0 reaches from 0 to 1, in ImageScope its centre is at 0.
 GEOJSON_CENTRE = 0.5
 DRAWN_AROUND = ('0', '1')  # ImageScope's types of regions: free form and rectangle
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A nucleus of a polygon file.
+
+    Attributes:
+        area (shapely.Geometry): Valid (multi)polygon, px, x right and y down; the
+            centres of the pixels have whole coordinates.
+        class_id (int): Class; 0 erases what is below.
+        where (str): What an error calls its place in the file.
+    """
+    area: shapely.Geometry
+    class_id: int
+    where: str
 
 
 def read_geojson(path: Path, classes: Sequence[str]) -> list[Outline]:
@@ -113,21 +128,6 @@ def _read_region(region: ElementTree.Element, class_id: int, where: str) -> Outl
     area = make_area([points.reshape(-1, 2)], where)
     erases = region.get('NegativeROA') == '1'
     return Outline(area, 0 if erases else class_id, where)
-
-
-@dataclass(frozen=True)
-class Outline:
-    """A nucleus of a polygon file.
-
-    Attributes:
-        area (shapely.Geometry): Valid (multi)polygon, px, x right and y down; the
-            centres of the pixels have whole coordinates.
-        class_id (int): Class; 0 erases what is below.
-        where (str): What an error calls its place in the file.
-    """
-    area: shapely.Geometry
-    class_id: int
-    where: str
 
 
 def make_area(rings: Sequence[np.ndarray], where: str) -> shapely.Geometry:

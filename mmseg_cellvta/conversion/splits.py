@@ -1,8 +1,20 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""How images are divided: by groups of the user's own, and CoNIC by source image."""
+import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
+
+from ..datasets.conic_dataset import PAPER_TEST_SOURCES, cohort_of
+
+PAPER = 'paper.json'
+SEED = 19  # of the folds
 
 
 @dataclass(frozen=True)
@@ -64,3 +76,87 @@ class GroupSplit:
         if match is None or match[1] is None:
             raise ValueError(f'{name}: --group {self.pattern} does not match this name')
         return match[1]
+
+
+def make_splits(sources: Sequence[str],
+                num_folds: int) -> tuple[dict[str, dict[str, int]], list[str]]:
+    """Split patches into training and test parts; no source image is on both sides.
+
+    - ``paper.json``: the test part of the CellVTA paper.
+    - ``challenge.json``: the 80/20 split of the challenge's baseline, its first trial.
+    - ``fold_<k>_of_<n>.json``: cross-validation, cohorts spread evenly.
+
+    Args:
+        sources (Sequence[str]): Source image, ``<cohort>_<number>``, of each patch.
+        num_folds (int): n.
+
+    Returns:
+        tuple: Of each file, the source images of its test part with their numbers of
+        patches, and remarks for the user.
+    """
+    patches = Counter(sources)
+    splits = {}
+    splits[PAPER], remarks = _paper_split(patches)
+    try:
+        splits['challenge.json'] = _count(_challenge_split(patches), patches)
+    except ValueError as error:
+        remarks.append(f'splits/challenge.json is left out: {len(patches)} source '
+                       f'images cannot be split as in the challenge ({error})')
+    for number, test in enumerate(_folds(sources, num_folds), start=1):
+        splits[f'fold_{number}_of_{num_folds}.json'] = _count(test, patches)
+    return splits, remarks
+
+
+def write_splits(folder: Path, splits: Mapping[str, Mapping[str, int]]) -> None:
+    """Write each split as ``CoNICDataset(sources_file=...)`` reads it."""
+    folder.mkdir(exist_ok=True)
+    for name, test in splits.items():
+        content = dict(n_patches=sum(test.values()), sources=test)
+        (folder / name).write_text(json.dumps(content, indent=1) + '\n')
+
+
+def _paper_split(patches: Mapping[str, int]) -> tuple[dict[str, int], list[str]]:
+    published = json.loads(Path(PAPER_TEST_SOURCES).read_text())['sources']
+    present = _count(published, patches)
+    differing = [f'{name} ({patches.get(name, 0)} patches instead of {number})'
+                 for name, number in published.items()
+                 if patches.get(name, 0) != number]
+    if not differing:
+        return present, []
+    remark = (
+        f'splits/paper.json is not the test part of the paper: it has '
+        f'{sum(present.values())} of {sum(published.values())} patches, because '
+        f'{len(differing)} of {len(published)} source images differ, the first is '
+        f'{differing[0]}; scores cannot be compared with those of the paper')
+    return present, [remark]
+
+
+def _challenge_split(patches: Iterable[str]) -> list[str]:
+    names = np.unique(list(patches))
+    splitter = StratifiedShuffleSplit(
+        n_splits=10, train_size=0.8, test_size=0.2, random_state=5)
+    _, test = next(splitter.split(names, [cohort_of(name) for name in names]))
+    return names[test].tolist()
+
+
+def _folds(sources: Sequence[str], num_folds: int) -> list[set[str]]:
+    available = len(set(sources))
+    if not 2 <= num_folds <= available:
+        raise ValueError(f'{num_folds} folds: expected 2 to {available}, the number of '
+                         'source images')
+    # Shuffled here: with scikit-learn's own shuffling, folds differ between its
+    # versions and were less even before 1.8. RandomState draws alike in all of numpy's.
+    names, groups = np.unique(sources, return_inverse=True)
+    groups = np.random.RandomState(SEED).permutation(len(names))[groups]
+    cohorts = [cohort_of(name) for name in sources]
+    splitter = StratifiedGroupKFold(num_folds)
+    folds = [{sources[index] for index in test}
+             for _, test in splitter.split(sources, cohorts, groups)]
+    if not all(folds):
+        raise ValueError(f'{num_folds} folds of {available} source images leave one '
+                         'empty; choose fewer')
+    return folds
+
+
+def _count(names: Iterable[str], patches: Mapping[str, int]) -> dict[str, int]:
+    return {name: patches[name] for name in sorted(names) if name in patches}

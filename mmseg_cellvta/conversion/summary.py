@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from ..datasets.labels import count_nuclei
-from .writers import read_item
+from ..datasets.labels import count_nuclei, read_item
 
 
 class DatasetSummary:

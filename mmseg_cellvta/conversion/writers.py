@@ -27,6 +27,10 @@ from ..utils.images import LabelledPicture, read_picture, read_size
 from ..utils.tiling import tile_starts
 from .summary import DatasetSummary
 
+CHUNK = 64  # patches between two records of the progress, at most
+CHUNK_BYTES = 64 << 20  # what they may take together
+MAX_ID = np.iinfo(np.uint16).max
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -212,11 +216,6 @@ def number_from_one(inst_map: np.ndarray) -> np.ndarray:
     return np.cumsum(present, dtype=np.int32)[inst_map]
 
 
-CHUNK = 64  # patches between two records of the progress, at most
-CHUNK_BYTES = 64 << 20  # what they may take together
-MAX_ID = np.iinfo(np.uint16).max
-
-
 class PatchWriter:
     """Writes patches of one size as CoNIC distributes them (see ``patch_arrays``).
 
@@ -302,14 +301,6 @@ class PatchWriter:
         if inst_map.max(initial=0) > MAX_ID:
             raise ValueError(f'{name}: instance id {inst_map.max()}; number the nuclei '
                              f'of a patch from 1 to at most {MAX_ID}')
-
-
-def read_item(path: str | Path, index: int) -> np.ndarray:
-    """Read one entry of a ``.npy`` file.
-
-    The file is mapped for this alone, so that what was read does not stay in memory.
-    """
-    return np.array(open_memmap(path, mode='r')[index])
 
 
 def _allocate(path: Path, shape: tuple[int, ...], dtype: type) -> None:

@@ -136,8 +136,9 @@ class CellFolderDataset(CellDataset):
         if mpp is None:
             mpp = info.get('mpp', self.DEFAULT_MPP)
         if mpp is None or 'classes' not in {**self.METAINFO, **metainfo}:
-            raise ValueError(f'{self.root / INFO_FILE}: no such file; it says classes and '
-                             'mpp, or give metainfo and mpp to the data set')
+            raise ValueError(
+                f'{self.root / INFO_FILE}: no such file; it says classes and mpp, or '
+                'give metainfo and mpp to the data set')
         self.listed_classes = info.get('classes')
         self.num_classes = num_classes
         super().__init__(mpp=mpp, metainfo=metainfo, data_root=data_root,
@@ -175,8 +176,8 @@ class CellFolderDataset(CellDataset):
                  if name in listed and listed[i] != name]
         if len(names) != len(listed) or moved:
             raise ValueError(
-                f'{self.root / INFO_FILE}: lists the classes {listed}, asked for are {names}'
-                '; classes can be renamed, not left out or put in another order')
+                f'{self.root / INFO_FILE}: lists the classes {listed}, asked for are '
+                f'{names}; classes can be renamed, not left out or put in another order')
 
     def _list_names(self) -> list[str]:
         """Names of the pictures, in natural order."""
@@ -192,7 +193,8 @@ class CellFolderDataset(CellDataset):
         return sorted(names, key=natural_key)
 
     def _find_label(self, name: str) -> str:
-        paths = [self.root / LABEL_DIR / f'{name}{suffix}' for suffix in ('.npy', '.mat')]
+        paths = [self.root / LABEL_DIR / f'{name}{suffix}'
+                 for suffix in ('.npy', '.mat')]
         for path in paths:
             if path.is_file():
                 return str(path)

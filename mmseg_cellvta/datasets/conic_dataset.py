@@ -73,7 +73,8 @@ class CoNICDataset(CellDataset):
         root = self.data_root or '.'
         _, _, rows = read_patches(root)
         names = [row['patch_info'] for row in rows]
-        img_path, label_path = osp.join(root, PATCH_IMAGES), osp.join(root, PATCH_LABELS)
+        img_path, label_path = (
+            osp.join(root, name) for name in (PATCH_IMAGES, PATCH_LABELS))
         return [
             self.make_entry(
                 partial(read_labels, label_path, index),

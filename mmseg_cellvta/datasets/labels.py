@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
+PATCH_IMAGES, PATCH_LABELS, PATCH_INFO = 'images.npy', 'labels.npy', 'patch_info.csv'
+IMAGE_DIR, LABEL_DIR, INFO_FILE = 'Images', 'Labels', 'dataset.json'
+
 
 @lru_cache(maxsize=16)
 def open_npy(path: str) -> np.ndarray:
@@ -180,9 +183,6 @@ def count_nuclei(inst_map: np.ndarray, class_map: np.ndarray,
     return np.bincount(class_of, minlength=num_classes)[1:]
 
 
-PATCH_IMAGES, PATCH_LABELS, PATCH_INFO = 'images.npy', 'labels.npy', 'patch_info.csv'
-
-
 def read_patches(folder: str) -> tuple[np.ndarray, np.ndarray, list[dict]]:
     """Open the patches of a folder; both arrays stay on disk.
 
@@ -196,12 +196,21 @@ def read_patches(folder: str) -> tuple[np.ndarray, np.ndarray, list[dict]]:
         FileNotFoundError: If a file is missing.
         ValueError: If a file is damaged or the files disagree.
     """
-    images, labels = check_arrays(osp.join(folder, PATCH_IMAGES), osp.join(folder, PATCH_LABELS))
+    images, labels = check_arrays(
+        osp.join(folder, PATCH_IMAGES), osp.join(folder, PATCH_LABELS))
     rows = read_rows(osp.join(folder, PATCH_INFO))
     if len(rows) != len(images):
-        raise ValueError(f'{folder}: {PATCH_INFO} names {len(rows)} patches, {PATCH_IMAGES} holds '
-                         f'{len(images)} images')
+        raise ValueError(f'{folder}: {PATCH_INFO} names {len(rows)} patches, '
+                         f'{PATCH_IMAGES} holds {len(images)} images')
     return images, labels, rows
+
+
+def read_item(path: str | Path, index: int) -> np.ndarray:
+    """Read one entry of a ``.npy`` file.
+
+    The file is mapped for this alone, so that what was read does not stay in memory.
+    """
+    return np.array(map_npy(str(path))[index])
 
 
 def check_arrays(img_path: str, label_path: str) -> tuple[np.ndarray, np.ndarray]:
@@ -244,9 +253,6 @@ def write_rows(path: str, rows: list[dict]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-IMAGE_DIR, LABEL_DIR, INFO_FILE = 'Images', 'Labels', 'dataset.json'
 
 
 def read_info(folder: str | Path) -> dict:
@@ -316,7 +322,8 @@ def read_names(path: str | Path, present: Collection[str]) -> list[str]:
             raise ValueError(f'{path}, line {number}: {name!r} stands there already, '
                              f'in line {line_of[name]}')
         if name not in present:
-            raise ValueError(f'{path}, line {number}: no picture {name!r} in {IMAGE_DIR}')
+            raise ValueError(
+                f'{path}, line {number}: no picture {name!r} in {IMAGE_DIR}')
         line_of[name] = number
     if not line_of:
         raise ValueError(f'{path}: names no picture')

@@ -60,7 +60,8 @@ class PanNukeCellDataset(CellDataset):
         _, _, rows = read_patches(folder)
         if 'tissue' not in rows[0]:
             raise ValueError(f'{osp.join(folder, PATCH_INFO)}: no column tissue')
-        img_path, label_path = osp.join(folder, PATCH_IMAGES), osp.join(folder, PATCH_LABELS)
+        img_path, label_path = (
+            osp.join(folder, name) for name in (PATCH_IMAGES, PATCH_LABELS))
         return [
             self.make_entry(
                 partial(read_labels, label_path, index),

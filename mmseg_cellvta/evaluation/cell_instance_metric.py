@@ -26,6 +26,8 @@ from .functional import (
 )
 
 IGNORE = 'ignore'
+# HoVer-Net's 12 px at 40x and 6 px at 20x.
+RADIUS_UM = 3.0
 
 
 class ClassMapping:
@@ -86,10 +88,6 @@ def _check_map(role: str, mapping: Mapping[str, str], classes: Sequence[str]) ->
         raise ValueError(
             f'{role}: unknown classes {unknown}, missing classes {missing}; expected '
             f'each of {list(classes)} once, with a shared class or {IGNORE!r}')
-
-
-# HoVer-Net's 12 px at 40x and 6 px at 20x.
-RADIUS_UM = 3.0
 
 
 @METRICS.register_module()

@@ -5,12 +5,14 @@ import numpy as np
 import shapely
 
 from ..structures.cell_table import CellTable, SlideInfo, ring_polygons
-from .html_report import grid_shape
 
 TISSUE_SQUARE_UM = 100.0  # a sparse stroma still has a nucleus in most such squares
 AREA_STEP_UM2 = 5.0
 AREA_BINS = 40  # up to 200 µm²; the last bin holds all larger nuclei
 SAMPLE_SIZE = 12
+# Bins are the finest that a page shows of a slide, but no finer than a nucleus.
+MAX_BINS = 500
+MIN_BIN_UM = 10.0
 
 
 class CellStatistics:
@@ -123,3 +125,9 @@ class CellSample:
     def cells(self, label: int) -> list[tuple[tuple[float, float], np.ndarray]]:
         """(centroid x, y px, outline (K, 2) x, y px) of the nuclei of a class."""
         return [cell[1:] for cell in self._kept[label]]
+
+
+def grid_shape(shape: tuple[int, int], mpp: float) -> tuple[int, int]:
+    """(rows, columns) of the density maps of a slide of (height, width) px."""
+    size = max(MIN_BIN_UM / mpp, max(shape) / MAX_BINS)
+    return tuple(max(1, round(side / size)) for side in shape)

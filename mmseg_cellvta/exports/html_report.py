@@ -16,6 +16,21 @@ from ..structures.cell_table import CellTable, SlideInfo
 from ..utils.files import complete_file
 from .cell_statistics import AREA_BINS, AREA_STEP_UM2, TISSUE_SQUARE_UM, CellStatistics
 
+TEMPLATE = Path(__file__).with_name('report.html')
+ALL = 'all'  # name of the map of every class in the page and in its address
+SIGMA_BINS = 5.0  # of the smoothing: 50 µm in a picture, 1 % of the side of a slide
+LEVELS = 256  # of a map; level 0 is transparent
+MAX_OPACITY = 0.8  # the tissue stays visible where nuclei are densest
+# Without the violet third of the colours, which would be taken for stain.
+GREYS = np.linspace(85, 255, LEVELS).astype(np.uint8)[None]
+COLORS = cv2.applyColorMap(GREYS, cv2.COLORMAP_VIRIDIS)[0, :, ::-1]
+# Opaque soon, but from 0 on without a step that would look like a border.
+OPACITIES = np.rint(
+    255 * MAX_OPACITY * (1 - np.linspace(1, 0, LEVELS)**2)).astype(np.uint8)
+CROP_UM = 24.0  # width of a gallery picture: large nuclei with some surroundings
+BAR_UM = 10.0
+JPEG_QUALITY = 88  # 0-100
+
 
 def write_report(path: str | os.PathLike, info: SlideInfo, tables: Iterable[CellTable],
                  thumbnail: np.ndarray,
@@ -42,10 +57,6 @@ def write_report(path: str | os.PathLike, info: SlideInfo, tables: Iterable[Cell
     page = render_report(statistics, thumbnail, read_crop)
     with complete_file(path) as part:
         part.write_text(page, encoding='utf-8', newline='\n')
-
-
-TEMPLATE = Path(__file__).with_name('report.html')
-ALL = 'all'  # name of the map of every class in the page and in its address
 
 
 def render_report(statistics: CellStatistics, thumbnail: np.ndarray,
@@ -180,26 +191,6 @@ def _histogram(statistics: CellStatistics, label: int) -> str:
             '</figure>\n')
 
 
-# Bins are the finest that a page shows of a slide, but no finer than a nucleus.
-MAX_BINS = 500
-MIN_BIN_UM = 10.0
-SIGMA_BINS = 5.0  # of the smoothing: 50 µm in a picture, 1 % of the side of a slide
-LEVELS = 256  # of a map; level 0 is transparent
-MAX_OPACITY = 0.8  # the tissue stays visible where nuclei are densest
-# Without the violet third of the colours, which would be taken for stain.
-GREYS = np.linspace(85, 255, LEVELS).astype(np.uint8)[None]
-COLORS = cv2.applyColorMap(GREYS, cv2.COLORMAP_VIRIDIS)[0, :, ::-1]
-# Opaque soon, but from 0 on without a step that would look like a border.
-OPACITIES = np.rint(
-    255 * MAX_OPACITY * (1 - np.linspace(1, 0, LEVELS)**2)).astype(np.uint8)
-
-
-def grid_shape(shape: tuple[int, int], mpp: float) -> tuple[int, int]:
-    """(rows, columns) of the density maps of a slide of (height, width) px."""
-    size = max(MIN_BIN_UM / mpp, max(shape) / MAX_BINS)
-    return tuple(max(1, round(side / size)) for side in shape)
-
-
 def density(counts: np.ndarray, bin_mm2: float) -> np.ndarray:
     """Smooth nuclei per bin to nuclei per mm².
 
@@ -248,11 +239,6 @@ def _encode_levels(levels: np.ndarray) -> bytes:
     file = io.BytesIO()
     picture.save(file, 'PNG', transparency=OPACITIES.tobytes())
     return file.getvalue()
-
-
-CROP_UM = 24.0  # width of a gallery picture: large nuclei with some surroundings
-BAR_UM = 10.0
-JPEG_QUALITY = 88  # 0-100
 
 
 def data_uri(content: bytes, kind: str) -> str:

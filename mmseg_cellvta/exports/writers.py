@@ -24,6 +24,13 @@ from ..structures.cell_table import nucleus_outlines, ring_polygons
 from ..utils.files import complete_file
 
 HEAD, BETWEEN, TAIL = '{"type": "FeatureCollection", "features": [\n', ',\n', '\n]}\n'
+# Of the ids in our files: the same names make the same ids.
+NAMESPACE = uuid.UUID('6d1b8a52-6a3c-5b53-9d38-0d0c0e7e4c11')
+GEO = dict(
+    version='1.1.0', primary_column='geometry',
+    # Without a coordinate system of the earth: px of the slide.
+    columns=dict(geometry=dict(encoding='WKB', geometry_types=['Polygon'], crs=None)))
+TILE = 512  # px
 
 
 def to_geojson_features(instances: Any, classes: Sequence[str],
@@ -109,10 +116,6 @@ def make_features(outlines: Sequence[np.ndarray], labels: np.ndarray,
                 measurements=dict(zip(measurements, values, strict=True))))
 
 
-# Of the ids in our files: the same names make the same ids.
-NAMESPACE = uuid.UUID('6d1b8a52-6a3c-5b53-9d38-0d0c0e7e4c11')
-
-
 class CellWriter(ABC):
     """Writes the cells of a slide into a file, table after table.
 
@@ -192,12 +195,6 @@ class GeoJsonWriter(CellWriter):
 
     def _finish(self) -> None:
         self.file.write(TAIL)
-
-
-GEO = dict(
-    version='1.1.0', primary_column='geometry',
-    # Without a coordinate system of the earth: px of the slide.
-    columns=dict(geometry=dict(encoding='WKB', geometry_types=['Polygon'], crs=None)))
 
 
 class GeoParquetWriter(CellWriter):
@@ -308,9 +305,6 @@ class CellVitWriter(CellWriter):
 
     def _finish(self) -> None:
         self.file.write('\n]}\n')
-
-
-TILE = 512  # px
 
 
 class LabelImageWriter(CellWriter):

@@ -21,6 +21,13 @@ OPENING_UM = 0.3
 BORDER_REACH_UM = 0.5
 # Foreground without a rising marker that is still a nucleus: a seventh of a lymphocyte.
 MIN_UNMARKED_UM2 = 5.0
+# By how much HV falls across a border. Between two whole nuclei it falls from 1 to -1;
+# within one it rises, however little its network is sure of.
+MIN_FALL = 0.05
+# From which rise of its mean on two neighbours are parts: every whole nucleus spans
+# HV's values on both sides of 0. Without this rule a crescent around another nucleus,
+# whose HV may rise at their border, would be joined to it.
+MIN_RISE = 0.2
 
 
 class HoverConstants(NamedTuple):
@@ -236,15 +243,6 @@ def _flood(depth: np.ndarray, blobs: np.ndarray, markers: np.ndarray,
         flooded = watershed(depth, markers * contested, mask=contested)
         np.copyto(inst_map, flooded, where=contested)
     return renumber(inst_map, np.concatenate([keep, np.ones_like(adopted, bool)]))
-
-
-# By how much HV falls across a border. Between two whole nuclei it falls from 1 to -1;
-# within one it rises, however little its network is sure of.
-MIN_FALL = 0.05
-# From which rise of its mean on two neighbours are parts: every whole nucleus spans
-# HV's values on both sides of 0. Without this rule a crescent around another nucleus,
-# whose HV may rise at their border, would be joined to it.
-MIN_RISE = 0.2
 
 
 def merge_fragments(inst_map: np.ndarray, hv_map: np.ndarray, reach: int) -> np.ndarray:

@@ -17,6 +17,9 @@ from skimage.color import hed_from_rgb
 
 from .instance_map import HoverConstants, renumber, segment_instances
 
+DARKEST = 1 / 255  # transmission below which a camera sees nothing
+TOKEN_STRIDE = 16  # px, one ViT patch: a token's side in the network's grid
+
 
 def describe_instances(inst_map: np.ndarray, nc_map: np.ndarray,
                        drop_background: bool = False) -> tuple[np.ndarray, dict]:
@@ -165,9 +168,6 @@ def _enlarge(maps: np.ndarray, factor: int) -> np.ndarray:
     return enlarged
 
 
-DARKEST = 1 / 255  # transmission below which a camera sees nothing
-
-
 def measure_nuclei(inst_map: np.ndarray, image: np.ndarray,
                    mpp: float) -> dict[str, np.ndarray]:
     """Measure the nuclei of a map, in one pass over its foreground.
@@ -222,9 +222,6 @@ def _stains(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     densities = -np.log10(np.maximum(transmission, DARKEST))[rgb]
     stains = densities @ hed_from_rgb.astype(np.float32)
     return np.maximum(stains[:, 0], 0), np.maximum(stains[:, 1], 0)
-
-
-TOKEN_STRIDE = 16  # px, one ViT patch: a token's side in the network's grid
 
 
 def cell_tokens(tokens: np.ndarray, bboxes: np.ndarray,

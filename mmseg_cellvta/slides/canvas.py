@@ -9,6 +9,11 @@ from .reader import SlideReader, read_on_white
 TOLERANCE = 0.01  # relative; sizes of levels and canvas are rounded to whole px
 STEPS = 32  # positions within a pixel that cv2.remap tells apart, per axis
 PIECE = 2048  # px of the level per side that are decoded at a time
+MPP = 8  # µm/px of the picture in which tissue is looked for
+MARGIN = 50  # µm around tissue that count as tissue
+SATURATION = (15, 20)  # 0-255; below the first is glass, above the second tissue
+SPECK = 1000  # µm² of tissue below which it is dust
+HOLE = 50000  # µm² of glass below which a hole is a vessel or fat
 
 
 class SlideCanvas:
@@ -129,13 +134,6 @@ def _positions(start: int, length: int, step: float,
     centres = (np.arange(start, start + length) + 0.5) * step - 0.5
     ticks = np.rint(np.clip(centres, 0, size - 1) * STEPS).astype(np.int64)
     return ticks // STEPS, ticks % STEPS
-
-
-MPP = 8  # µm/px of the picture in which tissue is looked for
-MARGIN = 50  # µm around tissue that count as tissue
-SATURATION = (15, 20)  # 0-255; below the first is glass, above the second tissue
-SPECK = 1000  # µm² of tissue below which it is dust
-HOLE = 50000  # µm² of glass below which a hole is a vessel or fat
 
 
 class TissueMask:

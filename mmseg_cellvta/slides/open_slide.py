@@ -11,9 +11,13 @@ from ..datasets.labels import natural_key
 from .image_reader import PictureReader
 from .reader import SlideReader, UnreadableError
 
+PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
+TIFF_SUFFIXES = ('.tif', '.tiff')  # may be either
 SLIDE_SUFFIXES = ('.svs', '.svslide', '.ndpi', '.mrxs', '.scn', '.bif', '.vms', '.vmu',
                   '.dcm')
 SUFFIXES = PICTURE_SUFFIXES + TIFF_SUFFIXES + SLIDE_SUFFIXES
+NO_READER = ('neither OpenSlide nor tiffslide is installed; run '
+             'pip install openslide-python openslide-bin tiffslide')
 
 
 def list_inputs(sources: Iterable[str | os.PathLike]) -> list[Path]:
@@ -54,12 +58,6 @@ def _list_source(source: Path) -> list[Path]:
         raise FileNotFoundError(f'{source}: no picture or slide there; expected files '
                                 f'of the kinds {" ".join(SUFFIXES)}')
     return sorted(files, key=lambda path: natural_key(str(path)))
-
-
-PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
-NO_READER = ('neither OpenSlide nor tiffslide is installed; run '
-             'pip install openslide-python openslide-bin tiffslide')
-TIFF_SUFFIXES = ('.tif', '.tiff')  # may be either
 
 
 def open_slide(source: str | os.PathLike | np.ndarray,

@@ -6,6 +6,11 @@ from typing import Any
 
 import numpy as np
 
+# A microscope's pixels. Screens and printers write 72, 96 or 300 dpi into the same
+# field, which would be pixels of 85 µm and more.
+PLAUSIBLE_MPP = (0.05, 10)  # µm/px
+SQUARE = 0.05  # relative difference of width and height up to which a pixel is square
+
 
 def read_on_white(shape: tuple[int, int], x: int, y: int, width: int, height: int,
                   read_inside: Callable[..., np.ndarray]) -> np.ndarray:
@@ -33,12 +38,6 @@ def read_on_white(shape: tuple[int, int], x: int, y: int, width: int, height: in
     picture = np.full((height, width, 3), 255, np.uint8)
     picture[top - y:bottom - y, left - x:right - x] = inside
     return picture
-
-
-# A microscope's pixels. Screens and printers write 72, 96 or 300 dpi into the same
-# field, which would be pixels of 85 µm and more.
-PLAUSIBLE_MPP = (0.05, 10)  # µm/px
-SQUARE = 0.05  # relative difference of width and height up to which a pixel is square
 
 
 class UnreadableError(ValueError):

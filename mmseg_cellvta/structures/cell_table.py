@@ -9,6 +9,9 @@ import shapely
 
 from ..utils.files import complete_file
 
+# Coordinates are multiples of 1/8 px: exact in binary, short in a file.
+GRID_PX = 0.125
+
 
 @dataclass(frozen=True)
 class SlideInfo:
@@ -109,10 +112,6 @@ class CellTable:
 
 def _array_columns() -> list[str]:
     return [f.name for f in fields(CellTable) if f.name not in ('outlines', 'features')]
-
-
-# Coordinates are multiples of 1/8 px: exact in binary, short in a file.
-GRID_PX = 0.125
 
 
 def nucleus_outlines(contours: Sequence[np.ndarray],

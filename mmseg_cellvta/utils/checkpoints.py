@@ -9,6 +9,13 @@ from torch import Tensor, nn
 
 # How torch names what a protected load refuses; the wording differs by version.
 REFUSED = re.compile(r'(?:GLOBAL|Unsupported class) ([\w.]+)')
+KEY = 'normalization'  # in a checkpoint's meta
+Rules = list[tuple[str, str]]
+# Released blocks are (convolution, BatchNorm); ours name the two.
+BLOCK_PARTS = [('.block.0.', '.conv.'), ('.block.1.', '.bn.')]
+BRANCHES = dict(
+    nuclei_binary_map_decoder='np', hv_map_decoder='hv', nuclei_type_maps_decoder='nc')
+CELLVTA = 'a CellVTA of four stages over a ViT'
 
 
 def load_foreign_weights(path: str | Path, trust: bool = False) -> dict[str, Tensor]:
@@ -49,9 +56,6 @@ def _reason(error: Exception) -> str:
             'if you trust where the file comes from, give --trust')
 
 
-KEY = 'normalization'  # in a checkpoint's meta
-
-
 def read_normalization(model: nn.Module) -> dict[str, list[float]] | None:
     """Mean and std of the data preprocessor, RGB 0-255; None if it has none."""
     while hasattr(model, 'module'):  # of test-time augmentation, of several GPUs
@@ -81,13 +85,6 @@ def check_normalization(model: nn.Module, checkpoint: dict) -> None:
         f'the checkpoint was trained with pictures normalised by {saved}, but the data '
         f'preprocessor has {own}; set its mean and std to those of the training, or '
         'encoder.name to the encoder of the training')
-
-
-Rules = list[tuple[str, str]]
-# Released blocks are (convolution, BatchNorm); ours name the two.
-BLOCK_PARTS = [('.block.0.', '.conv.'), ('.block.1.', '.bn.')]
-BRANCHES = dict(
-    nuclei_binary_map_decoder='np', hv_map_decoder='hv', nuclei_type_maps_decoder='nc')
 
 
 def block_rules(old: str, new: str) -> Rules:
@@ -133,9 +130,6 @@ def rename(key: str, rules: Rules, model: str) -> str:
         if match:
             return target.format(*match.groups())
     raise ValueError(f'{key}: no such weight in {model}')
-
-
-CELLVTA = 'a CellVTA of four stages over a ViT'
 
 
 def _cellvta_rules() -> Rules:

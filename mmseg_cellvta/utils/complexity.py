@@ -24,6 +24,8 @@ from .configs import load_config
 # A bilinear sample is the weighted sum of four neighbours, and deformable attention
 # then adds it to its sum with a weight: five multiply-adds a channel.
 MACS_PER_SAMPLE = 5
+MIB = 1024**2
+NUCLEUS = slice(8, 24)  # rows and columns of the one nucleus of a picture, px
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,6 @@ def _sample_flops(input_shape, grid_shape, *args, out_shape=None, **kwargs) -> i
     n, channels = input_shape[:2]
     _, height, width, _ = grid_shape
     return 2 * MACS_PER_SAMPLE * n * channels * height * width
-
-
-MIB = 1024**2
-NUCLEUS = slice(8, 24)  # rows and columns of the one nucleus of a picture, px
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+SETTINGS, PROGRESS = 'conversion.json', 'progress.json'
+
 
 @contextmanager
 def complete_file(path: str | os.PathLike) -> Iterator[Path]:
@@ -28,9 +30,6 @@ def complete_file(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-
-
-SETTINGS, PROGRESS = 'conversion.json', 'progress.json'
 
 
 class PendingFolder:

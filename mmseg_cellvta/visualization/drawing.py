@@ -14,6 +14,13 @@ SUBPIXEL_BITS = 4
 THICKNESS_PX = 2
 TEXT_COLOR = (34, 34, 34)
 BACKGROUND_COLOR = (255, 255, 255)
+MIN_SIDE_PX = 512  # of a panel; smaller pictures are enlarged
+LOW_COLOR, MIDDLE_COLOR, HIGH_COLOR = (33, 102, 172), (247, 247, 247), (178, 24, 43)
+GROUND_COLOR = (190, 190, 190)
+CLASS_GROUND = 232  # grey, unlike every class and the paper around it
+OUTLINE_COLOR = (40, 40, 40)
+HV_LEGEND = [('-1, left or upper side', LOW_COLOR), ('0, centre', MIDDLE_COLOR),
+             ('+1, right or lower side', HIGH_COLOR), ('no nucleus', GROUND_COLOR)]
 
 
 def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
@@ -150,15 +157,6 @@ def _draw_legend(legend: list, width: int, font) -> np.ndarray:
         middle = (x + 1.5 * swatch, y + line // 2)
         draw.text(middle, text, TEXT_COLOR, font, anchor='lm')
     return np.asarray(strip)
-
-
-MIN_SIDE_PX = 512  # of a panel; smaller pictures are enlarged
-LOW_COLOR, MIDDLE_COLOR, HIGH_COLOR = (33, 102, 172), (247, 247, 247), (178, 24, 43)
-GROUND_COLOR = (190, 190, 190)
-CLASS_GROUND = 232  # grey, unlike every class and the paper around it
-OUTLINE_COLOR = (40, 40, 40)
-HV_LEGEND = [('-1, left or upper side', LOW_COLOR), ('0, centre', MIDDLE_COLOR),
-             ('+1, right or lower side', HIGH_COLOR), ('no nucleus', GROUND_COLOR)]
 
 
 def draw_sample_sheet(

@@ -14,7 +14,8 @@ from run_tool import run_script
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from mmseg_cellvta.conversion import writers as patch_writer
-from mmseg_cellvta.conversion.conic import convert_conic, make_splits
+from mmseg_cellvta.conversion.conic import convert_conic
+from mmseg_cellvta.conversion.splits import make_splits
 from mmseg_cellvta.datasets import CoNICDataset
 from mmseg_cellvta.datasets.conic_dataset import PAPER_TEST_SOURCES
 

@@ -12,7 +12,7 @@ from pannuke_files import TISSUES, draw_mask, write_fold
 from rich.progress import Progress
 from run_tool import run_script
 
-from mmseg_cellvta.conversion import writers as patch_writer
+from mmseg_cellvta.conversion import pannuke, writers
 from mmseg_cellvta.conversion.pannuke import convert_pannuke, merge_channels, to_uint8
 from mmseg_cellvta.datasets import PanNukeCellDataset
 from mmseg_cellvta.datasets.labels import read_patches
@@ -134,11 +134,11 @@ def resident_mb():
 
 def test_large_files_are_never_in_memory_as_a_whole(src, out, monkeypatch):
     """64 images with 100 MB of masks and 50 MB of pictures, 29 MB converted."""
-    monkeypatch.setattr(patch_writer, 'CHUNK', 8)
+    monkeypatch.setattr(writers, 'CHUNK', 8)
     write_fold(src / 'fold1', num=64, side=256, image_dtype=np.float32,
                mask_dtype=np.float32)
     readings = [resident_mb()]
-    read_item = patch_writer.read_item
+    read_item = pannuke.read_item
 
     def spy(*args):
         item = read_item(*args)
@@ -159,7 +159,7 @@ def test_large_files_are_never_in_memory_as_a_whole(src, out, monkeypatch):
 
 
 def test_killed_halfway_it_goes_on_to_the_same_files(src, tmp_path, monkeypatch):
-    monkeypatch.setattr(patch_writer, 'CHUNK', 4)
+    monkeypatch.setattr(writers, 'CHUNK', 4)
     for number in (1, 2):
         write_fold(src / f'fold{number}', num=11)
     convert_pannuke(src, tmp_path / 'whole', Progress(disable=True))
@@ -178,7 +178,7 @@ def test_killed_halfway_it_goes_on_to_the_same_files(src, tmp_path, monkeypatch)
 
 
 def test_it_does_not_go_on_with_other_files(src, out, monkeypatch):
-    monkeypatch.setattr(patch_writer, 'CHUNK', 4)
+    monkeypatch.setattr(writers, 'CHUNK', 4)
     write_fold(src / 'fold1', num=11)
     run_and_kill(
         lambda progress: convert_pannuke(src, out, progress), kill_at=4)

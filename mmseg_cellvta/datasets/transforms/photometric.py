@@ -7,6 +7,9 @@ from skimage.segmentation import slic
 
 from .geometric import RandomTransform
 
+# Optical density of each 8-bit value; black has that of half a grey level.
+DENSITY = -np.log(np.maximum(np.arange(256), 0.5) / 255).astype(np.float32)
+
 
 class RandomPhotometric(RandomTransform):
     """Base of transforms that change pixel values with a given probability.
@@ -162,10 +165,6 @@ class CellStainJitter(RandomPhotometric):
             density, np.column_stack([matrix.T, offset]).astype(np.float32))
         light = 255 * np.exp(-changed)
         return to_uint8(light)[..., ::-1].copy()
-
-
-# Optical density of each 8-bit value; black has that of half a grey level.
-DENSITY = -np.log(np.maximum(np.arange(256), 0.5) / 255).astype(np.float32)
 
 
 @TRANSFORMS.register_module()

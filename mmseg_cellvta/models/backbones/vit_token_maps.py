@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from ..layers import tokens_to_map
 from .vit_backbone import NUM_STAGES, ViTBackbone, patch_grid
 
+SAM_CHANNELS = 256  # that SAM's mask decoder expects
+
 
 @MODELS.register_module()
 class ViTTokenMaps(ViTBackbone):
@@ -55,9 +57,6 @@ class ViTTokenMaps(ViTBackbone):
         elif self.neck is not None:
             outputs.append(self.neck(outputs[-1]))
         return tuple(outputs)
-
-
-SAM_CHANNELS = 256  # that SAM's mask decoder expects
 
 
 class SamNeck(nn.Sequential):

@@ -1,12 +1,10 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import timm
 from timm.layers import resample_abs_pos_embed_nhwc
-from timm.models.eva import Eva, checkpoint_filter_fn
-from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
-from timm.models.vision_transformer_sam import (
-    VisionTransformerSAM,
-    checkpoint_filter_fn,
-)
+from timm.models import eva, vision_transformer, vision_transformer_sam
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 
 
@@ -18,7 +16,7 @@ class VitFamily:
 
     modules = ('vision_transformer', 'deit')  # of timm
     positions_in_blocks = False  # whether the blocks need the patch grid
-    filter_weights = staticmethod(checkpoint_filter_fn)
+    filter_weights = staticmethod(vision_transformer.checkpoint_filter_fn)
 
     @staticmethod
     def build(architecture: str, **model_kwargs) -> VisionTransformer:
@@ -44,7 +42,7 @@ class EvaFamily:
 
     modules = ('eva', )
     positions_in_blocks = True
-    filter_weights = staticmethod(checkpoint_filter_fn)
+    filter_weights = staticmethod(eva.checkpoint_filter_fn)
 
     @staticmethod
     def build(architecture: str, **model_kwargs) -> Eva:
@@ -82,7 +80,7 @@ class SamFamily:
 
     modules = ('vision_transformer_sam', )
     positions_in_blocks = True
-    filter_weights = staticmethod(checkpoint_filter_fn)
+    filter_weights = staticmethod(vision_transformer_sam.checkpoint_filter_fn)
 
     @staticmethod
     def build(architecture: str, **model_kwargs) -> VisionTransformerSAM:

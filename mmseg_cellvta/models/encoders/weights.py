@@ -10,6 +10,28 @@ from timm.models import load_state_dict, load_state_dict_from_hf
 from torch import Tensor, nn
 
 HUB_PREFIX = 'hf-hub:'
+MARK = re.compile(r'(.*)encoder\.layer\.0\.attention\.attention\.query\.weight')
+# What comes after `encoder.layer.<i>.` or before it. Where DINOv2's own names differ
+# from timm's they are used, because timm reads those with what belongs to them.
+RENAMES = {
+    'embeddings.patch_embeddings.projection.': 'patch_embed.proj.',
+    'embeddings.cls_token': 'cls_token',
+    'embeddings.position_embeddings': 'pos_embed',
+    'embeddings.register_tokens': 'register_tokens',
+    'embeddings.mask_token': 'mask_token',
+    'encoder.layer.': 'blocks.',
+    '.attention.output.dense.': '.attn.proj.',
+    '.layernorm_before.': '.norm1.',
+    '.layernorm_after.': '.norm2.',
+    '.intermediate.dense.': '.mlp.fc1.',
+    '.output.dense.': '.mlp.fc2.',
+    '.mlp.weights_in.': '.mlp.w12.',
+    '.mlp.weights_out.': '.mlp.w3.',
+    '.layer_scale1.lambda1': '.ls1.gamma',
+    '.layer_scale2.lambda1': '.ls2.gamma',
+    'layernorm.': 'norm.',
+}
+QUERY = '.attention.attention.query.'
 
 
 def load_encoder_weights(vit: nn.Module, weights: str,
@@ -89,30 +111,6 @@ def fingerprint(module: nn.Module) -> Tensor:
         digest.update(f'{key}{tuple(value.shape)}'.encode())
         digest.update(sample.numpy().tobytes())
     return torch.tensor(list(digest.digest()), dtype=torch.uint8)
-
-
-MARK = re.compile(r'(.*)encoder\.layer\.0\.attention\.attention\.query\.weight')
-# What comes after `encoder.layer.<i>.` or before it. Where DINOv2's own names differ
-# from timm's they are used, because timm reads those with what belongs to them.
-RENAMES = {
-    'embeddings.patch_embeddings.projection.': 'patch_embed.proj.',
-    'embeddings.cls_token': 'cls_token',
-    'embeddings.position_embeddings': 'pos_embed',
-    'embeddings.register_tokens': 'register_tokens',
-    'embeddings.mask_token': 'mask_token',
-    'encoder.layer.': 'blocks.',
-    '.attention.output.dense.': '.attn.proj.',
-    '.layernorm_before.': '.norm1.',
-    '.layernorm_after.': '.norm2.',
-    '.intermediate.dense.': '.mlp.fc1.',
-    '.output.dense.': '.mlp.fc2.',
-    '.mlp.weights_in.': '.mlp.w12.',
-    '.mlp.weights_out.': '.mlp.w3.',
-    '.layer_scale1.lambda1': '.ls1.gamma',
-    '.layer_scale2.lambda1': '.ls2.gamma',
-    'layernorm.': 'norm.',
-}
-QUERY = '.attention.attention.query.'
 
 
 def from_transformers(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,6 +9,9 @@ from torch.nn import functional as F
 
 Shapes = list[tuple[int, int]]  # (height, width) of each level, in cells
 VIT_NORM_EPS = 1e-6  # of the LayerNorms over tokens, as in the ViT itself
+# mmcv can be installed without compiled ops; then even importing `mmcv.ops` fails.
+HAS_COMPILED_OPS = find_spec('mmcv._ext') is not None
+MAX_IM2COL_STEP = 64  # images that the compiled op handles at a time
 
 
 def map_to_tokens(feature_map: Tensor) -> Tensor:
@@ -35,10 +38,6 @@ def reference_points(shapes: Shapes, like: Tensor) -> Tensor:
         levels.append(points.flatten(0, 1))
     return torch.cat(levels)[None, :, None]
 
-
-# mmcv can be installed without compiled ops; then even importing `mmcv.ops` fails.
-HAS_COMPILED_OPS = find_spec('mmcv._ext') is not None
-MAX_IM2COL_STEP = 64  # images that the compiled op handles at a time
 
 if HAS_COMPILED_OPS:
     from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction

@@ -4,6 +4,10 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+AXES = ('matching', 'swapped')
+KERNEL_SIZE = 5  # px
+SOFTMAX_MODES = ('once', 'twice')
+
 
 @MODELS.register_module()
 class FocalTverskyLoss(nn.Module):
@@ -101,10 +105,6 @@ class HVMSELoss(nn.Module):
         return self.loss_weight * F.mse_loss(hv, target)
 
 
-AXES = ('matching', 'swapped')
-KERNEL_SIZE = 5  # px
-
-
 @MODELS.register_module()
 class HVGradientLoss(nn.Module):
     """Mean squared error of the HV maps' gradients (arXiv:1812.06499, eq. 4).
@@ -138,9 +138,6 @@ class HVGradientLoss(nn.Module):
         focus = nuclei[:, None].to(error)
         # The mask counts once per map, as both share it.
         return self.loss_weight * (focus * error**2).sum() / (2 * focus.sum() + 1e-8)
-
-
-SOFTMAX_MODES = ('once', 'twice')
 
 
 def check_softmax(softmax: str) -> str:
