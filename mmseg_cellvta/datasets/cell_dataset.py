@@ -177,7 +177,7 @@ class CellFolderDataset(CellDataset):
         if len(names) != len(listed) or moved:
             raise ValueError(
                 f'{self.root / INFO_FILE}: lists the classes {listed}, asked for are '
-                f'{names}; classes can be renamed, not left out or put in another order')
+                f'{names}; classes can be renamed, not left out or reordered')
 
     def _list_names(self) -> list[str]:
         """Names of the pictures, in natural order."""

@@ -1,19 +1,69 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import errno
 import json
 import os
+from argparse import ArgumentParser
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from own_data import SHAPE, label_maps, write_image
 
-from mmseg_cellvta.conversion.writers import FolderWriter, Tiling, number_from_one
+from mmseg_cellvta.conversion import writers as patch_writer
+from mmseg_cellvta.conversion.writers import (
+    FolderWriter,
+    PatchWriter,
+    Tiling,
+    add_tile_options,
+    number_from_one,
+    read_tile_options,
+)
+from mmseg_cellvta.datasets.labels import read_patches
 from mmseg_cellvta.utils.files import PendingFolder
 from mmseg_cellvta.utils.images import LabelledPicture
 
 CLASSES = ['background', 'tumour', 'other']
 PALETTE = [[0, 0, 0], [255, 0, 0], [0, 0, 255]]
 WHOLE = Tiling()
+SIDE = 16
+ROWS = [dict(patch_info=f'p_{index}', tissue='Colon') for index in range(10)]
+
+
+def test_tiles_are_named_by_their_place_and_cover_everything():
+    windows = Tiling(20, 5).windows('a', (40, 47))
+    assert list(windows) == ['a_r0000_c0000', 'a_r0000_c0015', 'a_r0000_c0027',
+                             'a_r0015_c0000', 'a_r0015_c0015', 'a_r0015_c0027',
+                             'a_r0020_c0000', 'a_r0020_c0015', 'a_r0020_c0027']
+    covered = np.zeros((40, 47), bool)
+    for window in windows.values():
+        assert covered[window].shape == (20, 20)
+        covered[window] = True
+    assert covered.all()
+
+
+def test_without_tiles_the_picture_stays_whole():
+    windows = Tiling().windows('a', (4, 5))
+    assert np.zeros((4, 5))[windows['a']].shape == (4, 5) and len(windows) == 1
+
+
+def test_picture_smaller_than_a_tile_is_named():
+    with pytest.raises(ValueError, match='a: 50 x 19 px, smaller than a tile of 20'):
+        Tiling(20).windows('a', (19, 50))
+
+
+@pytest.mark.parametrize(('size', 'overlap'), [(-1, 0), (20, 20), (20, -1), (0, 5)])
+def test_tiles_that_do_not_advance_are_refused(size, overlap):
+    with pytest.raises(ValueError, match=f'tiles of {size} px'):
+        Tiling(size, overlap)
+
+
+def test_options_of_the_command_line():
+    parser = ArgumentParser()
+    add_tile_options(parser)
+    assert read_tile_options(parser.parse_args([])) == Tiling()
+    args = parser.parse_args(['--tile', '256', '--overlap', '8'])
+    assert read_tile_options(args) == Tiling(256, 8)
 
 
 def read_maps(picture, shape):
@@ -167,3 +217,102 @@ def test_full_disk_is_an_error(start, monkeypatch):
     monkeypatch.setattr(cv2, 'imwrite', lambda *args: False)
     with pytest.raises(OSError, match='a_1.png: cannot be written'):
         start().write(read_maps)
+
+
+def make_patch(index, class_id=2):
+    rng = np.random.default_rng(index)
+    image = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    inst_map = np.zeros((SIDE, SIDE), np.int32)
+    inst_map[2:6, 2:8], inst_map[9:12, 2:8] = 1, 300
+    return image, inst_map, np.where(inst_map > 0, class_id, 0)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return PendingFolder(tmp_path / 'out', dict(source='here'))
+
+
+@pytest.fixture
+def write(folder):
+
+    def write(read=make_patch, name='', source=None, **kwargs):
+        writer = PatchWriter(folder, name, ROWS, (SIDE, SIDE), 4, source=source)
+        writer.write(read, **kwargs)
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(patch_writer, 'CHUNK', 4)
+
+
+@pytest.mark.parametrize('name', ['', 'fold1'])
+def test_patches_read_back(folder, write, name):
+    steps = []
+    write(name=name, advance=steps.append)
+    images, labels, rows = read_patches(str(folder.part / name))
+    assert rows == ROWS and steps == [0, 4, 4, 2]
+    for index in range(10):
+        image, inst_map, class_map = make_patch(index)
+        np.testing.assert_array_equal(images[index], image)
+        np.testing.assert_array_equal(labels[index, ..., 0], inst_map)
+        np.testing.assert_array_equal(labels[index, ..., 1], class_map)
+
+
+def test_patches_that_are_written_are_not_read_again(folder, write):
+    read, steps = [], []
+
+    def stop_at_six(index):
+        if index == 6:
+            raise KeyboardInterrupt
+        return make_patch(index)
+
+    def spy(index):
+        read.append(index)
+        return make_patch(index)
+
+    with pytest.raises(KeyboardInterrupt):
+        write(stop_at_six)
+    write(spy, advance=steps.append)
+    assert read == list(range(4, 10)) and steps == [4, 4, 2]
+    images, *_ = read_patches(str(folder.part))
+    np.testing.assert_array_equal(images[5], make_patch(5)[0])
+
+
+def test_large_patches_are_written_singly(write, monkeypatch):
+    monkeypatch.setattr(patch_writer, 'CHUNK_BYTES', 100)
+    steps = []
+    write(advance=steps.append)
+    assert steps == [0] + [1] * 10
+
+
+@pytest.mark.parametrize(('change', 'expected'), [
+    (lambda image, inst, cls: (image[:9], inst, cls), r'p_0: \(9, 16\) .* \(16, 16\)'),
+    (lambda image, inst, cls: (image, inst, cls[:, :9]), r'p_0: \(16, 9\)'),
+    (lambda image, inst, cls: (image.astype(float), inst, cls), 'p_0: image float64'),
+    (lambda image, inst, cls: (image[..., :1], inst, cls), r'image uint8 \(16, 16, 1'),
+    (lambda image, inst, cls: (image, inst, cls + 2), 'p_0: class id 4'),
+    (lambda image, inst, cls: (image, inst, -cls), 'p_0: class id -2; ids must not'),
+    (lambda image, inst, cls: (image, -inst, cls), 'p_0: instance id -300'),
+    (lambda image, inst, cls: (image, inst * 1000, cls), 'p_0: instance id 300000'),
+])
+def test_a_wrong_patch_is_named(write, change, expected):
+    with pytest.raises(ValueError, match=expected):
+        write(lambda index: change(*make_patch(index)))
+
+
+def test_the_file_that_a_wrong_patch_is_from_is_named(write):
+    with pytest.raises(ValueError, match=r'src/labels\.npy\[5\] \(p_5\): class id 9'):
+        write(lambda index: make_patch(index, class_id=9 if index == 5 else 1),
+              source=Path('src/labels.npy'))
+
+
+def test_no_room_on_the_disk_is_said_before_anything_is_read(write, monkeypatch):
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, 'posix_fallocate', fail)
+    with pytest.raises(OSError, match=r'images\.npy: no room for 0 MB \(No space left'):
+        write(lambda index: pytest.fail('was read'))

@@ -1,23 +1,172 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""From a segmentor's checkpoint to a tested model with new classes."""
 import json
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from coloured_nuclei import CLASSES, MODEL, see_colours, write_pictures
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmengine.structures import InstanceData
 from run_tool import TOOLS, run_tool
 from tiny_models import SEGMENTOR, build
 
-from mmseg_cellvta.engine.cell_classifier_training import read_checkpoint
+from mmseg_cellvta.datasets import CellFolderDataset
+from mmseg_cellvta.engine.cell_classifier_training import (
+    CellTokenDataset,
+    TokenCache,
+    extract_tokens,
+    label_nuclei,
+    read_checkpoint,
+    token_key,
+)
 from mmseg_cellvta.models import ReclassifyingSegmentor
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/cell_classifier_consep.py'
 PIPELINE = [dict(type=name) for name in (
     'LoadCellImage', 'LoadCellAnnotations', 'PackCellInputs')]
+
+
+@pytest.fixture
+def entry(tmp_path):
+    for name in ('a.png', 'a.npy'):
+        (tmp_path / name).write_bytes(b'1')
+    return dict(sample_name='a', img_path=str(tmp_path / 'a.png'),
+                label_path=str(tmp_path / 'a.npy'), num_classes=3)
+
+
+def test_what_is_saved_comes_back_and_leaves_one_file(tmp_path, entry):
+    cache = TokenCache(tmp_path / 'tokens')
+    assert entry not in cache
+    tokens, labels = np.eye(2, 3, dtype=np.float32), np.array([2, 1])
+    cache.save(entry, tokens, labels)
+    assert entry in cache
+    for saved, loaded in zip((tokens, labels), cache.load(entry), strict=True):
+        np.testing.assert_array_equal(loaded, saved)
+        assert loaded.dtype == saved.dtype
+    assert len(list((tmp_path / 'tokens').iterdir())) == 1
+
+
+def test_a_changed_label_file_or_entry_is_another_picture(tmp_path, entry):
+    cache = TokenCache(tmp_path)
+    cache.save(entry, np.zeros((0, 3)), np.zeros(0, int))
+    assert {**entry, 'num_classes': 2} not in cache
+    os.utime(entry['label_path'], (1, 1))
+    assert entry not in cache
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Config of two pictures, whose five nuclei are in the cache beside them."""
+    write_pictures(tmp_path, ['a_1', 'a_2'])
+    config = dict(type='CellFolderDataset', data_root=str(tmp_path))
+    dataset = CellFolderDataset(data_root=str(tmp_path))
+    cache = TokenCache(tmp_path / 'tokens')
+    for index, labels in enumerate(([1, 2, 1], [1, 1])):
+        tokens = np.full((len(labels), 4), index, np.float32)
+        cache.save(dataset.get_data_info(index), tokens, np.array(labels))
+    return config, str(tmp_path / 'tokens')
+
+
+def test_nuclei_of_all_pictures_are_samples(pictures):
+    dataset = CellTokenDataset(*pictures)
+    assert len(dataset) == 5 and dataset.metainfo['classes'] == list(CLASSES)
+    sample = dataset[3]
+    np.testing.assert_array_equal(sample['tokens'], [1, 1, 1, 1])
+    assert [dataset[i]['labels'] for i in range(5)] == [1, 2, 1, 1, 1]
+
+
+def test_weights_make_the_classes_count_the_same(pictures):
+    dataset = CellTokenDataset(*pictures)
+    assert dataset.class_weight() == pytest.approx([5 / (2 * 4), 5 / (2 * 1)])
+    dataset.labels[:] = 1
+    assert dataset.class_weight() == [1, 0]  # the other class never occurs
+
+
+def test_without_tokens_the_tool_is_named(pictures, tmp_path):
+    with pytest.raises(ValueError, match='tools/train_cell_classifier.py'):
+        CellTokenDataset(pictures[0])
+    with pytest.raises(FileNotFoundError, match='a_1-'):
+        CellTokenDataset(pictures[0], str(tmp_path / 'nowhere'))
+
+
+def test_no_nucleus_at_all_points_to_the_segmentor(pictures, tmp_path):
+    dataset = CellFolderDataset(data_root=str(tmp_path))
+    for index in range(2):
+        TokenCache(pictures[1]).save(
+            dataset.get_data_info(index), np.zeros((0, 4)), np.zeros(0, np.int64))
+    with pytest.raises(ValueError, match='in 2 pictures no detected nucleus'):
+        CellTokenDataset(*pictures)
+
+
+def test_detections_near_a_true_nucleus_get_its_class():
+    true_map = np.zeros((40, 40), int)
+    true_map[2:7, 2:7] = 9  # centre (4, 4)
+    true_map[20:25, 30:35] = 4  # centre x 32, y 22
+    classes = (true_map == 9) * 3 + (true_map == 4) * 1
+    found = InstanceData(centroids=np.array([[15, 30], [33, 22], [4, 6]]))
+    rows, labels = label_nuclei(found, true_map, classes, radius_px=3)
+    assert dict(zip(rows.tolist(), labels.tolist(), strict=True)) == {1: 1, 2: 3}
+
+
+@pytest.mark.parametrize(('true', 'found'), [(0, 2), (1, 0), (0, 0)])
+def test_pictures_where_one_side_is_empty(true, found):
+    true_map = np.zeros((8, 8), int)
+    true_map[2:4, 2:4] = true
+    rows, labels = label_nuclei(
+        InstanceData(centroids=np.zeros((found, 2))), true_map, true_map, 1)
+    assert len(rows) == len(labels) == 0
+
+
+@pytest.fixture
+def extraction(tmp_path, monkeypatch):
+    """Model, pictures and an empty cache; the names of pictures that were seen."""
+    monkeypatch.setattr(ReclassifyingSegmentor, 'encode_decode_tokens', see_colours)
+    write_pictures(tmp_path, ['a_1', 'a_2'])
+    model = build(MODEL).eval()
+    seen = []
+    test_step = model.test_step
+    monkeypatch.setattr(model, 'test_step', lambda data: seen.append(
+        data['data_samples'][0].sample_name) or test_step(data))
+    pipeline = [dict(type=name) for name in (
+        'LoadCellImage', 'LoadCellAnnotations', 'PackCellInputs')]
+    dataset = CellFolderDataset(
+        data_root=str(tmp_path), pipeline=pipeline, test_mode=True)
+    return model, dataset, TokenCache(tmp_path / 'tokens'), seen
+
+
+def test_labelled_tokens_of_every_picture_are_kept(extraction):
+    model, dataset, cache, _ = extraction
+    extract_tokens(model, dataset, cache)
+    for index in range(2):
+        tokens, labels = cache.load(dataset.get_data_info(index))
+        assert sorted(labels) == [1, 1, 1, 2]
+        # Channels of the drawn network: red, green, blue.
+        np.testing.assert_array_equal(tokens[:, :3].argmax(axis=1), 3 - labels)
+
+
+def test_a_picture_that_is_there_is_not_seen_again(extraction):
+    model, dataset, cache, seen = extraction
+    extract_tokens(model, dataset, cache)
+    cache.path(dataset.get_data_info(1)).unlink()  # as after an interruption
+    extract_tokens(model, dataset, cache)
+    assert seen == ['a_1', 'a_2', 'a_2']
+
+
+def test_the_key_follows_segmentor_and_pipeline_but_not_the_classifier(tmp_path):
+    path = Path(tmp_path, 'a.pth')
+    path.write_bytes(b'one')
+    keys = [token_key(path, dict(type='A', cell_classifier=c), [])
+            for c in (dict(a=1), dict(a=2))]
+    assert keys[0] == keys[1] and len(keys[0]) == 16
+    others = [token_key(path, dict(type='B'), []),
+              token_key(path, dict(type='A'), [dict(type='Resize')])]
+    path.write_bytes(b'two')
+    others.append(token_key(path, dict(type='A'), []))
+    assert len({keys[0], *others}) == 4
 
 
 @pytest.fixture(scope='module')

@@ -1,16 +1,39 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
+from tiny_models import ENCODER, SEGMENTOR, build, square_sample
+from tiny_training import make_runner
+from torch.utils.data import Dataset
 
-from mmseg_cellvta.engine import CellVisualizationHook
+from mmseg_cellvta.engine import (
+    CellVisualizationHook,
+    PlainCheckpointHook,
+    UnfreezeEncoderHook,
+)
+from mmseg_cellvta.models import CellTTAModel
+from mmseg_cellvta.models.encoders import TimmEncoder
 
 RUNNER = SimpleNamespace(iter=120)
+COUNTER = itertools.count()
+IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+ROOT = Path(__file__).resolve().parents[2]
+VIT = dict(ENCODER, init_values=None)
 
 
 class Recorder:
@@ -98,3 +121,190 @@ def test_missing_picture_is_named(recorder, tmp_path):
     path = str(tmp_path / 'gone.png')
     with pytest.raises(FileNotFoundError, match='gone.png'):
         hook.after_test_iter(RUNNER, 0, outputs=[sample(img_path=path)])
+
+
+class Squares(Dataset):
+    metainfo = {}
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return dict(inputs=torch.zeros(3, 64, 64), data_samples=square_sample())
+
+
+class Nothing(BaseMetric):
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        return {}
+
+
+def make_square_runner(work_dir, load_from=None, tta=False, **preprocessor):
+    init_default_scope('mmseg')  # the fixture of conftest comes later
+    loader = dict(dataset=Squares(), batch_size=2, num_workers=0,
+                  sampler=dict(type='DefaultSampler', shuffle=False))
+    model = build(SEGMENTOR, data_preprocessor=preprocessor)
+    return Runner(
+        CellTTAModel(model) if tta else model, str(work_dir), train_dataloader=loader,
+        train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3)),
+        test_dataloader=loader, test_cfg=dict(), test_evaluator=Nothing(),
+        custom_hooks=[dict(type='NormalizationHook'), dict(type='PlainCheckpointHook')],
+        default_scope='mmseg', load_from=load_from,
+        experiment_name=f'{work_dir.name}-{next(COUNTER)}')
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    """A checkpoint of one training step with ImageNet's statistics."""
+    work_dir = tmp_path_factory.mktemp('trained')
+    make_square_runner(work_dir, **IMAGENET).train()
+    return work_dir / 'epoch_1.pth'
+
+
+def test_meta_names_mean_and_std(checkpoint):
+    saved = torch.load(checkpoint, weights_only=True)['meta']['normalization']
+    assert saved == IMAGENET
+
+
+def test_same_normalization_tests_and_resumes(checkpoint, tmp_path):
+    make_square_runner(tmp_path, str(checkpoint), **IMAGENET).test()
+    runner = make_square_runner(tmp_path, **IMAGENET)
+    runner.resume(str(checkpoint))
+    assert runner.epoch == 1
+
+
+@pytest.mark.parametrize('preprocessor', [{}, dict(mean=None, std=None)])
+def test_another_normalization_is_refused_in_one_sentence(
+        checkpoint, tmp_path, preprocessor):
+    with pytest.raises(ValueError, match='normalised by.*123.675.*but.*set its mean'):
+        make_square_runner(tmp_path, str(checkpoint), **preprocessor).test()
+
+
+def test_model_is_found_inside_test_time_augmentation(checkpoint, tmp_path):
+    make_square_runner(tmp_path, tta=True, **IMAGENET).load_checkpoint(str(checkpoint))
+    with pytest.raises(ValueError, match='normalised by'):
+        make_square_runner(tmp_path, tta=True).load_checkpoint(str(checkpoint))
+
+
+def test_checkpoint_that_says_nothing_is_taken(checkpoint, tmp_path):
+    content = torch.load(checkpoint, weights_only=True)
+    del content['meta']['normalization']
+    torch.save(content, tmp_path / 'silent.pth')
+    make_square_runner(tmp_path, str(tmp_path / 'silent.pth')).test()
+
+
+def test_model_that_does_not_normalize_writes_nothing(tmp_path):
+    make_square_runner(tmp_path, mean=None, std=None).train()
+    content = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)
+    assert 'normalization' not in content['meta']
+
+
+if __name__ == '__main__':
+    sys.path.insert(0, str(ROOT / 'tests'))
+
+
+class Watch(Hook):
+    """Notes after each epoch what the encoder looks like."""
+
+    def __init__(self):
+        self.weights, self.training = [], []
+
+    def after_train_epoch(self, runner):
+        model = getattr(runner.model, 'module', runner.model)
+        vit = model.backbone.encoder.vit
+        self.weights.append(vit.blocks[0].mlp.fc1.weight.detach().clone())
+        self.training.append(vit.blocks[0].training)
+
+
+def cellvit(weights=None):
+    backbone = dict(
+        type='ViTTokenMaps',
+        encoder=dict(VIT, weights=weights))
+    segmentor = dict(SEGMENTOR, backbone=backbone)
+    return build(
+        segmentor, decode_head=dict(in_strides=(1, 16, 16, 16, 16)))
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / 'vit.pth'
+    torch.save(TimmEncoder(**VIT).vit.state_dict(), path)
+    return str(path)
+
+
+def train(work_dir, weights, epochs, **kwargs):
+    watch = Watch()
+    runner = make_runner(
+        work_dir, cellvit(weights), epochs,
+        hooks=[UnfreezeEncoderHook(epoch=2), PlainCheckpointHook(), watch], **kwargs)
+    runner.train()
+    return runner, watch
+
+
+def saved_keys(path):
+    return list(torch.load(path, weights_only=True)['state_dict'])
+
+
+def test_encoder_is_frozen_until_its_epoch_and_trained_and_saved_after(
+        tmp_path, weights):
+    runner, watch = train(tmp_path, weights, epochs=3)
+    assert watch.training == [False, False, True]
+    first, second, third = watch.weights
+    assert torch.equal(first, second) and not torch.equal(second, third)
+    # Not the optimizer's decay alone: Adam's first step is as long as the rate.
+    assert (second - third).abs().median() > 5e-3
+    key = 'backbone.encoder.vit.blocks.0.mlp.fc1.weight'
+    assert key not in saved_keys(tmp_path / 'epoch_2.pth')
+    assert key in saved_keys(tmp_path / 'epoch_3.pth')
+    assert all(p.requires_grad for p in runner.model.parameters())
+
+
+def test_a_run_that_is_resumed_later_goes_on_as_if_never_stopped(tmp_path, weights):
+    _, whole = train(tmp_path / 'whole', weights, epochs=4)
+    train(tmp_path / 'parts', weights, epochs=3)
+    _, rest = train(tmp_path / 'parts', weights, epochs=4, resume=True)
+    assert rest.training == [True]
+    torch.testing.assert_close(rest.weights[0], whole.weights[3])
+
+
+def test_a_schedule_of_iterations_is_refused(tmp_path):
+    runner = make_runner(
+        tmp_path, cellvit(), hooks=[UnfreezeEncoderHook(epoch=2)],
+        train_cfg=dict(by_epoch=False, max_iters=1))
+    with pytest.raises(ValueError, match=r'epoch=2\) counts epochs.*EpochBased'):
+        runner.train()
+
+
+def train_rank(rank: int, folder: str) -> None:
+    """Trains in two processes, each with one of the pictures."""
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    runner, watch = train(
+        Path(folder, 'work'), f'{folder}/vit.pth', epochs=4, launcher='pytorch',
+        cfg=dict(model_wrapper_cfg=dict(
+            type='MMDistributedDataParallel', device_ids=None,
+            broadcast_buffers=False)))
+    torch.save(watch.weights, f'{folder}/rank{rank}.pth')
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason='torch without gloo')
+def test_two_processes_train_one_encoder(tmp_path, weights):
+    (tmp_path / 'work').mkdir()
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, __file__, str(rank), str(tmp_path)],
+            env={**os.environ, 'PYTHONPATH': str(ROOT), 'LOCAL_RANK': str(rank)})
+        for rank in range(2)]
+    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+    first, second = (torch.load(tmp_path / f'rank{rank}.pth') for rank in range(2))
+    assert not torch.equal(first[1], first[3])
+    assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
+
+
+if __name__ == '__main__':
+    init_default_scope('mmseg')
+    train_rank(int(sys.argv[1]), sys.argv[2])

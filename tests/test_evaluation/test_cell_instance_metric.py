@@ -1,23 +1,71 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData, PixelData
 from mmseg.registry import DATASETS, METRICS
 from mmseg.structures import SegDataSample
 
 from mmseg_cellvta.datasets.cell_dataset import CellDataset
-from mmseg_cellvta.evaluation import CellInstanceMetric
+from mmseg_cellvta.evaluation import CellClassMetric, CellInstanceMetric
+from mmseg_cellvta.evaluation.cell_instance_metric import ClassMapping
 
+ROOT = Path(__file__).resolve().parents[2]
+MAPS = Config.fromfile(ROOT / 'configs/_base_/class_maps.py')
+PRED = 'background', 'tumour', 'healthy', 'dead', 'plasma'
+PRED_MAP = dict(
+    tumour='epithelial', healthy='epithelial', dead='ignore', plasma='plasma')
+TRUE = 'background', 'debris', 'gland', 'immune'
+TRUE_MAP = dict(debris='ignore', gland='epithelial', immune='inflammatory')
 CLASSES = ('background', 'round', 'long')
 META = dict(classes=CLASSES, palette=[[0, 0, 0], [255, 0, 0], [0, 255, 0]])
 # Instance -> box (top, left, bottom, right) px.
 BOXES = {1: (2, 2, 12, 12), 2: (2, 20, 12, 30), 3: (20, 2, 26, 30)}
 LABELS = {1: 1, 2: 1, 3: 2}
+MODEL_META = dict(classes=('background', 'disc', 'rod', 'star', 'dot'),
+                  palette=[[0, 0, 0], [1, 1, 1], [2, 2, 2], [3, 3, 3], [4, 4, 4]])
+CLASS_MAPS = dict(
+    pred_dataset='OtherDataset',
+    pred_map=dict(disc='ignore', rod='bar', star='bar', dot='ball'),
+    true_map=dict(round='ball', long='bar'))
+
+
+def test_classes_become_shared_ones_and_the_others_are_left_out():
+    mapping = ClassMapping(PRED, TRUE, PRED_MAP, TRUE_MAP)
+    assert mapping.names == ['epithelial']  # the truth has no plasma, nor pred immune
+    assert mapping.map_pred(np.arange(5)).tolist() == [0, 1, 1, 0, 0]
+    assert mapping.map_true(np.arange(4)).tolist() == [0, 0, 1, 0]
+    assert mapping.map_pred(np.array([], int)).tolist() == []
+
+
+@pytest.mark.parametrize(('pred_map', 'true_map', 'message'), [
+    (PRED_MAP | dict(tumor='epithelial'), TRUE_MAP,
+     r"pred_map: unknown classes \['tumor'\].*each of \['tumour', 'healthy', 'dead'"),
+    (PRED_MAP, dict(gland='epithelial'),
+     r"true_map: .*missing classes \['debris', 'immune'\]"),
+    (PRED_MAP, dict.fromkeys(TRUE_MAP, 'ignore'), 'no class is in both')])
+def test_wrong_names_are_listed_with_those_that_exist(pred_map, true_map, message):
+    with pytest.raises(ValueError, match=message):
+        ClassMapping(PRED, TRUE, pred_map, true_map)
+
+
+@pytest.mark.parametrize(('dataset', 'name'), [
+    ('CoNICDataset', 'conic_map'), ('PanNukeCellDataset', 'pannuke_map'),
+    ('CoNSePDataset', 'consep_map')])
+def test_the_shipped_maps_name_every_class_of_their_data_sets(dataset, name):
+    classes = DATASETS.get(dataset).METAINFO['classes']
+    for other in ('conic', 'pannuke', 'consep', 'monusac'):
+        other_map = MAPS[f'{other}_map']
+        mapping = ClassMapping(
+            classes, ['background', *other_map], MAPS[name], other_map)
+        assert {'epithelial', 'inflammatory'} <= set(mapping.names) <= {
+            'epithelial', 'inflammatory', 'connective'}
 
 
 def paint(boxes: dict, values: dict) -> torch.Tensor:
@@ -212,14 +260,6 @@ def test_wrong_samples_are_refused_by_name(sample, message):
         evaluate(sample)
 
 
-MODEL_META = dict(classes=('background', 'disc', 'rod', 'star', 'dot'),
-                  palette=[[0, 0, 0], [1, 1, 1], [2, 2, 2], [3, 3, 3], [4, 4, 4]])
-CLASS_MAPS = dict(
-    pred_dataset='OtherDataset',
-    pred_map=dict(disc='ignore', rod='bar', star='bar', dot='ball'),
-    true_map=dict(round='ball', long='bar'))
-
-
 @pytest.fixture
 def other_dataset(monkeypatch):
     """The data set of a model with four classes is registered."""
@@ -261,3 +301,15 @@ def test_the_data_set_of_a_transfer_must_be_known():
     with pytest.raises(ValueError, match="pred_dataset='OtherDataset': no data set of "
                        'nuclei with classes; known are .*CoNICDataset'):
         CellInstanceMetric(class_maps=CLASS_MAPS)
+
+
+def test_figures_of_batches_are_pooled():
+    evaluator = Evaluator(CellClassMetric())
+    evaluator.dataset_meta = dict(classes=('background', 'round', 'long', 'rare'))
+    for pairs in ([(1, 1), (1, 2)], [(2, 2)]):
+        evaluator.process([dict(gt_label=t, pred_label=p) for t, p in pairs])
+    metrics = evaluator.evaluate(3)
+    assert math.isnan(metrics.pop('cell/F1_rare'))
+    assert metrics == pytest.approx({
+        'cell/macro_F1': 2 / 3, 'cell/accuracy': 2 / 3, 'cell/F1_round': 2 / 3,
+        'cell/F1_long': 2 / 3})

@@ -12,7 +12,7 @@ import torch.distributed
 
 from mmseg_cellvta.evaluation import CellInstanceMetric
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / 'tests' / 'data' / 'metrics_8img.npz'
 
 

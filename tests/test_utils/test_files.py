@@ -1,10 +1,35 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import json
 import os
+from pathlib import Path
 
 import pytest
 
-from mmseg_cellvta.utils.files import PendingFolder, describe_files
+from mmseg_cellvta.utils.files import (
+    PendingFolder,
+    complete_file,
+    describe_files,
+    settings_digest,
+)
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path):
+    path = tmp_path / 'cells.geojson.gz'
+    with complete_file(path) as part:
+        part.write_text('cells')
+        assert not path.exists() and part.suffixes[-2:] == ['.geojson', '.gz']
+    assert path.read_text() == 'cells'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_after_an_error_the_older_file_stays(tmp_path):
+    path = tmp_path / 'cells.csv'
+    path.write_text('old')
+    with pytest.raises(OSError, match='disk full'), complete_file(path) as part:
+        part.write_text('half')
+        raise OSError('disk full')
+    assert path.read_text() == 'old'
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_folder_appears_when_it_is_published(tmp_path):
@@ -78,3 +103,15 @@ def test_a_replaced_file_has_another_description(tmp_path, monkeypatch):
     assert before == describe_files([path]) and list(before) == [str(path)]
     os.utime(path, ns=(0, 0))
     assert describe_files([path]) != before
+
+
+def test_equal_settings_in_any_order_have_equal_digits():
+    first = settings_digest(dict(a=1, b=[2, dict(c=Path('x'))]))
+    assert first == settings_digest(dict(b=[2, dict(c='x')], a=1))
+    assert first == '2fc0512a3065c476'
+    assert settings_digest(dict(a=1, b=[2, dict(c=Path('x'))]), digits=8) == first[:8]
+
+
+def test_any_change_shows():
+    assert len({settings_digest(settings) for settings in (
+        dict(a=1), dict(a=2), dict(a='1'), dict(b=1), [1], dict(a=[1]))}) == 6

@@ -1,6 +1,9 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import timm
 import torch
 from tiny_models import DIMS, ENCODER, build
+
+from mmseg_cellvta.models.backbones.vit_token_maps import SamNeck
 
 BACKBONE = dict(type='ViTTokenMaps', encoder=dict(ENCODER, init_values=None))
 
@@ -42,3 +45,14 @@ def test_sam_gives_the_mean_of_its_neck_for_a_class_token():
     assert [tuple(level.shape) for level in maps] == [(2, DIMS, 4, 4)] * 4
     torch.testing.assert_close(vector, model.neck(maps[-1]))
     assert vector.shape == (2, 256)
+
+
+def test_neck_is_that_of_sam_averaged():
+    theirs = timm.create_model(
+        'samvit_base_patch16', num_classes=0, embed_dim=32, depth=1, num_heads=2).neck
+    ours = SamNeck(32)
+    for parameter in theirs.parameters():
+        torch.nn.init.normal_(parameter)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 32, 4, 6)
+    torch.testing.assert_close(ours(x), theirs(x).mean(dim=(2, 3)))
