@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmseg_cellvta.datasets.labels import IMAGES, LABELS, write_info
+from mmseg_cellvta.datasets.labels import IMAGE_DIR, LABEL_DIR, write_info
 
 CLASSES = ('background', 'round', 'long')
 PALETTE = ((0, 0, 0), (255, 30, 30), (0, 110, 255))
@@ -51,18 +51,18 @@ def stain(labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def write_picture(root: Path, name: str, image: np.ndarray) -> None:
-    cv2.imwrite(str(root / IMAGES / f'{name}.png'), image[..., ::-1])
+    cv2.imwrite(str(root / IMAGE_DIR / f'{name}.png'), image[..., ::-1])
 
 
 def write_folder(root: Path) -> Path:
     """Write a data set of three parts; returns its config, which lies beside it."""
-    for folder in (IMAGES, LABELS):
+    for folder in (IMAGE_DIR, LABEL_DIR):
         (root / folder).mkdir(parents=True)
     for part, names in NAMES.items():
         (root / f'{part}.txt').write_text('\n'.join(names) + '\n')
         for index, name in enumerate(names):
             labels = draw_labels(shift=index)
-            np.save(root / LABELS / f'{name}.npy', labels)
+            np.save(root / LABEL_DIR / f'{name}.npy', labels)
             write_picture(root, name, stain(labels, seed=ord(name[0]) + index))
     write_info(root, CLASSES, PALETTE, 0.5)
     config = root.with_name(f'{root.name}_config.py')

@@ -10,11 +10,11 @@ import pytest
 from cell_tables import INFO, squares
 from PIL import Image
 
+from mmseg_cellvta.exports.cell_statistics import grid_shape
 from mmseg_cellvta.exports.html_report import (
     density,
     encode_color_bar,
     encode_map,
-    grid_shape,
     round_up,
     write_report,
 )
