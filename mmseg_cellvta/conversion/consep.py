@@ -20,9 +20,8 @@ from ..datasets.labels import (
     read_mat_labels,
 )
 from ..utils.files import PendingFolder
-from ..utils.images import LabelledPicture
 from .summary import DatasetSummary
-from .writers import FolderWriter, Tiling
+from .writers import FolderWriter, LabelledImage, Tiling
 
 NUM_ORIGINAL = len(MERGED_CLASSES)
 
@@ -61,7 +60,7 @@ def convert_consep(source: str | Path, out: str | Path, tiling: Tiling,
     return summary, remarks
 
 
-def find_consep(source: Path) -> list[LabelledPicture]:
+def find_consep(source: Path) -> list[LabelledImage]:
     """List the pictures of the parts that are there.
 
     Raises:
@@ -81,7 +80,7 @@ def find_consep(source: Path) -> list[LabelledPicture]:
         if not paths:
             raise FileNotFoundError(f'{folder / IMAGE_DIR}: no .png file in it')
         pictures += [
-            LabelledPicture(path.stem, path, folder / LABEL_DIR / f'{path.stem}.mat',
+            LabelledImage(path.stem, path, folder / LABEL_DIR / f'{path.stem}.mat',
                             part=part.lower())
             for path in paths
         ]
@@ -91,12 +90,12 @@ def find_consep(source: Path) -> list[LabelledPicture]:
     return pictures
 
 
-def read_consep_labels(picture: LabelledPicture, shape: tuple[int, int],
+def read_consep_labels(picture: LabelledImage, shape: tuple[int, int],
                        num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Read a label file and check that its maps hold what ``inst_type`` counts.
 
     Args:
-        picture (LabelledPicture): The picture and its files.
+        picture (LabelledImage): The picture and its files.
         shape (tuple[int, int]): Not used.
         num_classes (int): Classes of the files, background included.
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from rich.progress import Progress
 
 from ..utils.files import PendingFolder
-from ..utils.images import LabelledPicture
 from .class_list import make_palette
 from .label_files import CLASS_MAPS, LABEL_SUFFIXES, LabelReader
 from .splits import GroupSplit
 from .summary import DatasetSummary
-from .writers import FolderWriter, Tiling
+from .writers import FolderWriter, LabelledImage, Tiling
 
 PARTS = ('train', 'val', 'test')
 PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff')
@@ -65,8 +64,8 @@ def is_divided(source: str | Path) -> bool:
     return any(_subfolder(Path(source), part) for part in PARTS)
 
 
-def assign_parts(pictures: Sequence[LabelledPicture],
-                 split: GroupSplit | None) -> list[LabelledPicture]:
+def assign_parts(pictures: Sequence[LabelledImage],
+                 split: GroupSplit | None) -> list[LabelledImage]:
     """Divide the pictures, unless they are divided.
 
     Raises:
@@ -86,7 +85,7 @@ def assign_parts(pictures: Sequence[LabelledPicture],
             for picture, part in zip(pictures, parts, strict=True)]
 
 
-def find_pictures(source: Path) -> list[LabelledPicture]:
+def find_pictures(source: Path) -> list[LabelledImage]:
     """List pictures with their labels; names that parts share get the part in front.
 
     Raises:
@@ -108,7 +107,7 @@ def find_pictures(source: Path) -> list[LabelledPicture]:
     return pictures
 
 
-def _find_pairs(folder: Path, part: str) -> list[LabelledPicture]:
+def _find_pairs(folder: Path, part: str) -> list[LabelledImage]:
     images, labels = (_subfolder(folder, name) for name in ('images', 'labels'))
     if images is None or labels is None:
         missing = 'images' if images is None else 'labels'
@@ -131,7 +130,7 @@ def _find_pairs(folder: Path, part: str) -> list[LabelledPicture]:
                              f'{", ".join(CLASS_MAPS)}')
     _check_pairs(img_paths, label_paths, labels, 'label')
     _check_pairs(label_paths, img_paths, images, 'picture')
-    return [LabelledPicture(stem, path, label_paths[stem], class_paths.get(stem), part)
+    return [LabelledImage(stem, path, label_paths[stem], class_paths.get(stem), part)
             for stem, path in img_paths.items()]
 
 

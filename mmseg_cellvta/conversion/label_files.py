@@ -7,8 +7,9 @@ import numpy as np
 from skimage.measure import label
 
 from ..datasets.labels import load_mat, map_npy
-from ..utils.images import LabelledPicture, read_id_picture
+from ..utils.images import read_id_image
 from .polygons import rasterize, read_geojson, read_imagescope
+from .writers import LabelledImage
 
 POLYGONS = {'.geojson': read_geojson, '.json': read_geojson, '.xml': read_imagescope}
 ID_PICTURES = ('.png', '.tif', '.tiff')
@@ -32,12 +33,12 @@ class LabelReader:
         self.classes = classes
         self.remarks: list[str] = []
 
-    def __call__(self, picture: LabelledPicture,
+    def __call__(self, picture: LabelledImage,
                  shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Read the labels of a picture.
 
         Args:
-            picture (LabelledPicture): The picture and its files.
+            picture (LabelledImage): The picture and its files.
             shape (tuple[int, int]): (height, width) of the picture, px.
 
         Returns:
@@ -105,7 +106,7 @@ def read_maps(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         else:
             maps = [array, None]
     else:
-        maps = [read_id_picture(path), None]
+        maps = [read_id_image(path), None]
     return tuple(None if ids is None else to_ids(ids, path) for ids in maps)
 
 

@@ -23,13 +23,37 @@ from ..datasets.labels import (
     write_rows,
 )
 from ..utils.files import PendingFolder
-from ..utils.images import LabelledPicture, read_picture, read_size
+from ..utils.images import read_image, read_image_size
 from ..utils.tiling import tile_starts
 from .summary import DatasetSummary
 
 CHUNK = 64  # patches between two records of the progress, at most
 CHUNK_BYTES = 64 << 20  # what they may take together
 MAX_ID = np.iinfo(np.uint16).max
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """A picture to convert, and where its labels are.
+
+    Attributes:
+        name (str): Name in the converted data set.
+        img_path (Path): The picture.
+        label_path (Path): The labels.
+        class_path (Path, optional): Map of classes, where it is a file of its own.
+        part (str): Part of the data set, such as 'train'.
+    """
+    name: str
+    img_path: Path
+    label_path: Path
+    class_path: Path | None = None
+    part: str = ''
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file that it is read from."""
+        paths = (self.img_path, self.label_path, self.class_path)
+        return [path for path in paths if path is not None]
 
 
 @dataclass(frozen=True)
@@ -98,7 +122,7 @@ class FolderWriter:
 
     Args:
         folder (PendingFolder): The data set under construction.
-        pictures (Sequence[LabelledPicture]): What to write, with unique names.
+        pictures (Sequence[LabelledImage]): What to write, with unique names.
         tiling (Tiling): How to cut them.
         classes (Sequence[str]): Class names, background first.
 
@@ -107,12 +131,12 @@ class FolderWriter:
         ValueError: If a picture is damaged or smaller than a tile.
     """
 
-    def __init__(self, folder: PendingFolder, pictures: Sequence[LabelledPicture],
+    def __init__(self, folder: PendingFolder, pictures: Sequence[LabelledImage],
                  tiling: Tiling, classes: Sequence[str]) -> None:
         self.root = folder.part
         self.pictures = sorted(pictures, key=lambda item: natural_key(item.name))
         self.windows = {
-            picture.name: tiling.windows(picture.name, read_size(picture.img_path))
+            picture.name: tiling.windows(picture.name, read_image_size(picture.img_path))
             for picture in self.pictures
         }
         self.classes = list(classes)
@@ -161,7 +185,7 @@ class FolderWriter:
     def _label_path(self, name: str) -> Path:
         return self.root / LABEL_DIR / f'{name}.npy'
 
-    def _is_written(self, picture: LabelledPicture) -> bool:
+    def _is_written(self, picture: LabelledImage) -> bool:
         paths = [self._label_path(name) for name in self.windows[picture.name]]
         if not all(path.is_file() for path in paths):
             return False
@@ -169,8 +193,8 @@ class FolderWriter:
         changed = max(os.stat(path).st_ctime_ns for path in picture.files)
         return changed < min(os.stat(path).st_mtime_ns for path in paths)
 
-    def _put(self, picture: LabelledPicture, read_labels: Callable) -> None:
-        image = read_picture(picture.img_path)
+    def _put(self, picture: LabelledImage, read_labels: Callable) -> None:
+        image = read_image(picture.img_path)
         inst_map, class_map = read_labels(picture, image.shape[:2])
         for path, array in ((picture.label_path, inst_map),
                             (picture.class_path or picture.label_path, class_map)):

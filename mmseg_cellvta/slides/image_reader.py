@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..utils.images import read_picture
+from ..utils.images import read_image
 from .reader import SlideReader, UnreadableError, square_mpp
 
 MICROMETRES_PER_INCH = 25400
 
 
-class PictureReader(SlideReader):
+class ImageReader(SlideReader):
     """Reads a picture that fits into memory: png, jpg, bmp, tif, or an array.
 
     Args:
@@ -45,7 +45,7 @@ class PictureReader(SlideReader):
             return self._source
         if self._picture is None:
             try:
-                self._picture = read_picture(self._source)
+                self._picture = read_image(self._source)
             except ValueError as error:
                 reason = str(error).removeprefix(f'{self._source}: ')
                 raise UnreadableError(f'{self._source.name}: {reason}') from error

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.labels import natural_key
-from .image_reader import PictureReader
+from .image_reader import ImageReader
 from .reader import SlideReader, UnreadableError
 
 PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
@@ -76,17 +76,17 @@ def open_slide(source: str | os.PathLike | np.ndarray,
         ValueError: If it cannot be read.
     """
     if isinstance(source, np.ndarray):
-        return PictureReader(source, mpp)
+        return ImageReader(source, mpp)
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such file')
     suffix = path.suffix.lower()
     if suffix in PICTURE_SUFFIXES:
-        return PictureReader(path, mpp)
+        return ImageReader(path, mpp)
     readers = _slide_readers()
     reasons = [] if readers else [NO_READER]
     if suffix in TIFF_SUFFIXES:
-        readers.append(PictureReader)
+        readers.append(ImageReader)
     for reader_class in readers:
         try:
             reader = reader_class(path, mpp)

@@ -3,7 +3,6 @@
 
 OpenCV, which is faster, fills up truncated JPEG files with grey.
 """
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,31 +12,7 @@ COLOR_MODES = ('RGB', 'RGBA', 'L', 'LA', 'P', 'CMYK', 'YCbCr')
 Image.MAX_IMAGE_PIXELS = None  # the user's own pictures may be large
 
 
-@dataclass(frozen=True)
-class LabelledPicture:
-    """A picture to convert, and where its labels are.
-
-    Attributes:
-        name (str): Name in the converted data set.
-        img_path (Path): The picture.
-        label_path (Path): The labels.
-        class_path (Path, optional): Map of classes, where it is a file of its own.
-        part (str): Part of the data set, such as 'train'.
-    """
-    name: str
-    img_path: Path
-    label_path: Path
-    class_path: Path | None = None
-    part: str = ''
-
-    @property
-    def files(self) -> list[Path]:
-        """Every file that it is read from."""
-        paths = (self.img_path, self.label_path, self.class_path)
-        return [path for path in paths if path is not None]
-
-
-def read_picture(path: Path) -> np.ndarray:
+def read_image(path: Path) -> np.ndarray:
     """Read a picture as uint8 (H, W, 3), RGB, 0-255; transparent pixels are white."""
     with _open(path) as image:
         # Pillow would take the upper half of 16-bit RGB, black for 12-bit cameras.
@@ -53,13 +28,13 @@ def read_picture(path: Path) -> np.ndarray:
         return np.asarray(white.convert('RGB'))
 
 
-def read_size(path: Path) -> tuple[int, int]:
+def read_image_size(path: Path) -> tuple[int, int]:
     """(height, width) px, without decoding the picture."""
     with _open(path) as image:
         return image.height, image.width
 
 
-def read_id_picture(path: Path) -> np.ndarray:
+def read_id_image(path: Path) -> np.ndarray:
     """Read a picture of ids, (H, W) of any dtype; colours of a palette do not count."""
     with _open(path) as image:
         ids = np.asarray(_decode(path, image))

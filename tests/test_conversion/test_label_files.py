@@ -8,14 +8,14 @@ from own_data import NUCLEI, SHAPE, label_maps, write_labels
 from scipy.io import savemat
 
 from mmseg_cellvta.conversion.label_files import LabelReader
-from mmseg_cellvta.utils.images import LabelledPicture
+from mmseg_cellvta.conversion.writers import LabelledImage
 
 CLASSES = ['background', 'tumour', 'other']
 ONE_CLASS = ['background', 'nucleus']
 
 
 def read(path, classes=CLASSES, class_path=None):
-    picture = LabelledPicture('a', Path('a.png'), path, class_path)
+    picture = LabelledImage('a', Path('a.png'), path, class_path)
     return LabelReader(classes)(picture, SHAPE)
 
 
@@ -129,7 +129,7 @@ def test_outlines_without_a_pixel_are_reported(tmp_path):
     path.write_text(path.read_text().replace('[60, 30], [60, 40], [50, 40]',
                                              '[50, 30], [50, 30], [50, 30]'))
     reader = LabelReader(CLASSES)
-    inst_map, _ = reader(LabelledPicture('a', Path('a.png'), path), SHAPE)
+    inst_map, _ = reader(LabelledImage('a', Path('a.png'), path), SHAPE)
     assert len(np.unique(inst_map)) == 3
     remark, = reader.remarks
     assert remark.startswith(f'{path}: 1 of 3 outlines have no pixel')

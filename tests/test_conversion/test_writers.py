@@ -13,6 +13,7 @@ from own_data import SHAPE, label_maps, write_image
 from mmseg_cellvta.conversion import writers as patch_writer
 from mmseg_cellvta.conversion.writers import (
     FolderWriter,
+    LabelledImage,
     PatchWriter,
     Tiling,
     add_tile_options,
@@ -21,7 +22,6 @@ from mmseg_cellvta.conversion.writers import (
 )
 from mmseg_cellvta.datasets.labels import read_patches
 from mmseg_cellvta.utils.files import PendingFolder
-from mmseg_cellvta.utils.images import LabelledPicture
 
 CLASSES = ['background', 'tumour', 'other']
 PALETTE = [[0, 0, 0], [255, 0, 0], [0, 0, 255]]
@@ -77,7 +77,7 @@ def pictures(tmp_path):
     for name, part in dict(a_10='test', a_1='train', a_2='train').items():
         write_image(tmp_path / f'{name}.png')
         (tmp_path / f'{name}.txt').touch()
-        found.append(LabelledPicture(
+        found.append(LabelledImage(
             name, tmp_path / f'{name}.png', tmp_path / f'{name}.txt', part=part))
     return found
 

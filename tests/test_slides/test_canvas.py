@@ -5,7 +5,7 @@ import pytest
 from scipy.io import loadmat
 from slide_files import color_field, write_slide
 
-from mmseg_cellvta.slides import PictureReader, SlideCanvas, TissueMask, open_slide
+from mmseg_cellvta.slides import ImageReader, SlideCanvas, TissueMask, open_slide
 from mmseg_cellvta.slides.canvas import find_tissue
 
 PICTURE = color_field(613, 805)
@@ -16,7 +16,7 @@ PINK, GLASS = (215, 130, 180), (240, 240, 242)
 @pytest.fixture(scope='module', params=['array', 'pyramid', 'ome', 'single level'])
 def reader(request, tmp_path_factory):
     if request.param == 'array':
-        return PictureReader(PICTURE, mpp=0.5)
+        return ImageReader(PICTURE, mpp=0.5)
     pytest.importorskip('tiffslide' if request.param == 'ome' else 'openslide')
     levels = 1 if request.param == 'single level' else 3
     return open_slide(write_slide(
@@ -58,7 +58,7 @@ def test_pixels_do_not_depend_on_the_rectangle(reader, scale):
 def test_pixels_of_noise_do_not_depend_on_the_rectangle(scale, monkeypatch):
     """Noise shows errors that a smooth picture hides; small pieces add borders."""
     noise = np.random.default_rng(0).integers(0, 256, (400, 500, 3), dtype=np.uint8)
-    canvas = SlideCanvas(PictureReader(noise, 0.5), 0.5 * scale)
+    canvas = SlideCanvas(ImageReader(noise, 0.5), 0.5 * scale)
     whole = read_whole(canvas)
     np.testing.assert_array_equal(canvas.read(7, 13, 71, 53), whole[13:66, 7:78])
     monkeypatch.setattr('mmseg_cellvta.slides.canvas.PIECE', 64)
@@ -66,14 +66,14 @@ def test_pixels_of_noise_do_not_depend_on_the_rectangle(scale, monkeypatch):
 
 
 def test_equal_resolution_is_a_copy():
-    canvas = SlideCanvas(PictureReader(PICTURE, 0.5), 0.5)
+    canvas = SlideCanvas(ImageReader(PICTURE, 0.5), 0.5)
     np.testing.assert_array_equal(read_whole(canvas), PICTURE)
 
 
 def test_blocks_are_averaged_before_interpolation():
     stripes = np.zeros((60, 90, 3), np.uint8)
     stripes[:, ::3] = 255
-    whole = read_whole(SlideCanvas(PictureReader(stripes, 0.25), 0.75))
+    whole = read_whole(SlideCanvas(ImageReader(stripes, 0.25), 0.75))
     assert whole.shape == (20, 30, 3) and (whole == 85).all()
 
 
@@ -94,14 +94,14 @@ def test_coarsest_level_that_is_fine_enough_is_read(tmp_path):
 
 
 def test_tiny_picture_keeps_one_pixel():
-    assert read_whole(SlideCanvas(PictureReader(PICTURE[:3, :3], 0.25), 8)).shape == (
+    assert read_whole(SlideCanvas(ImageReader(PICTURE[:3, :3], 0.25), 8)).shape == (
         1, 1, 3)
 
 
 def test_unknown_size_of_pixels_is_refused_with_the_fix():
     with pytest.raises(ValueError, match=r'array: the size of its pixels is not known; '
                                          r'give it with --mpp'):
-        SlideCanvas(PictureReader(PICTURE), 0.25)
+        SlideCanvas(ImageReader(PICTURE), 0.25)
 
 
 def draw(height: int, width: int, color=GLASS) -> np.ndarray:
@@ -137,7 +137,7 @@ def test_large_hole_stays():
 def test_rectangles_are_given_in_px_of_level_0():
     picture = draw(1600, 3200)
     picture[:, 2000:2800] = draw(1600, 800, PINK)
-    mask = TissueMask(PictureReader(picture, mpp=0.5))
+    mask = TissueMask(ImageReader(picture, mpp=0.5))
     assert mask.mask.shape == (100, 200)
     assert mask.fraction == pytest.approx(0.25 + 2 * 7 / 200, abs=0.011)
     assert mask.covers(1900, 0, 100, 10) and mask.covers(0, 1000, 3200, 1)

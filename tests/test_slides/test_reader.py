@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 from slide_files import color_field, halve, write_slide
 
-from mmseg_cellvta.slides import PictureReader, open_slide
+from mmseg_cellvta.slides import ImageReader, open_slide
 from mmseg_cellvta.slides.reader import square_mpp, white_where_transparent
 
 PICTURE = color_field(301, 417)
 KINDS = {'.tif': 'OpenSlideReader', '.ome.tif': 'TiffSlideReader',
-         '.png': 'PictureReader'}
+         '.png': 'ImageReader'}
 
 
 @pytest.fixture(params=KINDS)
@@ -44,7 +44,7 @@ def test_file_reads_as_the_array_with_white_around(path, rectangle):
     reader, x, y, width, height = open_slide(path), *rectangle
     padded = np.pad(PICTURE, ((600, 600), (600, 600), (0, 0)), constant_values=255)
     expected = padded[600 + y:600 + y + height, 600 + x:600 + x + width]
-    for read in (reader.read, PictureReader(PICTURE).read):
+    for read in (reader.read, ImageReader(PICTURE).read):
         picture = read(0, x, y, width, height)
         assert picture.dtype == np.uint8 and picture.flags.c_contiguous
         np.testing.assert_array_equal(picture, expected)
