@@ -13,7 +13,11 @@ from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 
 from ..datasets.transforms import LoadCellImage
-from ..utils.checkpoints import KEY, check_normalization, read_normalization
+from ..utils.checkpoints import (
+    NORMALIZATION_KEY,
+    check_normalization,
+    read_normalization,
+)
 
 
 @HOOKS.register_module()
@@ -101,7 +105,7 @@ class NormalizationHook(Hook):
         """Adds `normalization` to the checkpoint's meta."""
         own = read_normalization(runner.model)
         if own is not None:
-            checkpoint['meta'][KEY] = own
+            checkpoint['meta'][NORMALIZATION_KEY] = own
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Compares the checkpoint's normalisation, if it has one, with the model's.

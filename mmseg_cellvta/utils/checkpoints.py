@@ -1,35 +1,45 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Reading checkpoint files that others have written."""
+"""Checkpoint files: reading them safely, checking their normalisation, converting them.
+
+The weights of CellVTA and CellViT have other names in their authors' code than here. A
+rule is a pair of templates, the authors' name and ours, in which `{}` stands for any
+text. Of the rules that fit a name the first one counts.
+"""
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-# How torch names what a protected load refuses; the wording differs by version.
-REFUSED = re.compile(r'(?:GLOBAL|Unsupported class) ([\w.]+)')
-KEY = 'normalization'  # in a checkpoint's meta
-Rules = list[tuple[str, str]]
-# Released blocks are (convolution, BatchNorm); ours name the two.
+from .files import complete_file
+
+KeyRules = list[tuple[str, str]]  # the authors' template, ours
+# How torch names what `weights_only` refuses; the wording differs by version.
+REFUSED_OBJECT = re.compile(r'(?:GLOBAL|Unsupported class) ([\w.]+)')
+OURS, RELEASED = 'state_dict', 'model_state_dict'  # where a checkpoint has its weights
+NORMALIZATION_KEY = 'normalization'  # in a checkpoint's meta
+# Blocks of the authors are (convolution, BatchNorm); ours have names for the two.
 BLOCK_PARTS = [('.block.0.', '.conv.'), ('.block.1.', '.bn.')]
 BRANCHES = dict(
     nuclei_binary_map_decoder='np', hv_map_decoder='hv', nuclei_type_maps_decoder='nc')
-CELLVTA = 'a CellVTA of four stages over a ViT'
 
 
-def load_foreign_weights(path: str | Path, trust: bool = False) -> dict[str, Tensor]:
-    """Reads the weights of a checkpoint without running code that it may hold.
+def read_checkpoint(path: str | Path, trust: bool = False) -> dict:
+    """Reads a checkpoint without running code that it may hold.
 
     Args:
-        path: A file with a state dict, bare or as `model_state_dict` or `state_dict`.
-        trust: Read objects too. A file made for it then runs any code.
+        path: A file with weights as `state_dict`, as `model_state_dict`, or bare.
+        trust: Read objects besides tensors and plain values too. A file made for it
+            then runs any code.
 
     Returns:
-        The weights by name.
+        What the file holds, with its weights by name as `state_dict`.
 
     Raises:
-        ValueError: The file is missing, holds objects, or holds no weights.
+        ValueError: When the file is missing, holds objects, or holds no weights.
     """
     path = Path(path)
     if not path.is_file():
@@ -38,31 +48,33 @@ def load_foreign_weights(path: str | Path, trust: bool = False) -> dict[str, Ten
         checkpoint = torch.load(path, map_location='cpu', weights_only=not trust)
     except Exception as error:  # torch raises many unrelated types
         raise ValueError(f'{path}: {_reason(error)}') from error
-    for name in ('model_state_dict', 'state_dict'):
-        if isinstance(checkpoint, dict):
-            checkpoint = checkpoint.get(name, checkpoint)
-    if not isinstance(checkpoint, dict) or not checkpoint or not all(
-            isinstance(value, Tensor) for value in checkpoint.values()):
+    if not isinstance(checkpoint, dict):
+        checkpoint = {}
+    outer = next((key for key in (RELEASED, OURS) if key in checkpoint), None)
+    weights = checkpoint if outer is None else checkpoint.pop(outer)
+    if not isinstance(weights, dict) or not weights or not all(
+            isinstance(value, Tensor) for value in weights.values()):
         raise ValueError(f'{path}: expected named tensors, bare or as '
-                         "'model_state_dict' or 'state_dict'")
-    return checkpoint
+                         f"'{RELEASED}' or '{OURS}'")
+    return {OURS: weights} if outer is None else {**checkpoint, OURS: weights}
 
 
 def _reason(error: Exception) -> str:
-    refused = REFUSED.search(str(error))
+    refused = REFUSED_OBJECT.search(str(error))
     if refused is None:
         return f'not a readable checkpoint ({type(error).__name__})'
-    return (f'holds {refused[1]} besides tensors, and reading that may run any code; '
-            'if you trust where the file comes from, give --trust')
+    return (f'holds {refused[1]} besides tensors and plain values, and reading that '
+            'may run any code; give a checkpoint written with PlainCheckpointHook, or, '
+            'if you trust where the file comes from, convert it with --trust')
 
 
 def read_normalization(model: nn.Module) -> dict[str, list[float]] | None:
-    """Mean and std of the data preprocessor, RGB 0-255; None if it has none."""
+    """Returns mean and std of the data preprocessor, RGB 0-255; None if it has none."""
     while hasattr(model, 'module'):  # of test-time augmentation, of several GPUs
         model = model.module
     if not hasattr(model.data_preprocessor, 'mean'):
         return None
-    # Float32 of the buffers to the digits that a config has.
+    # The buffers are float32: round to the digits that a config has.
     return {
         key: [round(value, 4) for value in
               getattr(model.data_preprocessor, key).flatten().tolist()]
@@ -71,60 +83,93 @@ def read_normalization(model: nn.Module) -> dict[str, list[float]] | None:
 
 
 def check_normalization(model: nn.Module, checkpoint: dict) -> None:
-    """Compares the normalisation in a checkpoint's meta, if there is one, with a model.
+    """Compares a checkpoint's normalisation, if it has one, with that of a model.
+
+    Args:
+        model: The model that the checkpoint was loaded into.
+        checkpoint: With `meta`, in which `NormalizationHook` writes mean and std.
 
     Raises:
-        ValueError: They differ: pictures would be segmented badly without any error.
+        ValueError: When they differ: images would be segmented badly without any error.
     """
-    saved = checkpoint.get('meta', {}).get(KEY)
+    saved = checkpoint.get('meta', {}).get(NORMALIZATION_KEY)
     own = read_normalization(model)
     if saved is None or own is not None and all(
             np.allclose(saved[key], own[key], atol=1e-3) for key in saved):
         return
     raise ValueError(
-        f'the checkpoint was trained with pictures normalised by {saved}, but the data '
+        f'the checkpoint was trained with images normalised by {saved}, but the data '
         f'preprocessor has {own}; set its mean and std to those of the training, or '
         'encoder.name to the encoder of the training')
 
 
-def block_rules(old: str, new: str) -> Rules:
-    """Rules of a convolution with its BatchNorm."""
-    return [(f'{old}{theirs}{{}}', f'{new}{ours}{{}}') for theirs, ours in BLOCK_PARTS]
+@dataclass(frozen=True)
+class ReleasedModel:
+    """A model that its authors have published, and how its weights are named here.
+
+    Attributes:
+        name: Name for messages.
+        rules: Rules for every weight.
+        needed: The authors' names of weights that every complete checkpoint has.
+        expected: What a complete checkpoint is, for messages.
+    """
+    name: str
+    rules: KeyRules
+    needed: Sequence[str]
+    expected: str
+
+    def to_ours(self, key: str) -> str:
+        """Returns this package's name for a weight of the authors.
+
+        Raises:
+            ValueError: When the authors' model has no such weight.
+        """
+        return _rename(key, self.rules, self.name)
+
+    def to_theirs(self, key: str) -> str:
+        """Returns the authors' name for a weight of this package.
+
+        Raises:
+            ValueError: When the authors' model has no such weight.
+        """
+        return _rename(key, [(ours, theirs) for theirs, ours in self.rules], self.name)
 
 
-def deconv_block_rules(old: str, new: str) -> Rules:
-    """Rules of a transposed convolution, a convolution and a BatchNorm."""
-    return [(f'{old}.block.0.{{}}', f'{new}.0.{{}}'),
-            (f'{old}.block.1.{{}}', f'{new}.1.conv.{{}}'),
-            (f'{old}.block.2.{{}}', f'{new}.1.bn.{{}}')]
-
-
-def branch_rules(old: str, new: str) -> Rules:
-    """Rules of a branch but for its bottleneck."""
-    rules = []
-    # (module, its place in `levels`, number of blocks before the last convolution)
-    modules = [('decoder3_upsampler', 0, 3), ('decoder2_upsampler', 1, 2),
-               ('decoder1_upsampler', 2, 2), ('decoder0_header', 3, 2)]
-    for module, level, num_blocks in modules:
-        for block in range(num_blocks):
-            rules += block_rules(
-                f'{old}{module}.{block}', f'{new}levels.{level}.{block}')
-        rules.append((f'{old}{module}.{num_blocks}.{{}}',
-                      f'{new}levels.{level}.{num_blocks}.{{}}'))
-    return rules
-
-
-def rename(key: str, rules: Rules, model: str) -> str:
-    """Renames a weight.
+def convert_checkpoint(src: Path, dst: Path, model: ReleasedModel,
+                       reverse: bool = False, trust: bool = False) -> dict[str, Tensor]:
+    """Writes a checkpoint with every weight renamed and its values kept bit for bit.
 
     Args:
-        key: Its name.
-        rules: Pairs of templates, from and to.
-        model: What has such weights, for the error message.
+        src: Checkpoint to read; see `read_checkpoint`.
+        dst: Checkpoint to write; its folder is made.
+        model: What `src` has weights of.
+        reverse: From this package's names to the authors'.
+        trust: See `read_checkpoint`.
+
+    Returns:
+        The weights that were written, by their new names.
 
     Raises:
-        ValueError: No rule fits.
+        ValueError: When `src` cannot be read, or does not have the weights of a
+            complete `model`.
     """
+    weights = read_checkpoint(src, trust)[OURS]
+    rename = model.to_theirs if reverse else model.to_ours
+    needed = map(model.to_ours, model.needed) if reverse else model.needed
+    missing = [key for key in needed if key not in weights]
+    if missing:
+        raise ValueError(f'{src}: {missing[0]} is missing: expected {model.expected}')
+    try:
+        converted = {rename(key): value for key, value in weights.items()}
+    except ValueError as error:
+        raise ValueError(f'{src}: {error}') from error
+    dst.parent.mkdir(parents=True, exist_ok=True)
+    with complete_file(dst) as path:
+        torch.save({RELEASED if reverse else OURS: converted}, path)
+    return converted
+
+
+def _rename(key: str, rules: KeyRules, model: str) -> str:
     for source, target in rules:
         match = re.fullmatch(re.escape(source).replace(r'\{\}', '(.+)'), key)
         if match:
@@ -132,7 +177,34 @@ def rename(key: str, rules: Rules, model: str) -> str:
     raise ValueError(f'{key}: no such weight in {model}')
 
 
-def _cellvta_rules() -> Rules:
+def _block_rules(old: str, new: str) -> KeyRules:
+    """Rules of a convolution with its BatchNorm."""
+    return [(f'{old}{theirs}{{}}', f'{new}{ours}{{}}') for theirs, ours in BLOCK_PARTS]
+
+
+def _deconv_block_rules(old: str, new: str) -> KeyRules:
+    """Rules of a transposed convolution, a convolution and a BatchNorm."""
+    return [(f'{old}.block.0.{{}}', f'{new}.0.{{}}'),
+            (f'{old}.block.1.{{}}', f'{new}.1.conv.{{}}'),
+            (f'{old}.block.2.{{}}', f'{new}.1.bn.{{}}')]
+
+
+def _branch_rules(old: str, new: str) -> KeyRules:
+    """Rules of a branch without its bottleneck."""
+    rules = []
+    # (module, its place in `levels`, number of blocks before the last convolution)
+    modules = [('decoder3_upsampler', 0, 3), ('decoder2_upsampler', 1, 2),
+               ('decoder1_upsampler', 2, 2), ('decoder0_header', 3, 2)]
+    for module, level, num_blocks in modules:
+        for block in range(num_blocks):
+            rules += _block_rules(
+                f'{old}{module}.{block}', f'{new}levels.{level}.{block}')
+        rules.append((f'{old}{module}.{num_blocks}.{{}}',
+                      f'{new}levels.{level}.{num_blocks}.{{}}'))
+    return rules
+
+
+def _cellvta_rules() -> KeyRules:
     rules = [('encoder.norm.{}', 'backbone.cls_norm.{}'),
              ('encoder.head.{}', 'decode_head.tissue_head.{}'),
              ('encoder.level_embed', 'backbone.level_embed'),
@@ -154,38 +226,17 @@ def _cellvta_rules() -> Rules:
     rules.append(('encoder.{}', 'backbone.encoder.vit.{}'))
     for level in range(4):
         for block in range(2):
-            rules += block_rules(f'decoder{level}.{block}',
-                                 f'decode_head.skip_encoders.{level}.{block}')
+            rules += _block_rules(f'decoder{level}.{block}',
+                                  f'decode_head.skip_encoders.{level}.{block}')
     for theirs, ours in BRANCHES.items():
         new = f'decode_head.branches.{ours}.'
-        rules += deconv_block_rules(
+        rules += _deconv_block_rules(
             f'{theirs}.bottleneck_upsampler.0', f'{new}bottleneck')
-        rules += branch_rules(f'{theirs}.', new)
+        rules += _branch_rules(f'{theirs}.', new)
     return rules
 
 
-_CELLVTA_RULES = _cellvta_rules()
-
-
-def to_mmseg_key(key: str) -> str:
-    """Returns this package's name for a released weight.
-
-    Raises:
-        ValueError: The released CellVTA has no such weight.
-    """
-    return rename(key, _CELLVTA_RULES, CELLVTA)
-
-
-def to_released_key(key: str) -> str:
-    """Returns the released name for a weight of this package.
-
-    Raises:
-        ValueError: The released CellVTA has no such weight.
-    """
-    return rename(key, [(new, old) for old, new in _CELLVTA_RULES], CELLVTA)
-
-
-def _cellvit_rules() -> Rules:
+def _cellvit_rules() -> KeyRules:
     rules = [('encoder.norm.{}', 'backbone.cls_norm.{}'),  # of a ViT with class token
              ('encoder.head.{}', 'decode_head.tissue_head.{}'),
              ('encoder.neck.{}', 'backbone.neck.{}'),  # of SAM
@@ -197,25 +248,29 @@ def _cellvit_rules() -> Rules:
              ('encoder.{}', 'backbone.encoder.vit.{}')]
     skips = 'decode_head.skip_encoders.'
     for block in range(2):
-        rules += block_rules(f'decoder0.{block}', f'{skips}0.{block}')
+        rules += _block_rules(f'decoder0.{block}', f'{skips}0.{block}')
     for level, num_steps in ((1, 3), (2, 2), (3, 1)):
         for step in range(num_steps):
-            rules += deconv_block_rules(
+            rules += _deconv_block_rules(
                 f'decoder{level}.{step}', f'{skips}{level}.{step}')
     for theirs, ours in BRANCHES.items():
         new = f'decode_head.branches.{ours}.'
         rules.append((f'{theirs}.bottleneck_upsampler.{{}}', f'{new}bottleneck.0.{{}}'))
-        rules += branch_rules(f'{theirs}.', new)
+        rules += _branch_rules(f'{theirs}.', new)
     return rules
 
 
-_CELLVIT_RULES = _cellvit_rules()
-
-
-def from_cellvit_key(key: str) -> str:
-    """Returns this package's name for a weight of CellViT-256 or CellViT-SAM.
-
-    Raises:
-        ValueError: They have no such weight.
-    """
-    return rename(key, _CELLVIT_RULES, 'CellViT-256 or CellViT-SAM')
+CELLVTA = ReleasedModel(
+    name='a CellVTA of four stages over a ViT',
+    rules=_cellvta_rules(),
+    needed=('encoder.patch_embed.proj.weight', 'encoder.spm.stem.0.weight',
+            'nuclei_type_maps_decoder.decoder0_header.2.weight'),
+    expected='a complete CellVTA with its encoder; a checkpoint saved without the '
+    'frozen encoder cannot be converted')
+CELLVIT = ReleasedModel(
+    name='CellViT-256 or CellViT-SAM',
+    rules=_cellvit_rules(),
+    # The second is not in a CellVTA.
+    needed=('encoder.patch_embed.proj.weight', 'decoder1.2.block.2.weight',
+            'nuclei_type_maps_decoder.decoder0_header.2.weight'),
+    expected='CellViT-256 or CellViT-SAM with a HoVer-Net decoder and its encoder')

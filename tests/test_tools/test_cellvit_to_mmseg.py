@@ -126,7 +126,7 @@ def convert(tmp_path):
     ('cellvit_sam_b', sam_table()), ('cellvit_256', vit256_table())])
 def test_every_name_and_value_fits_the_config(convert, name, table):
     state, model = fill(table), build(name)
-    path = convert(state, arch='CellViT', epoch=100, config={'data.num_tissue': 19})
+    path = convert(state, arch='CellViT', config={'data.num_tissue': 19})
     load_checkpoint(model, path, map_location='cpu', strict=True)
     ours = torch.load(path, weights_only=True)['state_dict']
     assert len(ours) == len(state)
@@ -181,15 +181,16 @@ def test_a_branch_computes_what_its_formula_says(convert):
     torch.testing.assert_close(found, expected)
 
 
-def test_other_models_are_refused_and_nothing_is_written(convert, tmp_path):
-    for key, message in (
-            ('layer4.conv.weight', 'layer4.conv.weight: no such'),
-            ('encoder.patch_embed.proj.weight', 'decoder1.2.*missing')):
-        with pytest.raises(SystemExit, match=f'theirs.pth: {message}'):
-            convert({key: torch.rand(1)})
+@pytest.mark.parametrize(('key', 'message'), [
+    ('layer4.conv.weight', 'encoder.patch_embed.*missing: expected CellViT-256'),
+    ('encoder.patch_embed.proj.weight', 'decoder1.2.*missing')])
+def test_other_models_are_refused_and_nothing_is_written(
+        convert, tmp_path, key, message):
+    with pytest.raises(SystemExit, match=f'theirs.pth: {message}'):
+        convert({key: torch.rand(1)})
     assert not (tmp_path / 'ours.pth').exists()
 
 
-def test_objects_are_refused_with_the_flag(convert):
-    with pytest.raises(SystemExit, match='pathlib.*--trust'):
-        convert(fill(vit256_table()), config=Path('x'))
+def test_the_config_for_the_width_is_printed(convert, capsys):
+    convert(fill(vit256_table()))
+    assert 'an encoder of 32 channels' in capsys.readouterr().out

@@ -11,7 +11,7 @@ from run_tool import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs'
-# One key of every kind that the converter needs to see.
+# The weights that every complete checkpoint has.
 STATE = {
     key: torch.rand(2)
     for key in ('encoder.patch_embed.proj.weight', 'encoder.spm.stem.0.weight',
@@ -62,27 +62,32 @@ def test_each_released_config_is_converted_back_and_forth(
     assert all(torch.equal(back[key], value) for key, value in ours.items())
 
 
-@pytest.mark.parametrize('arguments', [(), ('--reverse', )])
-def test_foreign_weights_are_named_and_nothing_is_written(convert, tmp_path, arguments):
-    torch.save({'layer4.0.conv1.weight': torch.rand(1)}, tmp_path / 'src.pth')
-    with pytest.raises(SystemExit, match='src.pth: layer4.0.conv1.weight: no such'):
+@pytest.mark.parametrize(('state', 'arguments', 'message'), [
+    ({'layer4.0.conv1.weight': torch.rand(1)}, (), 'patch_embed.* is missing: expected '
+     'a complete CellVTA'),
+    # The fingerprint of a frozen encoder stands in for its weights.
+    ({'backbone.encoder.fingerprint': torch.rand(1)}, ('--reverse', ),
+     'vit.patch_embed.* is missing.*saved without the frozen encoder'),
+    ({**STATE, 'layer4.0.conv1.weight': torch.rand(1)}, (),
+     'layer4.0.conv1.weight: no such weight in a CellVTA'),
+    (dict(STATE, config=Path('x')), (), 'holds pathlib.* besides tensors.*--trust'),
+])
+def test_other_weights_are_refused_and_nothing_is_written(
+        convert, tmp_path, state, arguments, message):
+    torch.save(state, tmp_path / 'src.pth')
+    with pytest.raises(SystemExit, match=f'src.pth: .*{message}'):
         convert(tmp_path / 'src.pth', tmp_path / 'dst.pth', *arguments)
     assert not (tmp_path / 'dst.pth').exists()
 
 
-def test_a_checkpoint_without_the_encoder_cannot_go_back(convert, tmp_path):
-    torch.save({'backbone.spatial_prior.stem.0.weight': torch.rand(1)},
-               tmp_path / 'slim.pth')
-    with pytest.raises(SystemExit, match='without the frozen encoder'):
-        convert(tmp_path / 'slim.pth', tmp_path / 'dst.pth', '--reverse')
-
-
-def test_a_missing_file_is_named(convert, tmp_path):
-    with pytest.raises(SystemExit, match='none.pth: no such file'):
-        convert(tmp_path / 'none.pth', tmp_path / 'dst.pth')
-
-
-def test_a_file_with_objects_is_refused_with_the_way_out(convert, tmp_path):
+def test_objects_are_read_with_trust(convert, tmp_path):
     torch.save(dict(model_state_dict=STATE, config=Path('x')), tmp_path / 'src.pth')
-    with pytest.raises(SystemExit, match='pathlib.* besides tensors.*--trust'):
-        convert(tmp_path / 'src.pth', tmp_path / 'dst.pth')
+    convert(tmp_path / 'src.pth', tmp_path / 'dst.pth', '--trust')
+    assert len(torch.load(tmp_path / 'dst.pth')['state_dict']) == len(STATE)
+
+
+@pytest.mark.parametrize('tool', ['cellvta_to_mmseg', 'cellvit_to_mmseg'])
+def test_a_missing_file_is_named(tool, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run_script(f'model_converters/{tool}.py', tmp_path / 'none.pth', 'dst.pth')
+    assert 'none.pth: no such file' in capsys.readouterr().err

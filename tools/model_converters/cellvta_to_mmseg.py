@@ -8,15 +8,6 @@ any download. Values are kept bit for bit in both directions.
 import argparse
 from pathlib import Path
 
-import torch
-
-from mmseg_cellvta.utils.checkpoints import (
-    load_foreign_weights,
-    to_mmseg_key,
-    to_released_key,
-)
-from mmseg_cellvta.utils.files import complete_file
-
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -27,36 +18,22 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--trust', action='store_true',
         help='read objects besides tensors too, which can run any code')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not args.src.is_file():
+        parser.error(f'{args.src}: no such file')
+    return args
 
 
 def main() -> None:
     args = parse_args()
-    rename = to_released_key if args.reverse else to_mmseg_key
+    # After the arguments: --help must not wait for torch.
+    from mmseg_cellvta.utils.checkpoints import CELLVTA, convert_checkpoint
     try:
-        state_dict = load_foreign_weights(args.src, args.trust)
+        weights = convert_checkpoint(
+            args.src, args.dst, CELLVTA, reverse=args.reverse, trust=args.trust)
     except ValueError as error:
         raise SystemExit(str(error)) from None
-    try:
-        converted = {rename(key): value for key, value in state_dict.items()}
-        check_complete(converted if args.reverse else state_dict)
-    except ValueError as error:
-        raise SystemExit(f'{args.src}: {error}') from None
-    outer = 'model_state_dict' if args.reverse else 'state_dict'
-    args.dst.parent.mkdir(parents=True, exist_ok=True)
-    with complete_file(args.dst) as path:
-        torch.save({outer: converted}, path)
-    print(f'{args.dst}: {len(converted)} tensors')
-
-
-def check_complete(released: dict[str, torch.Tensor]) -> None:
-    """Raises ValueError if weights without which nothing works are missing."""
-    for key in ('encoder.patch_embed.proj.weight', 'encoder.spm.stem.0.weight',
-                'nuclei_type_maps_decoder.decoder0_header.2.weight'):
-        if key not in released:
-            raise ValueError(
-                f'{key} is missing: expected a complete CellVTA with its encoder; a '
-                'checkpoint saved without the frozen encoder cannot be converted')
+    print(f'{args.dst}: {len(weights)} tensors')
 
 
 if __name__ == '__main__':
