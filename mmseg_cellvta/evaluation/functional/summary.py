@@ -1,8 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""From the scores of images to the figures of a data set."""
-
-from __future__ import annotations
-
+"""Figures of a data set from the scores of its images."""
 import dataclasses
 import json
 import math
@@ -17,30 +14,32 @@ from .scores import ImageScore
 def summarize(
     scores: Sequence[ImageScore], class_names: Sequence[str]
 ) -> dict[str, float]:
-    """Average the scores of images.
+    """Averages the scores of images.
 
-    A figure counts where there is something to find, and is NaN where there is
-    nothing in the whole data set:
+    A figure is NaN when the data set holds nothing to average for it:
 
-    - ``bPQ``, ``bDQ``, ``bSQ``, ``AJI``, ``Dice``: mean over images with true nuclei.
-    - ``mPQ``, ``mDQ``, ``mSQ``: mean over those images of the mean over the classes
-      that the truth of the image holds (CellVTA, CellViT's image mean).
-    - ``PQ_<class>``: mean over the images whose truth holds the class.
-    - ``bPQ_tissue``, ``mPQ_tissue``: mean over tissues of the mean over their images
+    - `bPQ`, `bDQ`, `bSQ`, `AJI`, `Dice`: mean over images with true nuclei.
+    - `mPQ`, `mDQ`, `mSQ`: mean over those images of the mean over the classes in the
+      ground truth of the image (CellVTA, CellViT's image mean).
+    - `PQ_<class>`: mean over the images whose ground truth holds the class.
+    - `bPQ_tissue`, `mPQ_tissue`: mean over tissues of the mean over their images
       (PanNuke, CellViT's paper); left out if no image has a tissue.
-    - ``mPQ_plus``: counts pooled over the data set per class, mean over classes that
-      occur in truth or prediction (CoNIC).
-    - ``PQ_conic``: mean over all images, 0 where the truth is empty (CoNIC).
-    - ``F1_det``, ``precision_det``, ``recall_det``, ``F1_<class>``: counts pooled over
-      the data set (HoVer-Net). An image without nuclei adds nothing; the released
-      CellViT code puts a dummy nucleus at (0, 0) there.
+    - `mPQ_plus`: counts pooled over the data set per class, mean over classes that
+      occur in ground truth or prediction (CoNIC).
+    - `PQ_conic`: mean over all images, 0 where the ground truth is empty (CoNIC).
+    - `F1_det`, `precision_det`, `recall_det`, `F1_<class>`: counts pooled over the
+      data set (HoVer-Net). An image without nuclei adds nothing; the released CellViT
+      code puts a dummy nucleus at (0, 0) there.
 
     Args:
-        scores: one entry per image, in any order.
-        class_names: the C-1 classes without background.
+        scores: One entry per image, in any order.
+        class_names: The C-1 classes without background.
 
     Returns:
-        Fractions, 0-1, as Python floats.
+        Figures by name, fractions 0-1, as Python floats.
+
+    Raises:
+        ValueError: When there is no image.
     """
     if not scores:
         raise ValueError('no image was scored: the data set is empty')
@@ -71,18 +70,17 @@ def summarize(
 
 
 def summarize_tissues(scores: Sequence[ImageScore]) -> dict[str, float]:
-    """Average the scores of the images of each tissue on its own.
+    """Averages the scores of the images of each tissue on its own.
 
-    Kept apart from :func:`summarize`: PanNuke has 19 tissues, whose lines would bury
-    the figures that a training log shows.
+    Kept apart from `summarize`: PanNuke has 19 tissues, whose lines would bury the
+    figures in a training log.
 
     Args:
-        scores: one entry per image, in any order.
+        scores: One entry per image, in any order.
 
     Returns:
-        ``mPQ_tissue_<name>`` and ``bPQ_tissue_<name>`` of each tissue, fractions, 0-1:
-        mean over its images as in ``mPQ`` and ``bPQ``. Empty unless there are two
-        tissues or more.
+        `mPQ_tissue_<name>` and `bPQ_tissue_<name>` of each tissue, fractions 0-1: mean
+        over its images as in `mPQ` and `bPQ`. Empty for fewer than two tissues.
     """
     return {
         f'{name}_tissue_{tissue}': value
@@ -92,7 +90,7 @@ def summarize_tissues(scores: Sequence[ImageScore]) -> dict[str, float]:
 
 
 def _tissue_means(scores) -> dict[str, dict[str, float]]:
-    """``mPQ`` and ``bPQ`` over the images of each tissue; empty without tissues."""
+    """Computes `mPQ` and `bPQ` of each tissue; empty without tissues."""
     tissues = np.array([score.tissue or '' for score in scores])
     known = sorted({score.tissue for score in scores} - {None})
     if not known:
@@ -119,14 +117,14 @@ def _detection_figures(scores, class_names) -> dict[str, float]:
 
 
 def _stack(parts):
-    """Many counts of a kind as one whose arrays have a leading image axis."""
+    """Joins the counts of many images; the arrays get a leading image axis."""
     kind = type(parts[0])
     return kind(*(np.array([getattr(part, field.name) for part in parts])
                   for field in dataclasses.fields(kind)))
 
 
 def _pool(stacked):
-    """Sum over the leading image axis."""
+    """Sums over the leading image axis."""
     kind = type(stacked)
     return kind(*(getattr(stacked, field.name).sum(axis=0)
                   for field in dataclasses.fields(kind)))
@@ -137,7 +135,7 @@ def _nan_unless(valid: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Mean of what is not NaN, without numpy's warning where all is."""
+    """Averages what is not NaN, without numpy's warning where all is NaN."""
     values = values[~np.isnan(values)]
     return float(values.mean()) if len(values) else float('nan')
 
@@ -147,7 +145,7 @@ def _row_means(values: np.ndarray) -> np.ndarray:
 
 
 def format_table(metrics: dict[str, float], class_names: Sequence[str]) -> str:
-    """Lay out the figures of each class as text, one line per class."""
+    """Lays out the figures of each class as text, one line per class."""
     rows = [('all nuclei', metrics['bPQ'], metrics['F1_det'])]
     rows += [(name, metrics[f'PQ_{name}'], metrics[f'F1_{name}'])
              for name in class_names]
@@ -157,7 +155,7 @@ def format_table(metrics: dict[str, float], class_names: Sequence[str]) -> str:
 
 
 def write_metrics(path: str | Path, metrics: dict[str, float]) -> None:
-    """Write figures as JSON, named as in MMEngine's own files (``cell/mPQ``).
+    """Writes figures as JSON, named as in MMEngine's own files (`cell/mPQ`).
 
     NaN, which JSON does not know, becomes null.
     """
