@@ -1,19 +1,23 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from collections.abc import Callable, Sequence
-from functools import partial
+"""What all data sets of nuclei have in common, and the data set of an image folder."""
+import os.path as osp
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
+from natsort import natsorted
 
 from .labels import (
     IMAGE_DIR,
+    IMAGE_SUFFIX,
     INFO_FILE,
     LABEL_DIR,
+    PATCH_IMAGES,
+    PATCH_LABELS,
     check_labels,
     count_nuclei,
-    natural_key,
     read_info,
     read_labels,
     read_names,
@@ -23,21 +27,21 @@ ONE_CLASS = dict(classes=('background', 'nucleus'), palette=[[0, 0, 0], [60, 220
 
 
 class CellDataset(BaseSegDataset):
-    """Base of the data sets of nuclei: what every entry of their lists says.
+    """Base of the data sets of nuclei: makes and checks the entries of their lists.
 
     Args:
-        mpp (float): Size of a pixel in µm.
-        tissue (str, optional): Tissue that every image shows, where the data set does
-            not say it by image.
-        validate_labels (bool): Read and check every label when the data set is built,
-            so that a wrong one stops before training starts. Without it the entries
-            have no ``nuclei_per_class``. Defaults to True.
-        class_agnostic (bool): Call every nucleus 'nucleus', whatever its class: for a
-            segmentor whose nuclei get their classes later. Defaults to False.
-        **kwargs: Arguments of :class:`mmseg.datasets.BaseSegDataset`.
+        mpp: Size of a pixel, µm.
+        tissue: Tissue that every image shows, where the data set does not say it by
+            image.
+        validate_labels: Read and check every label when the data set is built, so that
+            a wrong one stops before training starts. Without it the entries have no
+            `nuclei_per_class`.
+        class_agnostic: Call every nucleus 'nucleus', whatever its class: for a
+            segmentor whose nuclei get their classes later.
+        **kwargs: Arguments of `mmseg.datasets.BaseSegDataset`.
 
     Raises:
-        ValueError: If `mpp` is no positive number.
+        ValueError: When `mpp` is no positive number.
     """
 
     def __init__(self, mpp: float, tissue: str | None = None,
@@ -53,81 +57,102 @@ class CellDataset(BaseSegDataset):
 
     @property
     def metainfo(self) -> dict:
-        """Classes and palette as pipeline, model and metric shall see them."""
+        """Classes and palette as pipeline, model and metric get them."""
         return super().metainfo | (ONE_CLASS if self.class_agnostic else {})
 
-    def make_entry(self, read_labels: Callable[[], tuple[np.ndarray, np.ndarray]], *,
-                   label_name: str, class_of_id: Sequence[int] | None = None,
-                   **keys) -> dict:
-        """Describe an image for the pipeline and check its labels.
+    def make_entry(self, img_path: str, label_path: str, sample_name: str, *,
+                   index: int | None = None,
+                   class_of_id: Sequence[int] | None = None, **keys) -> dict:
+        """Describes an image for the pipeline and checks its labels.
 
         Args:
-            read_labels (Callable): Returns instance ids, integer (H, W), 0 background,
-                and class ids of the file, integer (H, W).
-            label_name (str): What an error calls these labels.
-            class_of_id (Sequence[int], optional): Class of each class id of the file,
-                where they differ.
-            **keys: ``img_path``, ``label_path``, ``sample_name`` and what else the
-                transforms read.
+            img_path: Image file, or the `images.npy` of patch arrays.
+            label_path: Label file, or the `labels.npy` of patch arrays.
+            sample_name: Name of the image.
+            index: Number of the patch in patch arrays; None for files of one image.
+            class_of_id: Class of each class id in the label file, where they differ.
+            **keys: What else the transforms read, such as `tissue`.
 
         Returns:
-            dict: Entry of the data list; ``nuclei_per_class`` (C-1 numbers, without
-            background) is what samplers weigh images by.
+            Entry of the data list. Samplers weigh images by its `nuclei_per_class`, C-1
+            numbers, without background.
 
         Raises:
-            ValueError: If a label is wrong, see ``check_labels``.
+            ValueError: When a label is wrong, see `check_labels`.
         """
         num_classes = len(self.metainfo['classes'])
         if self.class_agnostic:
             ids_in_file = len(class_of_id or self._metainfo['classes'])
             class_of_id = (0, *[1] * (ids_in_file - 1))
         entry = dict(
+            img_path=img_path, label_path=label_path, sample_name=sample_name,
             mpp=self.mpp, tissue=self.tissue, num_classes=num_classes,
             class_of_id=class_of_id, label_map=self.label_map,
             reduce_zero_label=self.reduce_zero_label, seg_fields=[]) | keys
+        if index is not None:
+            entry |= dict(img_index=index, label_index=index)
         if self.validate_labels:
-            inst_map, class_map = read_labels()
-            ids_in_file = num_classes if class_of_id is None else len(class_of_id)
-            check_labels(inst_map, class_map, ids_in_file, label_name)
-            if class_of_id is not None:
-                class_map = np.asarray(class_of_id, np.uint8)[class_map]
-            counts = count_nuclei(inst_map, class_map, num_classes)
-            entry['nuclei_per_class'] = counts.tolist()
+            entry['nuclei_per_class'] = _count_checked(entry)
         return entry
+
+    def make_patch_entry(self, folder: str, index: int, row: dict, **keys) -> dict:
+        """Describes one patch of the patch arrays in a folder, see `make_entry`.
+
+        Args:
+            folder: Folder of the arrays.
+            index: Number of the patch.
+            row: Its row of `patch_info.csv`.
+            **keys: What else the transforms read.
+        """
+        return self.make_entry(
+            osp.join(folder, PATCH_IMAGES), osp.join(folder, PATCH_LABELS),
+            row['patch_info'], index=index, **keys)
+
+
+def _count_checked(entry: dict) -> list[int]:
+    """Nuclei of each class of an entry, without background, if its labels are right."""
+    name, index = entry['label_path'], entry.get('label_index')
+    inst_map, class_map = read_labels(name, index)
+    if index is not None:
+        name = f'{name}[{index}] ({entry["sample_name"]})'
+    num_classes, class_of_id = entry['num_classes'], entry['class_of_id']
+    ids_in_file = num_classes if class_of_id is None else len(class_of_id)
+    check_labels(inst_map, class_map, ids_in_file, name)
+    if class_of_id is not None:
+        class_map = np.asarray(class_of_id, np.uint8)[class_map]
+    return count_nuclei(inst_map, class_map, num_classes).tolist()
 
 
 @DATASETS.register_module()
 class CellFolderDataset(CellDataset):
-    """Pictures of any size with a label file each, in a folder (see ``cell_folder``).
+    """Images of any size with a label file each, in an image folder (see `labels`).
 
-    The converters in ``tools/dataset_converters`` write such folders. ``ann_file``
-    names a list of pictures; without one every picture is taken. Pictures come in
-    natural order (``a_2`` before ``a_10``), hence ``indices`` selects the same ones
-    everywhere. Labels are ``.npy`` files, memory-mapped, or HoVer-Net's ``.mat``.
+    The converters in `tools/dataset_converters` write such folders. `ann_file` names a
+    list of images; without one every image is taken. Images come in natural order
+    (`a_2` before `a_10`), hence `indices` selects the same ones everywhere. Labels are
+    `.npy` files, mapped into memory, or HoVer-Net's `.mat`.
 
     Args:
-        mpp (float, optional): Size of a pixel in µm; that of ``dataset.json`` unless
-            given.
-        metainfo (dict, optional): ``classes`` and ``palette``, background first, where
-            they are not those of ``dataset.json``.
-        data_root (str, optional): Folder of the data set.
-        img_suffix (str): Suffix of the pictures. Defaults to '.png'.
-        num_classes (int, optional): Classes that the model tells apart, background
-            included; another number of classes is an error.
-        **kwargs: Arguments of ``CellDataset``.
+        mpp: Size of a pixel, µm; that of `dataset.json` unless given.
+        metainfo: `classes` and `palette`, background first, where they are not those of
+            `dataset.json`.
+        data_root: Folder of the data set.
+        num_classes: Classes of the model, background included; another number of
+            classes in the folder is an error.
+        **kwargs: Arguments of `CellDataset`.
 
     Raises:
-        FileNotFoundError: If a folder, a list or the label file of a picture is
+        FileNotFoundError: When a folder, a list or the label file of an image is
             missing.
-        ValueError: If classes or the size of a pixel are not known, a list names a
-            picture that is not there, or a label is wrong.
+        ValueError: When classes or the size of a pixel are not known, a list names an
+            image that is not in the folder, or a label is wrong.
     """
 
     DEFAULT_MPP: float | None = None
 
     def __init__(self, mpp: float | None = None, metainfo: dict | None = None,
-                 data_root: str | None = None, img_suffix: str = '.png',
-                 num_classes: int | None = None, **kwargs) -> None:
+                 data_root: str | None = None, num_classes: int | None = None,
+                 **kwargs) -> None:
         self.root = Path(data_root or '.')
         info = read_info(self.root)
         known = {key: info[key] for key in ('classes', 'palette')
@@ -142,23 +167,21 @@ class CellFolderDataset(CellDataset):
         self.listed_classes = info.get('classes')
         self.num_classes = num_classes
         super().__init__(mpp=mpp, metainfo=metainfo, data_root=data_root,
-                         img_suffix=img_suffix, **kwargs)
+                         img_suffix=IMAGE_SUFFIX, **kwargs)
 
     def class_of_id(self) -> Sequence[int] | None:
-        """Class of each class id of the label files, if they differ."""
+        """Returns the class of each class id in the label files; None if they agree."""
         return None
 
     def load_data_list(self) -> list[dict]:
-        """List the pictures and check their labels."""
+        """Lists the images and checks their labels."""
         self._check_classes()
         names = self._list_names()
         label_paths = [self._find_label(name) for name in names]
         class_of_id = self.class_of_id()
         return [
-            self.make_entry(
-                partial(read_labels, path), label_name=path, class_of_id=class_of_id,
-                img_path=str(self.root / IMAGE_DIR / f'{name}{self.img_suffix}'),
-                label_path=path, sample_name=name)
+            self.make_entry(str(self.root / IMAGE_DIR / f'{name}{IMAGE_SUFFIX}'), path,
+                            name, class_of_id=class_of_id)
             for name, path in zip(names, label_paths, strict=True)
         ]
 
@@ -180,17 +203,18 @@ class CellFolderDataset(CellDataset):
                 f'{names}; classes can be renamed, not left out or reordered')
 
     def _list_names(self) -> list[str]:
-        """Names of the pictures, in natural order."""
+        """Names of the images, in natural order."""
         img_dir = self.root / IMAGE_DIR
         if not img_dir.is_dir():
             raise FileNotFoundError(f'{img_dir}: no such folder; data_root must hold '
                                     f'{IMAGE_DIR} and {LABEL_DIR}')
-        present = {path.name.removesuffix(self.img_suffix)
-                   for path in img_dir.glob(f'*{self.img_suffix}')}
+        present = {path.name.removesuffix(IMAGE_SUFFIX)
+                   for path in img_dir.glob(f'*{IMAGE_SUFFIX}')}
         if not present:
-            raise ValueError(f'{img_dir}: no {self.img_suffix} file in it')
+            raise ValueError(f'{img_dir}: no {IMAGE_SUFFIX} file in it')
         names = read_names(self.ann_file, present) if self.ann_file else present
-        return sorted(names, key=natural_key)
+        # Sorted twice: natural order alone does not tell a_1 from a_01.
+        return natsorted(sorted(names))
 
     def _find_label(self, name: str) -> str:
         paths = [self.root / LABEL_DIR / f'{name}{suffix}'

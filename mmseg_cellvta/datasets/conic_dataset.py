@@ -1,14 +1,14 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""CoNIC's patches and their splits, which keep source images whole."""
 import json
 import os.path as osp
 import zlib
 from collections.abc import Sequence
-from functools import partial
 
 from mmseg.registry import DATASETS
 
 from .cell_dataset import CellDataset
-from .labels import PATCH_IMAGES, PATCH_LABELS, read_labels, read_patches
+from .labels import read_patches
 
 # Source images of the test split that the CellVTA paper's CoNIC results are on.
 PAPER_TEST_SOURCES = osp.join(osp.dirname(__file__), 'conic_test_sources.json')
@@ -18,33 +18,33 @@ PAPER_TEST_SOURCES = osp.join(osp.dirname(__file__), 'conic_test_sources.json')
 class CoNICDataset(CellDataset):
     """CoNIC patches, read from the files that the challenge distributes.
 
-    ``data_root`` holds ``images.npy``, uint8 (N, H, W, 3) RGB; ``labels.npy``, uint16
-    (N, H, W, 2) with instance id and class id; ``patch_info.csv``, one column
-    ``patch_info`` with names ``<source image>-<running number>``. The arrays are memory
-    mapped, never loaded whole.
+    `data_root` holds `images.npy`, uint8 (N, H, W, 3) RGB; `labels.npy`, uint16
+    (N, H, W, 2) with instance id and class id; `patch_info.csv`, one column
+    `patch_info` with names `<source image>-<running number>`. The arrays are mapped
+    into memory, never loaded whole.
 
     Patches of one source image overlap, hence splits never divide a source image.
     Every patch of the split is checked when the data set is built.
 
     Args:
-        split (str, optional): 'train', 'val' or 'test'; None takes every patch.
-        sources_file (str, optional): JSON file whose ``sources`` names the source
-            images of the test split, relative to ``data_root`` or absolute. Defaults
-            to the CellVTA paper's CoNIC test split, which comes with the package.
-        val_share (float): Fraction of the source images outside the test split that
-            'val' takes away from 'train'; the same ones every time. Defaults to 0.
-        exclude_cohorts (Sequence[str]): Cohorts whose patches are left out of every
-            split: those of PanNuke or CoNSeP where a model meets the other data set in
-            training or test, because CoNIC has pictures of both. A cohort is the name
-            of a source image before ``_``. Defaults to none.
-        mpp (float): Size of a pixel in µm. Defaults to 0.5 (20x).
-        tissue (str): Tissue that every patch shows. Defaults to 'Colon'.
-        **kwargs: Arguments of :class:`mmseg.datasets.BaseSegDataset`.
+        split: 'train', 'val' or 'test'; None takes every patch.
+        sources_file: JSON file whose `sources` names the source images of the test
+            split, relative to `data_root` or absolute; None for the CellVTA paper's
+            CoNIC test split, which comes with the package.
+        val_share: Fraction of the source images outside the test split that 'val'
+            takes away from 'train', in [0, 1); the same ones every time.
+        exclude_cohorts: Cohorts whose patches are left out of every split: those of
+            PanNuke or CoNSeP when a model is trained or tested on the other data set
+            too, because CoNIC has images of both. A cohort is the name of a source
+            image before `_`.
+        mpp: Size of a pixel, µm; 0.5 is 20x.
+        tissue: Tissue that every patch shows.
+        **kwargs: Arguments of `CellDataset`.
 
     Raises:
-        FileNotFoundError: If one of the files is missing.
-        ValueError: If a file is damaged, files disagree, a label is wrong or the split
-            is empty.
+        FileNotFoundError: When one of the files is missing.
+        ValueError: When a file is damaged, files disagree, a label is wrong or the
+            split is empty.
     """
 
     # The colour of eosinophils stands out from their red cytoplasm.
@@ -69,20 +69,11 @@ class CoNICDataset(CellDataset):
         super().__init__(mpp=mpp, tissue=tissue, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Check the files and list the patches of the split."""
+        """Checks the files and lists the patches of the split."""
         root = self.data_root or '.'
         _, _, rows = read_patches(root)
-        names = [row['patch_info'] for row in rows]
-        img_path, label_path = (
-            osp.join(root, name) for name in (PATCH_IMAGES, PATCH_LABELS))
-        return [
-            self.make_entry(
-                partial(read_labels, label_path, index),
-                label_name=f'{label_path}[{index}] ({names[index]})',
-                img_path=img_path, img_index=index, label_path=label_path,
-                label_index=index, sample_name=names[index])
-            for index in self._select(names)
-        ]
+        indices = self._select([row['patch_info'] for row in rows])
+        return [self.make_patch_entry(root, index, rows[index]) for index in indices]
 
     def _select(self, names: list[str]) -> list[int]:
         """Indices of the patches that belong to the split."""
@@ -115,17 +106,17 @@ class CoNICDataset(CellDataset):
 
 
 def source_of(name: str) -> str:
-    """Source image of a patch, by its name ``<source image>-<running number>``."""
+    """Returns the source image of a patch `<source image>-<running number>`."""
     return name.rsplit('-', 1)[0]
 
 
 def cohort_of(name: str) -> str:
-    """Where a patch is from: 'consep', 'crag', 'dpath', 'glas' or 'pannuke'."""
+    """Returns where a patch is from: consep, crag, dpath, glas or pannuke."""
     return name.split('_', 1)[0]
 
 
-def read_test_sources(path: str) -> set:
-    """Read the names of the test split's source images from a JSON file."""
+def read_test_sources(path: str) -> set[str]:
+    """Reads the names of the test split's source images from a JSON file."""
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; sources_file lists the source '
                                 'images of the test split')

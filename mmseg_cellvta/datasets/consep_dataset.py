@@ -16,22 +16,22 @@ MERGED_CLASSES = (0, 1, 2, 3, 3, 4, 4, 4)
 class CoNSePDataset(CellFolderDataset):
     """CoNSeP images in the layout of the official archive, or converted.
 
-    ``data_root`` holds ``Images/*.png`` and ``Labels/*.mat`` with ``inst_map`` and
-    ``type_map``, or is the folder that ``tools/dataset_converters/consep.py`` wrote.
-    Images come in natural order (``train_2`` before ``train_10``), hence ``indices``
-    selects the same ones everywhere. ``.mat`` files with the original 7 classes are
-    merged to 4 as HoVer-Net does (https://arxiv.org/abs/1812.06499).
+    `data_root` holds `Images/*.png` and `Labels/*.mat` with `inst_map` and `type_map`,
+    or is the folder that `tools/dataset_converters/consep.py` wrote. Images come in
+    natural order (`train_2` before `train_10`), hence `indices` selects the same ones
+    everywhere. `.mat` files with the original 7 classes are merged to 4 as HoVer-Net
+    does (https://arxiv.org/abs/1812.06499).
 
     Every label file is read and checked when the data set is built.
 
     Args:
-        mpp (float, optional): Size of a pixel in µm. Defaults to 0.275 (40x).
-        tissue (str): Tissue that every image shows. Defaults to 'Colon'.
-        **kwargs: Arguments of :class:`CellFolderDataset`.
+        mpp: Size of a pixel, µm; None for that of `dataset.json`, or 0.275 (40x).
+        tissue: Tissue that every image shows.
+        **kwargs: Arguments of `CellFolderDataset`.
 
     Raises:
-        FileNotFoundError: If a folder or the label file of an image is missing.
-        ValueError: If a folder holds no image or a label is wrong.
+        FileNotFoundError: When a folder or the label file of an image is missing.
+        ValueError: When a folder holds no image or a label is wrong.
     """
 
     METAINFO = dict(
@@ -46,13 +46,13 @@ class CoNSePDataset(CellFolderDataset):
         super().__init__(mpp=mpp, tissue=tissue, **kwargs)
 
     def class_of_id(self) -> Sequence[int] | None:
-        """The merge, if the label files hold the original classes."""
+        """Returns the merge if the label files hold the original classes."""
         paths = (self.root / LABEL_DIR).glob('*.mat')
         return MERGED_CLASSES if has_original_classes(paths) else None
 
 
 def has_original_classes(label_paths: Iterable[Path]) -> bool:
-    """Whether any of the ``.mat`` files of a data set has more than the 4 classes.
+    """Tells if any of the `.mat` files of a data set has more than the 4 classes.
 
     One file alone cannot tell: class 4 is epithelial in the original labels,
     spindle-shaped in merged ones.

@@ -1,5 +1,19 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Reading and checking of nucleus label files, shared by data sets and loaders."""
+"""Label maps of nuclei: how they lie on the disk, how they are read and checked.
+
+A label map is two integer maps of one image, (H, W): instance ids, a different number
+for each nucleus, and class ids; 0 is background in both. There are three layouts:
+
+- A label file for one image: `.npy`, integer (H, W, 2), instance ids and class ids; or
+  HoVer-Net's `.mat` with `inst_map` and `type_map`.
+- Patch arrays, a folder of `images.npy`, uint8 (N, H, W, 3) RGB; `labels.npy`, integer
+  (N, H, W, 2); and `patch_info.csv`, which names the N patches. CoNIC is distributed
+  so; the PanNuke converter writes it for each fold.
+- An image folder, with `Images/<name>.png`, a label file `Labels/<name>.npy` or `.mat`
+  for each, and `dataset.json` with classes, palette and µm/px. Text files beside them
+  list the names of parts. The converters for CoNSeP and for the user's own data write
+  it.
+"""
 import csv
 import json
 import os.path as osp
@@ -14,26 +28,24 @@ from scipy.io import loadmat
 
 PATCH_IMAGES, PATCH_LABELS, PATCH_INFO = 'images.npy', 'labels.npy', 'patch_info.csv'
 IMAGE_DIR, LABEL_DIR, INFO_FILE = 'Images', 'Labels', 'dataset.json'
+IMAGE_SUFFIX = '.png'
+
+
+# Arrays on the disk
 
 
 @lru_cache(maxsize=16)
 def open_npy(path: str) -> np.ndarray:
-    """Memory-map a ``.npy`` file, once per process; see ``map_npy``."""
+    """Maps a `.npy` file into memory, once per process; see `map_npy`."""
     return map_npy(path)
 
 
 def map_npy(path: str) -> np.ndarray:
-    """Memory-map a ``.npy`` file.
-
-    Args:
-        path (str): The ``.npy`` file.
-
-    Returns:
-        np.ndarray: Read-only memory map.
+    """Maps a `.npy` file into memory, read-only.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is truncated or no ``.npy`` file.
+        FileNotFoundError: When there is no such file.
+        ValueError: When the file is truncated or no `.npy` file.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
@@ -47,17 +59,28 @@ def map_npy(path: str) -> np.ndarray:
             f'{Path(path).stat().st_size} bytes; copy or unpack it again') from error
 
 
+def read_item(path: str | Path, index: int) -> np.ndarray:
+    """Reads one entry of a `.npy` file into memory.
+
+    The file is mapped anew each time: a mapping that stays open would keep every page
+    that was read.
+    """
+    return np.array(map_npy(str(path))[index])
+
+
+# Label maps of one image
+
+
 def read_labels(path: str, index: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Read the maps of a picture, whatever file they are in.
+    """Reads the label map of an image from any of the layouts.
 
     Args:
-        path (str): ``.mat`` as HoVer-Net writes it; ``.npy``, integer (H, W, 2); or
-            ``.npy``, integer (N, H, W, 2), with `index`.
-        index (int, optional): Picture in a ``.npy`` of many.
+        path: A label file of one image, or the `labels.npy` of patch arrays.
+        index: Number of the patch in patch arrays; None for a file of one image.
 
     Returns:
-        Tuple[np.ndarray, np.ndarray]: Instance ids and class ids, integer (H, W), as
-        they stand in the file. Callers must not write into them.
+        Instance ids and class ids, integer (H, W), as they stand in the file. Callers
+        must not write into them.
     """
     if path.endswith('.mat'):
         return read_mat_labels(path)
@@ -66,10 +89,10 @@ def read_labels(path: str, index: int | None = None) -> tuple[np.ndarray, np.nda
 
 
 def split_channels(labels: np.ndarray, path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Instance ids and class ids, integer (H, W), of an array of both, (H, W, 2).
+    """Returns instance ids and class ids, integer (H, W), of an array (H, W, 2).
 
     Raises:
-        ValueError: If the array, which is in the file `path`, has another layout.
+        ValueError: When the array, which is in the file `path`, has another layout.
     """
     if labels.ndim != 3 or labels.shape[-1] != 2 or labels.dtype.kind not in 'iu':
         raise ValueError(f'{path}: {labels.dtype} {labels.shape}; expected integer '
@@ -79,17 +102,22 @@ def split_channels(labels: np.ndarray, path: str) -> tuple[np.ndarray, np.ndarra
 
 @lru_cache(maxsize=32)
 def read_mat_labels(path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read the maps of a HoVer-Net label file, keeping the last 32 in memory.
+    """Reads the label map of a HoVer-Net file, keeping the last 32 in memory.
 
-    Random crops visit the same large image many times; decoding it takes longer
-    than the rest of the pipeline. Callers must not write into the arrays.
+    Random crops visit the same large image many times; decoding it takes longer than
+    the rest of the pipeline. Callers must not write into the arrays.
 
     Args:
-        path (str): ``.mat`` file with ``inst_map`` and ``type_map``.
+        path: `.mat` file with `inst_map` and `type_map`.
 
     Returns:
-        Tuple[np.ndarray, np.ndarray]: Instance ids, int32 (H, W), and class ids as
-        they stand in the file, uint8 (H, W); 0 is background in both.
+        Instance ids, int32 (H, W), and class ids as they stand in the file, uint8
+        (H, W); 0 is background in both.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When the file is damaged, a map is missing, the maps differ in
+            shape or a class id is outside 0..255.
     """
     content = load_mat(path, ('inst_map', 'type_map'))
     missing = [key for key in ('inst_map', 'type_map') if key not in content]
@@ -107,11 +135,11 @@ def read_mat_labels(path: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def load_mat(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read the named arrays of a ``.mat`` file, as far as they are in it.
+    """Reads the named arrays of a `.mat` file; those that it lacks are left out.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged or of MATLAB's version 7.3.
+        FileNotFoundError: When there is no such file.
+        ValueError: When the file is damaged or of MATLAB's version 7.3.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path}: no such label file')
@@ -124,18 +152,18 @@ def load_mat(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 def check_labels(inst_map: np.ndarray, class_map: np.ndarray, num_classes: int,
                  name: str) -> None:
-    """Check that every nucleus has exactly one class of the class list.
+    """Checks that every nucleus has exactly one class of the class list.
 
     Linear in pixels: no sorting and no loop over nuclei.
 
     Args:
-        inst_map (np.ndarray): Instance ids, integer (H, W), 0 background.
-        class_map (np.ndarray): Class ids, integer (H, W), 0 background.
-        num_classes (int): Length of the class list, background included.
-        name (str): What the error calls this image, e.g. ``labels.npy[12]``.
+        inst_map: Instance ids, integer (H, W), 0 background.
+        class_map: Class ids, integer (H, W), 0 background.
+        num_classes: Length of the class list, background included.
+        name: What the error calls this image, e.g. `labels.npy[12]`.
 
     Raises:
-        ValueError: If an instance id is negative, a class id is outside the list, or
+        ValueError: When an instance id is negative, a class id is outside the list, or
             a nucleus has two classes or the class background.
     """
     inst, cls = inst_map.ravel(), class_map.ravel()
@@ -159,42 +187,43 @@ def check_labels(inst_map: np.ndarray, class_map: np.ndarray, num_classes: int,
         found = np.unique(cls[inst == first]).tolist()
         raise ValueError(f'{name}: instance {first} has the classes {found}; expected '
                          'one class per instance')
-    without = (inst > 0) & (cls == 0)
-    if without.any():
-        raise ValueError(f'{name}: instance {int(inst[without][0])} has class 0 '
+    unclassified = (inst > 0) & (cls == 0)
+    if unclassified.any():
+        raise ValueError(f'{name}: instance {int(inst[unclassified][0])} has class 0 '
                          f'(background); expected 1..{num_classes - 1}')
 
 
 def count_nuclei(inst_map: np.ndarray, class_map: np.ndarray,
                  num_classes: int) -> np.ndarray:
-    """Count the nuclei of each class of checked labels, linear in pixels.
+    """Counts the nuclei of each class of checked labels, linear in pixels.
 
     Args:
-        inst_map (np.ndarray): Instance ids, integer (H, W), 0 background.
-        class_map (np.ndarray): Class ids, integer (H, W), one per nucleus.
-        num_classes (int): C, with background.
+        inst_map: Instance ids, integer (H, W), 0 background.
+        class_map: Class ids, integer (H, W), one per nucleus.
+        num_classes: C, background included.
 
     Returns:
-        np.ndarray: (C-1,) int64, nuclei of the classes 1..C-1.
+        Nuclei of the classes 1..C-1, int64 (C-1,).
     """
     class_of = np.zeros(int(inst_map.max(initial=0)) + 1, np.int64)
     class_of[inst_map.ravel()] = class_map.ravel()
-    class_of[0] = 0  # pixels of a class outside nuclei are none
+    class_of[0] = 0  # a class outside nuclei counts nothing
     return np.bincount(class_of, minlength=num_classes)[1:]
 
 
-def read_patches(folder: str) -> tuple[np.ndarray, np.ndarray, list[dict]]:
-    """Open the patches of a folder; both arrays stay on disk.
+# Patch arrays
 
-    Args:
-        folder (str): Folder that holds the three files.
+
+def read_patches(folder: str) -> tuple[np.ndarray, np.ndarray, list[dict]]:
+    """Opens the patch arrays of a folder and checks that the three files agree.
 
     Returns:
-        tuple: Images and labels, memory-mapped, and the rows of the csv file.
+        Images, uint8 (N, H, W, 3), and labels, integer (N, H, W, 2), both mapped into
+        memory, and the N rows of the csv file.
 
     Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If a file is damaged or the files disagree.
+        FileNotFoundError: When a file is missing.
+        ValueError: When a file is damaged or the files disagree.
     """
     images, labels = check_arrays(
         osp.join(folder, PATCH_IMAGES), osp.join(folder, PATCH_LABELS))
@@ -205,16 +234,8 @@ def read_patches(folder: str) -> tuple[np.ndarray, np.ndarray, list[dict]]:
     return images, labels, rows
 
 
-def read_item(path: str | Path, index: int) -> np.ndarray:
-    """Read one entry of a ``.npy`` file.
-
-    The file is mapped for this alone, so that what was read does not stay in memory.
-    """
-    return np.array(map_npy(str(path))[index])
-
-
 def check_arrays(img_path: str, label_path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Open both arrays if they have CoNIC's dtypes and agreeing shapes."""
+    """Opens both arrays and checks that dtypes and shapes are those of the layout."""
     images, labels = open_npy(img_path), open_npy(label_path)
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
         raise ValueError(f'{img_path}: {images.dtype} {images.shape}; expected '
@@ -231,7 +252,7 @@ def check_arrays(img_path: str, label_path: str) -> tuple[np.ndarray, np.ndarray
 
 
 def read_rows(path: str) -> list[dict]:
-    """Read the rows of ``patch_info.csv``; its names must be unique."""
+    """Reads the rows of `patch_info.csv`; the names in it must be unique."""
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; expected a csv file with one '
                                 'column patch_info that names every patch')
@@ -242,30 +263,30 @@ def read_rows(path: str) -> list[dict]:
     names = Counter(row['patch_info'] for row in rows)
     repeated = [name for name, count in names.items() if count > 1]
     if repeated:
-        raise ValueError(f'{path}: {len(repeated)} names stand there more than once, '
-                         f'the first is {repeated[0]!r}; names must be unique')
+        raise ValueError(f'{path}: {len(repeated)} names occur more than once, the '
+                         f'first is {repeated[0]!r}; names must be unique')
     return rows
 
 
-def write_rows(path: str, rows: list[dict]) -> None:
-    """Write ``patch_info.csv``: one row per patch, the columns of the first."""
+def write_rows(path: str | Path, rows: list[dict]) -> None:
+    """Writes `patch_info.csv`: one row per patch, the columns of the first."""
     with open(path, 'w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 
 
-def read_info(folder: str | Path) -> dict:
-    """Read ``dataset.json``.
+# Image folders
 
-    Args:
-        folder (str | Path): Folder of the data set.
+
+def read_info(folder: str | Path) -> dict:
+    """Reads the `dataset.json` of an image folder.
 
     Returns:
-        dict: ``classes``, ``palette`` and ``mpp``; empty if there is no such file.
+        `classes`, `palette` and `mpp`; empty if there is no such file.
 
     Raises:
-        ValueError: If the file is damaged or says something impossible.
+        ValueError: When the file is damaged or says something impossible.
     """
     path = Path(folder, INFO_FILE)
     if not path.is_file():
@@ -292,7 +313,14 @@ def read_info(folder: str | Path) -> dict:
 
 def write_info(folder: str | Path, classes: Sequence[str],
                palette: Sequence[Sequence[int]], mpp: float) -> None:
-    """Write ``dataset.json``."""
+    """Writes the `dataset.json` of an image folder.
+
+    Args:
+        folder: Folder of the data set.
+        classes: Class names, background first.
+        palette: (red, green, blue), 0-255, of each class.
+        mpp: Size of a pixel, µm.
+    """
     info = dict(classes=list(classes), palette=[list(color) for color in palette],
                 mpp=mpp)
     Path(folder, INFO_FILE).write_text(
@@ -300,18 +328,18 @@ def write_info(folder: str | Path, classes: Sequence[str],
 
 
 def read_names(path: str | Path, present: Collection[str]) -> list[str]:
-    """Read a list of names, one a line; empty lines do not count.
+    """Reads a list of image names, one a line; empty lines do not count.
 
     Args:
-        path (str | Path): Text file.
-        present (Collection[str]): Names of the pictures that there are.
+        path: Text file.
+        present: Names of the images in the folder.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a name has no picture or stands there twice, or none is there.
+        FileNotFoundError: When there is no such file.
+        ValueError: When a name has no image or occurs twice, or the list is empty.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'{path}: no such file; it lists names of pictures, '
+        raise FileNotFoundError(f'{path}: no such file; it lists names of images, '
                                 'without suffix, one a line')
     lines = Path(path).read_text(encoding='utf-8').splitlines()
     line_of: dict[str, int] = {}
@@ -319,18 +347,17 @@ def read_names(path: str | Path, present: Collection[str]) -> list[str]:
         if not name:
             continue
         if name in line_of:
-            raise ValueError(f'{path}, line {number}: {name!r} stands there already, '
-                             f'in line {line_of[name]}')
+            raise ValueError(f'{path}, line {number}: {name!r} is already in line '
+                             f'{line_of[name]}; remove one of them')
         if name not in present:
-            raise ValueError(
-                f'{path}, line {number}: no picture {name!r} in {IMAGE_DIR}')
+            raise ValueError(f'{path}, line {number}: no image {name!r} in {IMAGE_DIR}')
         line_of[name] = number
     if not line_of:
-        raise ValueError(f'{path}: names no picture')
+        raise ValueError(f'{path}: names no image')
     return list(line_of)
 
 
 def natural_key(name: str) -> tuple[list, str]:
-    """Sorting key that orders the numbers within a name by value."""
+    """Sorts the numbers within a name by value."""
     parts = re.split(r'([0-9]+)', name)
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], name

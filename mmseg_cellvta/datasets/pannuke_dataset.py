@@ -1,36 +1,36 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import os.path as osp
 from collections.abc import Sequence
-from functools import partial
 
 from mmseg.registry import DATASETS
 
 from .cell_dataset import CellDataset
-from .labels import PATCH_IMAGES, PATCH_INFO, PATCH_LABELS, read_labels, read_patches
+from .labels import PATCH_INFO, read_patches
 
 FOLDS = (1, 2, 3)
 
 
 @DATASETS.register_module()
 class PanNukeCellDataset(CellDataset):
-    """PanNuke patches that ``tools/dataset_converters/pannuke.py`` wrote.
+    """PanNuke patches that `tools/dataset_converters/pannuke.py` wrote.
 
-    ``data_root`` holds ``fold1``, ``fold2``, ``fold3``, each with ``images.npy``,
-    ``labels.npy`` and ``patch_info.csv`` (see ``patch_arrays``). The arrays are memory
-    mapped, never loaded whole. Every patch is checked when the data set is built.
+    `data_root` holds `fold1`, `fold2`, `fold3`, each with `images.npy`, `labels.npy`
+    and `patch_info.csv`, which has a column `tissue` (see `labels`). The arrays are
+    mapped into memory, never loaded whole. Every patch is checked when the data set is
+    built.
 
     Args:
-        folds (Sequence[int]): Folds to take, numbered 1 to 3 as by PanNuke's authors.
-        mpp (float): Size of a pixel in µm. Defaults to 0.25 (40x).
-        **kwargs: Arguments of :class:`mmseg.datasets.BaseSegDataset`.
+        folds: Folds to take, numbered 1 to 3 as by PanNuke's authors.
+        mpp: Size of a pixel, µm; 0.25 is 40x.
+        **kwargs: Arguments of `CellDataset`.
 
     Raises:
-        FileNotFoundError: If a fold or one of its files is missing.
-        ValueError: If `folds` is wrong, a file is damaged, files disagree or a label is
-            wrong.
+        FileNotFoundError: When a fold or one of its files is missing.
+        ValueError: When `folds` is wrong, a file is damaged, files disagree or a label
+            is wrong.
     """
 
-    # Alike cells have the colours that they have in CoNIC.
+    # Similar cells have the colours that they have in CoNIC.
     METAINFO = dict(
         classes=('background', 'neoplastic', 'inflammatory', 'connective', 'dead',
                  'epithelial'),
@@ -46,7 +46,7 @@ class PanNukeCellDataset(CellDataset):
         super().__init__(mpp=mpp, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Check the files and list the patches of all folds."""
+        """Checks the files and lists the patches of all folds."""
         entries = []
         for fold in self.folds:
             entries += self._load_fold(osp.join(self.data_root or '.', f'fold{fold}'))
@@ -60,13 +60,5 @@ class PanNukeCellDataset(CellDataset):
         _, _, rows = read_patches(folder)
         if 'tissue' not in rows[0]:
             raise ValueError(f'{osp.join(folder, PATCH_INFO)}: no column tissue')
-        img_path, label_path = (
-            osp.join(folder, name) for name in (PATCH_IMAGES, PATCH_LABELS))
-        return [
-            self.make_entry(
-                partial(read_labels, label_path, index),
-                label_name=f'{label_path}[{index}] ({row["patch_info"]})',
-                img_path=img_path, img_index=index, label_path=label_path,
-                label_index=index, sample_name=row['patch_info'], tissue=row['tissue'])
-            for index, row in enumerate(rows)
-        ]
+        return [self.make_patch_entry(folder, index, row, tissue=row['tissue'])
+                for index, row in enumerate(rows)]

@@ -1,4 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""Draws images with rare classes or tissues more often, as CellViT and CellVTA do."""
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,104 +14,18 @@ from torch.utils.data import Sampler
 STRATEGIES = ('cell', 'tissue', 'cell+tissue')
 
 
-@DATA_SAMPLERS.register_module()
-class CellWeightedSampler(Sampler):
-    """Draws images with rare classes or tissues more often, with replacement.
-
-    An epoch has as many draws as the data set has images, divided among the processes.
-    The weights are those of CellViT and CellVTA, see ``sampling_weights``.
-
-    Args:
-        dataset (BaseDataset): Its entries say ``nuclei_per_class`` and ``tissue``, as
-            those of the data sets of this package do; wrappers of MMEngine are fine.
-        strategy (str): 'cell' prefers rare classes, 'tissue' rare tissues,
-            'cell+tissue' both.
-        gamma (float): Strength from 0 (every image alike) to 1. Defaults to 0.85.
-        images_per_class (Sequence[int], optional): Number of images that show each
-            class, without background; counted in the data set if not given.
-        images_per_tissue (Mapping[str, int], optional): Number of images of each
-            tissue; counted in the data set if not given.
-        seed (int, optional): The same in every process; drawn if not given.
-
-    Raises:
-        ValueError: If an argument is out of range or the entries lack what is needed.
-    """
-
-    def __init__(self, dataset: BaseDataset, strategy: str, gamma: float = 0.85,
-                 images_per_class: Sequence[int] | None = None,
-                 images_per_tissue: Mapping[str, int] | None = None,
-                 seed: int | None = None) -> None:
-        if strategy not in STRATEGIES:
-            raise ValueError(f'strategy={strategy!r}: choose from {list(STRATEGIES)}')
-        if not 0 <= gamma <= 1:
-            raise ValueError(f'gamma={gamma}: expected 0 to 1')
-        entries = [dataset.get_data_info(index) for index in range(len(dataset))]
-        by_cell = by_tissue = None
-        if 'cell' in strategy:
-            present = _classes_shown(entries)
-            by_cell = cell_weights(
-                present, images_per_class or present.sum(axis=0), gamma)
-        if 'tissue' in strategy:
-            tissues = _tissues(entries)
-            by_tissue = tissue_weights(
-                tissues, images_per_tissue or Counter(tissues), gamma)
-        weights = dict(cell=by_cell, tissue=by_tissue).get(strategy)
-        if weights is None:
-            weights = joint_weights(by_cell, by_tissue)
-        self.weights = torch.from_numpy(weights)
-        self.rank, self.world_size = get_dist_info()
-        self.seed = sync_random_seed() if seed is None else seed
-        self.epoch = 0
-
-    def __iter__(self) -> Iterator[int]:
-        """Indices of this process for one epoch."""
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        draws = torch.multinomial(
-            self.weights, len(self) * self.world_size, replacement=True,
-            generator=generator)
-        return iter(draws[self.rank::self.world_size].tolist())
-
-    def __len__(self) -> int:
-        """Number of draws of this process."""
-        return math.ceil(len(self.weights) / self.world_size)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw anew: called by the Runner before each epoch."""
-        self.epoch = epoch
-
-
-def _classes_shown(entries: Sequence[dict]) -> np.ndarray:
-    """(N, C-1) bool: whether each image shows each class."""
-    if any('nuclei_per_class' not in entry for entry in entries):
-        raise ValueError(
-            'the data set does not say nuclei_per_class of its images, by which they '
-            'are weighed; leave validate_labels=True, or add it in load_data_list')
-    return np.array([entry['nuclei_per_class'] for entry in entries]) > 0
-
-
-def _tissues(entries: Sequence[dict]) -> list[str]:
-    """Tissue of each image."""
-    tissues = [entry.get('tissue') for entry in entries]
-    if None in tissues:
-        raise ValueError(
-            f'image {tissues.index(None)} has no tissue, by which images are weighed; '
-            "choose strategy='cell'")
-    return tissues
-
-
 def cell_weights(present: np.ndarray, images_per_class: Sequence[int],
                  gamma: float) -> np.ndarray:
-    """Weigh images by their rarest classes.
+    """Weighs images by their rarest classes.
 
     Args:
-        present (np.ndarray): (N, C-1) bool, whether image i shows class j, without
-            background.
-        images_per_class (Sequence[int]): C-1 numbers of images that show the class.
-        gamma (float): Strength, 0-1.
+        present: (N, C-1) bool, true where image i shows class j, without background.
+        images_per_class: C-1 numbers of images that show the class.
+        gamma: Strength, 0-1.
 
     Returns:
-        np.ndarray: (N,) float64; an image without nuclei gets the smallest weight of
-        the others.
+        Weights, float64 (N,); an image without nuclei gets the smallest weight of the
+        others.
     """
     present = np.asarray(present, np.float64)
     class_weights = _inverse_share(np.asarray(images_per_class, np.float64), gamma)
@@ -122,18 +37,18 @@ def cell_weights(present: np.ndarray, images_per_class: Sequence[int],
 
 def tissue_weights(tissues: Sequence[str], images_per_tissue: Mapping[str, int],
                    gamma: float) -> np.ndarray:
-    """Weigh images by the rarity of their tissue.
+    """Weighs images by the rarity of their tissue.
 
     Args:
-        tissues (Sequence[str]): N tissue names.
-        images_per_tissue (Mapping[str, int]): Number of images of each tissue.
-        gamma (float): Strength, 0-1.
+        tissues: N tissue names.
+        images_per_tissue: Number of images of each tissue.
+        gamma: Strength, 0-1.
 
     Returns:
-        np.ndarray: (N,) float64.
+        Weights, float64 (N,).
 
     Raises:
-        ValueError: If a tissue is not counted.
+        ValueError: When a tissue is not counted.
     """
     missing = sorted(set(tissues) - set(images_per_tissue))
     if missing:
@@ -145,10 +60,92 @@ def tissue_weights(tissues: Sequence[str], images_per_tissue: Mapping[str, int],
 
 
 def joint_weights(by_cell: np.ndarray, by_tissue: np.ndarray) -> np.ndarray:
-    """Sum of both kinds of weights, (N,), each relative to its largest: up to 2."""
+    """Adds both kinds of weights, (N,), each divided by its largest: 0-2."""
     return by_tissue / by_tissue.max() + by_cell / by_cell.max()
 
 
 def _inverse_share(counts: np.ndarray, gamma: float) -> np.ndarray:
     total = counts.sum()
     return total / (gamma * counts + (1 - gamma) * total)
+
+
+@DATA_SAMPLERS.register_module()
+class CellWeightedSampler(Sampler):
+    """Draws images with rare classes or tissues more often, with replacement.
+
+    An epoch has as many draws as the data set has images, divided among the processes.
+    The weights are those of CellViT (arXiv:2306.15350), which CellVTA uses too.
+
+    Args:
+        dataset: Its entries say `nuclei_per_class` and `tissue`, as those of the data
+            sets of this package do; wrappers of MMEngine are fine.
+        strategy: 'cell' prefers rare classes, 'tissue' rare tissues, 'cell+tissue'
+            both.
+        gamma: Strength from 0 (every image has the same weight) to 1.
+        images_per_class: Number of images that show each class, without background;
+            counted in the data set if not given.
+        images_per_tissue: Number of images of each tissue; counted in the data set if
+            not given.
+        seed: The same in every process; drawn if not given.
+
+    Raises:
+        ValueError: When an argument is out of range or the entries lack what is needed.
+    """
+
+    def __init__(self, dataset: BaseDataset, strategy: str, gamma: float = 0.85,
+                 images_per_class: Sequence[int] | None = None,
+                 images_per_tissue: Mapping[str, int] | None = None,
+                 seed: int | None = None) -> None:
+        if strategy not in STRATEGIES:
+            raise ValueError(f'strategy={strategy!r}: choose from {list(STRATEGIES)}')
+        if not 0 <= gamma <= 1:
+            raise ValueError(f'gamma={gamma}: expected 0 to 1')
+        entries = [dataset.get_data_info(index) for index in range(len(dataset))]
+        weights = []
+        if 'cell' in strategy:
+            present = _classes_shown(entries)
+            weights.append(cell_weights(
+                present, images_per_class or present.sum(axis=0), gamma))
+        if 'tissue' in strategy:
+            tissues = _tissues(entries)
+            weights.append(tissue_weights(
+                tissues, images_per_tissue or Counter(tissues), gamma))
+        self.weights = torch.from_numpy(
+            joint_weights(*weights) if len(weights) == 2 else weights[0])
+        self.rank, self.world_size = get_dist_info()
+        self.seed = sync_random_seed() if seed is None else seed
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[int]:
+        """Yields the indices of this process for one epoch."""
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        draws = torch.multinomial(
+            self.weights, len(self) * self.world_size, replacement=True,
+            generator=generator)
+        return iter(draws[self.rank::self.world_size].tolist())
+
+    def __len__(self) -> int:
+        """Number of draws of this process."""
+        return math.ceil(len(self.weights) / self.world_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Changes the draws; the Runner calls it before each epoch."""
+        self.epoch = epoch
+
+
+def _classes_shown(entries: Sequence[dict]) -> np.ndarray:
+    """(N, C-1) bool, true where an image shows a class."""
+    if any('nuclei_per_class' not in entry for entry in entries):
+        raise ValueError(
+            'the data set does not say nuclei_per_class of its images, by which they '
+            'are weighed; leave validate_labels=True, or add it in load_data_list')
+    return np.array([entry['nuclei_per_class'] for entry in entries]) > 0
+
+
+def _tissues(entries: Sequence[dict]) -> list[str]:
+    tissues = [entry.get('tissue') for entry in entries]
+    if None in tissues:
+        raise ValueError(
+            f'image {tissues.index(None)} has no tissue, by which images are weighed; '
+            "choose strategy='cell'")
+    return tissues

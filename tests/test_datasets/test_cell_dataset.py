@@ -97,9 +97,9 @@ def test_list_picks_pictures(folder):
 
 
 @pytest.mark.parametrize(('text', 'message'), [
-    ('a_1\na_3\n', "train.txt, line 2: no picture 'a_3'"),
-    ('a_1\na_2\na_1\n', "train.txt, line 3: 'a_1' stands there already, in line 1"),
-    ('\n', 'train.txt: names no picture')])
+    ('a_1\na_3\n', "train.txt, line 2: no image 'a_3'"),
+    ('a_1\na_2\na_1\n', "train.txt, line 3: 'a_1' is already in line 1; remove"),
+    ('\n', 'train.txt: names no image')])
 def test_wrong_list_is_named_with_its_line(folder, text, message):
     (folder / 'train.txt').write_text(text)
     with pytest.raises(ValueError, match=message):
