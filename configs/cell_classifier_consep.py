@@ -18,9 +18,8 @@ model = dict(
     type='ReclassifyingSegmentor',
     # As configs/cellvta_tiny_consep_nuclei.py, whose checkpoint is taken.
     decode_head=dict(num_classes=2),
-    post_processor=dict(
-        mpp=0.44,  # µm/px in the network
-        enlarge=2, min_confidence=0.8),
+    mpp=0.44,  # µm/px in the network
+    post_processor=dict(enlarge=2, min_confidence=0.8),
     cell_classifier=dict(
         type='CellClassifier',
         num_classes=5,  # with background

@@ -11,8 +11,8 @@ randomness = dict(seed=0)  # the same start every time
 batch_size = 4  # crops of 128 x 128 px per step
 
 model = dict(
-    decode_head=dict(num_classes=7),  # with background
-    post_processor=dict(mpp=0.5))  # µm/px, 20x
+    mpp=0.5,  # µm/px in the network, 20x
+    decode_head=dict(num_classes=7))  # with background
 train_dataloader = dict(batch_size=batch_size, dataset=dict(data_root=data_root))
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = dict(dataset=dict(data_root=data_root))

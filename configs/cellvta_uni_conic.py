@@ -10,10 +10,11 @@ _base_ = [
 encoder_weights = 'published'
 data_root = 'data/conic'  # folder with images.npy, labels.npy, patch_info.csv
 batch_size = 8  # tiles per GPU, for a learning rate of 3e-4
+mpp = 0.5 * 256 / 480  # µm/px in the network: a patch of 20x becomes 480 px wide
 
 model = dict(
+    mpp=mpp,
     backbone=dict(encoder=dict(weights=encoder_weights)),
-    post_processor=dict(mpp=0.267),  # µm/px, to which `mpp` of the data config scales
     # The tiles of training, their maps blended over 32 px.
     test_cfg=dict(mode='slide', crop_size=(256, 256), stride=(224, 224)))
 train_dataloader = dict(

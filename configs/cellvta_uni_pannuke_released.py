@@ -1,34 +1,9 @@
 # The authors' released code, number for number, for their PanNuke checkpoints.
 #
 # Convert a checkpoint with tools/model_converters/cellvta_to_mmseg.py; it carries the
-# encoder, so nothing is downloaded. What differs from cellvta_uni_pannuke.py is what
-# their code does and their paper does not say. For the other two splits, set the folds
-# as cellvta_uni_pannuke_split2.py and _split3.py do.
-_base_ = './cellvta_uni_pannuke.py'
+# encoder, so nothing is downloaded. What differs from cellvta_uni_pannuke.py is in
+# _base_/models/released.py. For the other two splits, set the folds as
+# cellvta_uni_pannuke_split2.py and _split3.py do.
+_base_ = ['./cellvta_uni_pannuke.py', './_base_/models/released.py']
 
-model = dict(
-    data_preprocessor=dict(  # to [-1, 1], not the statistics of UNI's pre-training
-        mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5]),
-    backbone=dict(
-        encoder=dict(
-            weights=None,
-            drop_path_rate=0.4),  # in the frozen blocks, from 0 in the first
-        cls_token='beside',  # it skips all blocks, so the tissue logits are constant
-        injector_init=1e-5,
-        offset_init='zero',
-        drop_path_rate=0.4),
-    decode_head=dict(
-        loss_np=[
-            dict(type='FocalTverskyLoss', loss_weight=1.0, softmax='twice'),
-            dict(type='HoverDiceLoss', loss_weight=1.0)
-        ],
-        loss_hv=[
-            dict(type='HVMSELoss', loss_weight=2.5),
-            dict(type='HVGradientLoss', loss_weight=8.0, axes='swapped')
-        ],
-        loss_nc=[
-            dict(type='CrossEntropyLoss', loss_weight=0.5),
-            dict(type='HoverDiceLoss', loss_weight=0.2),
-            dict(type='MultiClassFocalTverskyLoss', loss_weight=0.5, softmax='twice')
-        ]),
-    post_processor=dict(markers='hovernet'))
+model = _base_.released

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def count(name):
-    cfg = Config.fromfile(ROOT / f'configs/{name}.py')
+    cfg = Config.fromfile(ROOT / f'configs/baselines/{name}.py')
     with torch.device('meta'):
         model = build_without_weights(cfg.model)
     return model, sum(p.numel() for p in model.parameters())
@@ -48,7 +48,7 @@ def test_frozen_cellvit_sam_h_trains_what_its_log_says():
 
 
 def test_a_small_hovernet_like_cnn_trains_two_steps(tmp_path):
-    cfg = Config.fromfile(ROOT / 'configs/hovernet_r50_conic.py').model
+    cfg = Config.fromfile(ROOT / 'configs/baselines/hovernet_r50_conic.py').model
     cfg.backbone.update(depth=18, base_channels=8, stem_channels=8)
     cfg.decode_head.update(channels=4, in_channels=[3, 8, 16, 32, 64])
     torch.manual_seed(0)

@@ -1,8 +1,8 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Find the cells of pictures and whole slides, and write them for other programs.
+"""Find the cells of images and whole slides, and write them for other programs.
 
 Each input leaves <name>.geojson for QuPath, <name>.parquet for Python, a summary and,
-for pictures, <name>_overlay.png. What was interrupted goes on where it stopped.
+for images, <name>_overlay.png. What was interrupted goes on where it stopped.
 
 Example:
     python tools/infer.py CONFIG CHECKPOINT slides/ region.png --out cells
@@ -11,26 +11,29 @@ import argparse
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from launch import check_file, find_package
-from mmengine.config import Config, DictAction
-from mmengine.dist import init_dist
-from rich.console import Console
+from launch import add_cfg_options, add_launcher, check_file, read_config
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Keys of mmseg_cellvta.exports.FORMATS, which --help must not import.
+FORMATS = ('geojson', 'geojson.gz', 'parquet', 'csv', 'cellvit', 'labels')
 
 
-def parse_args(formats: list[str]) -> argparse.Namespace:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='path of the config file')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('inputs', nargs='+', help='pictures, slides, folders or globs')
+    parser.add_argument('inputs', nargs='+', help='images, slides, folders or globs')
     parser.add_argument('--out', type=Path, required=True, help='folder for results')
     parser.add_argument('--mpp', type=float,
                         help='µm/px of the inputs, instead of what the files say')
     parser.add_argument('--formats', nargs='+', default=['geojson', 'parquet'],
-                        choices=formats, metavar='FORMAT',
-                        help=f'of {", ".join(formats)} (default: %(default)s)')
+                        choices=FORMATS, metavar='FORMAT',
+                        help=f'of {", ".join(FORMATS)} (default: %(default)s)')
     parser.add_argument('--report', action='store_true',
                         help='write an HTML page per input')
     parser.add_argument('--no-tissue-mask', action='store_true',
@@ -47,15 +50,19 @@ def parse_args(formats: list[str]) -> argparse.Namespace:
     parser.add_argument('--quiet', action='store_true', help='print errors only')
     parser.add_argument('--profile', action='store_true',
                         help='print where the time went')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='override settings of the config: key=value pairs')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
-                        default='none', help='job launcher')
-    return parser.parse_args()
+    add_cfg_options(parser)
+    add_launcher(parser)
+    args = parser.parse_args()
+    check_file('config', args.config)
+    check_file('checkpoint', args.checkpoint)
+    return args
 
 
 def choose_device(args: argparse.Namespace) -> str | None:
-    """Start torch.distributed if asked for; each process gets its own GPU."""
+    """Starts torch.distributed if asked for; each process gets its own GPU."""
+    import torch
+    from mmengine.dist import init_dist
+
     on_gpu = torch.cuda.is_available() and args.device != 'cpu'
     if args.launcher == 'none':
         return args.device
@@ -69,8 +76,8 @@ def choose_device(args: argparse.Namespace) -> str | None:
     return 'cpu'
 
 
-def report(results, console: Console, quiet: bool) -> bool:
-    """Print what became of each input; whether all of them have a result."""
+def report(results, console: 'Console', quiet: bool) -> bool:
+    """Prints the result of each input; returns True when none failed."""
     failed = False
     for result in results:
         if result.error is not None:
@@ -86,16 +93,14 @@ def report(results, console: Console, quiet: bool) -> bool:
 
 
 def main() -> None:
-    find_package()
-    from mmseg_cellvta.exports import FORMATS
+    args = parse_args()
+    cfg = read_config(args.config, args.cfg_options)
+    import torch
+    from rich.console import Console
+
     from mmseg_cellvta.inference import CellInferencer, FolderRun
     from mmseg_cellvta.slides import list_inputs
 
-    args = parse_args(list(FORMATS))
-    check_file('config', args.config)
-    check_file('checkpoint', args.checkpoint)
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
     try:
         sources = list_inputs(args.inputs)
         inferencer = CellInferencer(

@@ -1,46 +1,50 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""What tools/train.py and tools/test.py share: options and loading of the config."""
+"""What the tools share: options, and reading the config.
 
+Only the standard library is imported here, and by every tool before it has read its
+arguments: `--help` and a wrong argument must not wait for torch.
+"""
 import argparse
 import importlib.util
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config, DictAction
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--cfg-options`; `mmseg_cellvta.utils.configs.load_config` reads them."""
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
+        help='override values at the top of the config (data_root=...) or settings '
+        '(model.mpp=...); lists as key="[a,b]" or key=a,b, nested as '
+        'key="[(a,b),(c,d)]", without white space')
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Adds `--launcher`."""
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
+                        default='none', help='job launcher')
 
 
 def add_shared_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that MMSegmentation's train and test tools have in common."""
+    """Adds the options that MMSegmentation's train and test tools have in common."""
     parser.add_argument(
-        '--work-dir', help='folder for logs and results, ./work_dirs/<config> if unset'
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of the config: key=value pairs; lists as '
-        'key="[a,b]" or key=a,b, nested as key="[(a,b),(c,d)]", without white space',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='job launcher',
-    )
+        '--work-dir', help='folder for logs and results, ./work_dirs/<config> if unset')
+    add_cfg_options(parser)
+    add_launcher(parser)
     # torch.distributed.launch passes this one; torchrun sets LOCAL_RANK instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """Read the config and apply the shared options to it."""
-    check_file('config', args.config)
-    find_package()
+def load_config(args: argparse.Namespace) -> 'Config':
+    """Reads the config and applies the shared options to it."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
@@ -48,13 +52,24 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def read_config(path: str, options: list[str]) -> 'Config':
+    """Reads a config with its options; ends the program with one sentence if wrong."""
+    find_package()
+    from mmseg_cellvta.utils.configs import load_config
+
+    try:
+        return load_config(path, options)
+    except (ValueError, OSError) as error:
+        sys.exit(f'error: {error}')
+
+
 def check_file(role: str, path: str) -> None:
-    """End the program with one sentence if a local file is missing."""
+    """Ends the program with one sentence if a local file is missing."""
     if '://' not in path and not Path(path).is_file():
         sys.exit(f'{role} {path}: no such file; the path is relative to {os.getcwd()}')
 
 
 def find_package() -> None:
-    """Make mmseg_cellvta importable where it is not installed."""
+    """Makes mmseg_cellvta importable where it is not installed."""
     if importlib.util.find_spec('mmseg_cellvta') is None:
         sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -1,35 +1,38 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Test and score a segmentor; the options of MMSegmentation's own tools/test.py."""
-
 import argparse
+import sys
+from typing import TYPE_CHECKING
 
 from launch import add_shared_options, check_file, load_config
-from mmengine.config import Config
-from mmengine.runner import Runner
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test and score a segmentor')
     parser.add_argument('config', help='path of the config file')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', help='folder for predictions, one set per image')
+    parser.add_argument('--out', help='folder for predictions, a set per image')
     parser.add_argument('--show', action='store_true', help='show drawn predictions')
     parser.add_argument('--show-dir', help='folder for drawn predictions')
-    parser.add_argument(
-        '--wait-time', type=float, default=2, help='seconds that --show waits'
-    )
+    parser.add_argument('--wait-time', type=float, default=2,
+                        help='seconds that --show waits')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     add_shared_options(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    check_file('config', args.config)
+    check_file('checkpoint', args.checkpoint)
+    return args
 
 
-def enable_drawing(cfg: Config, args: argparse.Namespace) -> None:
-    """Switch the visualization hook on."""
+def enable_drawing(cfg: 'Config', args: argparse.Namespace) -> None:
+    """Switches the visualization hook on."""
     if 'visualization' not in cfg.default_hooks:
-        raise ValueError(
-            'default_hooks has no visualization, which --show and --show-dir need; '
-            "add visualization=dict(type='CellVisualizationHook')"
-        )
+        sys.exit('error: default_hooks has no visualization, which --show and '
+                 '--show-dir need; add visualization='
+                 "dict(type='CellVisualizationHook')")
     hook = cfg.default_hooks.visualization
     hook.draw = True
     if args.show:
@@ -39,8 +42,8 @@ def enable_drawing(cfg: Config, args: argparse.Namespace) -> None:
         cfg.visualizer.save_dir = args.show_dir
 
 
-def enable_tta(cfg: Config) -> None:
-    """Wrap the model into the config's test-time augmentation."""
+def enable_tta(cfg: 'Config') -> None:
+    """Wraps the model into the config's test-time augmentation."""
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.tta_model.module = cfg.model
     cfg.model = cfg.tta_model
@@ -48,8 +51,9 @@ def enable_tta(cfg: Config) -> None:
 
 def main() -> None:
     args = parse_args()
-    check_file('checkpoint', args.checkpoint)
     cfg = load_config(args)
+    from mmengine.runner import Runner
+
     cfg.load_from = args.checkpoint
     if args.show or args.show_dir:
         enable_drawing(cfg, args)

@@ -1,47 +1,47 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Train a segmentor; the options of MMSegmentation's own tools/train.py."""
-
 import argparse
+import sys
+from typing import TYPE_CHECKING
 
-from launch import add_shared_options, load_config
-from mmengine.config import Config
-from mmengine.logging import print_log
-from mmengine.runner import Runner
-from mmseg.registry import RUNNERS
+from launch import add_shared_options, check_file, load_config
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a segmentor')
     parser.add_argument('config', help='path of the config file')
-    parser.add_argument(
-        '--resume',
-        action='store_true',
-        help='resume from the latest checkpoint in the work dir',
-    )
-    parser.add_argument(
-        '--amp', action='store_true', help='train with automatic mixed precision'
-    )
+    parser.add_argument('--resume', action='store_true',
+                        help='resume from the latest checkpoint in the work dir')
+    parser.add_argument('--amp', action='store_true',
+                        help='train with automatic mixed precision')
     add_shared_options(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    check_file('config', args.config)
+    return args
 
 
-def enable_amp(cfg: Config) -> None:
-    """Turn the config's OptimWrapper into an AmpOptimWrapper."""
+def enable_amp(cfg: 'Config') -> None:
+    """Turns the config's OptimWrapper into an AmpOptimWrapper."""
     wrapper = cfg.optim_wrapper.type
     if wrapper == 'AmpOptimWrapper':
-        print_log('AMP training is already enabled in your config.', logger='current')
+        print('AMP training is already enabled in your config.')
     elif wrapper == 'OptimWrapper':
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = 'dynamic'
     else:
-        raise ValueError(
-            f'--amp needs optim_wrapper.type OptimWrapper, the config has {wrapper}'
-        )
+        sys.exit(f'error: --amp needs optim_wrapper.type OptimWrapper, the config has '
+                 f'{wrapper}')
 
 
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
+    from mmengine.runner import Runner
+    from mmseg.registry import RUNNERS
+
     if args.amp:
         enable_amp(cfg)
     cfg.resume = args.resume

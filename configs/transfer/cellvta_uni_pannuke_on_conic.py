@@ -5,13 +5,6 @@ _base_ = ['../cellvta_uni_pannuke.py', '../_base_/class_maps.py']
 # ---- what people edit ----
 conic_root = 'data/conic'  # folder with images.npy, labels.npy, patch_info.csv
 
-test_pipeline = [
-    dict(type='LoadCellImage'),
-    dict(type='ResizeToMpp', mpp=0.25),  # µm/px of PanNuke; CoNIC has 0.5
-    # After ResizeToMpp: metrics compare at the original 256 px.
-    dict(type='LoadCellAnnotations'),
-    dict(type='PackCellInputs'),
-]
 # Tiles of the size of training, their maps blended over 64 px.
 model = dict(test_cfg=dict(mode='slide', crop_size=(256, 256), stride=(192, 192)))
 test_dataloader = dict(
@@ -21,7 +14,8 @@ test_dataloader = dict(
         data_root=conic_root,
         exclude_cohorts=['pannuke'],
         test_mode=True,
-        pipeline=test_pipeline))
+        # Images are brought to the scale of PanNuke.
+        pipeline={{_base_.test_pipeline}}))
 test_evaluator = dict(
     class_maps=dict(
         pred_dataset='PanNukeCellDataset',

@@ -72,7 +72,7 @@ class CellInferencer:
     @property
     def mpp(self) -> float:
         """Size of the network's pixels, µm."""
-        return self.model.post_processor.mpp
+        return self.model.mpp
 
     def __call__(self, source: str | Path | np.ndarray, mpp: float | None = None,
                  tissue_only: bool | None = None) -> CellTable:

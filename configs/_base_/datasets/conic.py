@@ -3,8 +3,8 @@ data_root = 'data/conic'  # folder with images.npy, labels.npy, patch_info.csv
 dataset_type = 'CoNICDataset'
 batch_size = 8  # images per GPU; paper: 8
 num_workers = 4  # processes per GPU
-mpp = 0.5 * 256 / 480  # µm/px in the network: a patch becomes 480 px wide, 0.267 µm/px
-tile_size = 256  # px of a training tile, 68 µm
+tile_size = 256  # px of a training tile at the network's scale
+source_mpp = 0.5  # µm/px of bare images, given to mmseg.apis.inference_model
 tile_stride = 224  # px; the 2 x 2 tiles of an enlarged patch overlap by 32
 tiles_per_patch = 4  # drawn in an epoch, as many as there are
 val_share = 0.2  # fraction of the training source images; paper: 0.2, by tile
@@ -12,7 +12,7 @@ val_share = 0.2  # fraction of the training source images; paper: 0.2, by tile
 train_pipeline = [
     dict(type='LoadCellImage'),
     dict(type='LoadCellAnnotations'),
-    dict(type='ResizeToMpp', mpp=mpp),
+    dict(type='ResizeToMpp'),  # to model.mpp
     dict(type='RandomTile', size=tile_size, stride=tile_stride),
     # Order, probabilities and strengths of the released training code.
     dict(type='CellRandomRotate90', prob=0.2),
@@ -33,7 +33,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadCellImage'),
-    dict(type='ResizeToMpp', mpp=mpp, source_mpp=0.5),
+    dict(type='ResizeToMpp', source_mpp=source_mpp),
     # After ResizeToMpp: metrics compare at the original 256 px.
     dict(type='LoadCellAnnotations'),
     dict(type='PackCellInputs'),
@@ -43,7 +43,7 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='ResizeToMpp', mpp=mpp, source_mpp=0.5)],
+            [dict(type='ResizeToMpp', source_mpp=source_mpp)],
             [
                 dict(type='RandomFlip', prob=0.0),
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),

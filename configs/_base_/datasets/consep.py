@@ -3,9 +3,7 @@ data_root = 'data/CoNSeP/Train'  # folder with Images and Labels
 dataset_type = 'CoNSePDataset'
 batch_size = 4  # crops per GPU
 num_workers = 2  # processes per GPU
-# A CPU sees 2.6 times the tissue per second at 0.44 µm/px.
-mpp = 0.44  # µm/px in which the network sees the pictures
-source_mpp = 0.275  # µm/px of bare pictures, given to mmseg.apis.inference_model
+source_mpp = 0.275  # µm/px of bare images, given to mmseg.apis.inference_model
 crop_size = (410, 410)  # (height, width) px of a training crop; 256 at 0.44 µm/px
 train_indices = list(range(22))  # images in natural order: train_1 to train_22
 test_indices = list(range(22, 27))  # train_23 to train_27, held out
@@ -14,7 +12,7 @@ train_pipeline = [
     dict(type='LoadCellImage'),
     dict(type='LoadCellAnnotations'),
     dict(type='RandomCrop', crop_size=crop_size),
-    dict(type='ResizeToMpp', mpp=mpp),
+    dict(type='ResizeToMpp'),  # to model.mpp
     dict(type='CellRandomRotate90', prob=1.0),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='CellBlur', prob=0.1, kernel_sizes=(3, 5)),  # px
@@ -30,7 +28,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadCellImage'),
-    dict(type='ResizeToMpp', mpp=mpp, source_mpp=source_mpp),
+    dict(type='ResizeToMpp', source_mpp=source_mpp),
     # After ResizeToMpp: metrics compare at the original 1000 px.
     dict(type='LoadCellAnnotations'),
     dict(type='PackCellInputs'),
@@ -40,7 +38,7 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='ResizeToMpp', mpp=mpp, source_mpp=source_mpp)],
+            [dict(type='ResizeToMpp', source_mpp=source_mpp)],
             [
                 dict(type='RandomFlip', prob=0.0),
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),

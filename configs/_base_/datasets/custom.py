@@ -3,14 +3,15 @@ data_root = 'data/custom'  # folder with Images, Labels, dataset.json and train.
 dataset_type = 'CellFolderDataset'
 batch_size = 4  # crops per GPU
 num_workers = 2  # processes per GPU
-mpp = 0.25  # µm/px in which the network sees every picture; 0.25 is 40x
-crop_size = (256, 256)  # (height, width) px of a training crop at that scale
+crop_size = (256, 256)  # (height, width) px of a training crop at the network's scale
+# Testing goes tile by tile, so that large images fit into memory; (height, width) px.
+tiles = dict(mode='slide', crop_size=(256, 256), stride=(192, 192))
 
 train_pipeline = [
     dict(type='LoadCellImage'),
     dict(type='LoadCellAnnotations'),
-    dict(type='ResizeToMpp', mpp=mpp),
-    # A smaller picture stays as it is; the data preprocessor pads the batch.
+    dict(type='ResizeToMpp'),  # to model.mpp
+    # A smaller image stays as it is; the data preprocessor pads the batch.
     dict(type='RandomCrop', crop_size=crop_size),
     dict(type='CellRandomRotate90', prob=1.0),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
@@ -22,8 +23,8 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadCellImage'),
-    dict(type='ResizeToMpp', mpp=mpp),
-    # After ResizeToMpp: metrics compare at the pixels of the original picture.
+    dict(type='ResizeToMpp'),
+    # After ResizeToMpp: metrics compare at the pixels of the original image.
     dict(type='LoadCellAnnotations'),
     dict(type='PackCellInputs'),
 ]
@@ -32,7 +33,7 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='ResizeToMpp', mpp=mpp)],
+            [dict(type='ResizeToMpp')],
             [
                 dict(type='RandomFlip', prob=0.0),
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),
@@ -47,7 +48,7 @@ train_dataloader = dict(
     batch_size=batch_size,
     num_workers=num_workers,
     persistent_workers=True,
-    # Endless: an iteration-based schedule; few pictures make no meaningful epoch.
+    # Endless: an iteration-based schedule; few images make no meaningful epoch.
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
@@ -55,7 +56,7 @@ train_dataloader = dict(
         ann_file='train.txt',
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,  # whole pictures, of any size
+    batch_size=1,  # whole images, of any size
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),

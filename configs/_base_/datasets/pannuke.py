@@ -4,6 +4,7 @@ data_root = 'data/pannuke'  # folder with fold1, fold2, fold3
 dataset_type = 'PanNukeCellDataset'
 batch_size = 8  # images per GPU; paper: 8
 num_workers = 4  # processes per GPU
+source_mpp = 0.25  # µm/px of bare images, given to mmseg.apis.inference_model
 train_folds, val_folds, test_folds = [1], [2], [3]  # as the authors number them
 
 # Images of all three folds that show each class, and those of each tissue.
@@ -19,6 +20,7 @@ tissue_classes = list(images_per_tissue)  # for a tissue head, in the authors' s
 train_pipeline = [
     dict(type='LoadCellImage'),
     dict(type='LoadCellAnnotations'),
+    dict(type='ResizeToMpp'),  # to model.mpp
     # Order, probabilities and strengths of the released training code.
     dict(type='CellRandomRotate90', prob=0.2),
     # Horizontal and vertical with probability 0.2 each, independently.
@@ -38,6 +40,8 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadCellImage'),
+    dict(type='ResizeToMpp', source_mpp=source_mpp),
+    # After ResizeToMpp: metrics compare at the original pixels.
     dict(type='LoadCellAnnotations'),
     dict(type='PackCellInputs'),
 ]
@@ -46,6 +50,7 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
+            [dict(type='ResizeToMpp', source_mpp=source_mpp)],
             [
                 dict(type='RandomFlip', prob=0.0),
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),

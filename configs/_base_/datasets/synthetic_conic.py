@@ -4,14 +4,17 @@ data_root = 'data/synthetic_conic'
 dataset_type = 'CoNICDataset'
 sources_file = 'test_sources.json'  # written beside the arrays by the generator
 batch_size = 4  # crops per GPU
-crop_size = (128, 128)  # (height, width) px of a training crop at 0.5 µm/px
+crop_size = (128, 128)  # (height, width) px of a training crop at the network's scale
+source_mpp = 0.5  # µm/px of bare images, given to mmseg.apis.inference_model
 num_workers = 2  # processes per GPU
 val_share = 0.1  # fraction of the training source images
 
-train_pipeline = [
+loading = [
     dict(type='LoadCellImage'),
     dict(type='LoadCellAnnotations'),
-    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='ResizeToMpp'),  # to model.mpp
+]
+augmentation = [
     dict(type='CellRandomRotate90', prob=1.0),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='CellGaussNoise', prob=0.5, max_variance=10),  # 0-255 scale, squared
@@ -20,8 +23,12 @@ train_pipeline = [
     dict(type='GenerateHoverTargets'),
     dict(type='PackCellInputs'),
 ]
+train_pipeline = [
+    *loading, dict(type='RandomCrop', crop_size=crop_size), *augmentation]
 test_pipeline = [
     dict(type='LoadCellImage'),
+    dict(type='ResizeToMpp', source_mpp=source_mpp),
+    # After ResizeToMpp: metrics compare at the original 256 px.
     dict(type='LoadCellAnnotations'),
     dict(type='PackCellInputs'),
 ]
@@ -30,6 +37,7 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
+            [dict(type='ResizeToMpp', source_mpp=source_mpp)],
             [
                 dict(type='RandomFlip', prob=0.0),
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),

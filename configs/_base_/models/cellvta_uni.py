@@ -2,6 +2,7 @@
 norm_cfg = dict(type='SyncBN')  # BatchNorm over all GPUs; plain BatchNorm on one
 model = dict(
     type='CellSegmentor',
+    mpp=0.25,  # µm/px at which the network sees images; 0.25 is 40x
     data_preprocessor=dict(
         type='CellDataPreProcessor',
         # Mean and std are those of the encoder's own pre-training unless given here.
@@ -44,7 +45,6 @@ model = dict(
         ]),
     post_processor=dict(
         type='HoverPostProcessor',
-        mpp=0.25,  # µm/px of the network
         # Of CoNSeP's true nuclei, given perfect maps, 98 % come back; with HoVer-Net's
         # own markers, 'hovernet', 94 %. See docs/benchmarks.md.
         markers='rising'),

@@ -1,4 +1,11 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""Transforms that move the pixels of an image and of all its label maps alike.
+
+Flips and crops are mmseg's `RandomFlip` and `RandomCrop`, which treat both label maps
+correctly. Its `RandomRotFlip` interpolates labels, and MMCV's `Resize` moves them
+against the image: by 0.8 px where a crop of 410 px becomes 256. Random numbers come
+from numpy's global generator, which MMEngine seeds in every worker.
+"""
 from collections.abc import Callable
 
 import cv2
@@ -7,16 +14,17 @@ from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 from skimage.measure import label
 
+from ...utils.network_scale import SCALED_TO, announced_network_mpp
 from ...utils.tiling import tile_starts
 
 
 @TRANSFORMS.register_module()
 class ResizeToMpp(BaseTransform):
-    """Scale the picture so that a pixel measures a given number of µm.
+    """Scales the image to the network's µm/px, whatever its scanner.
 
-    The same line serves pictures of any scanner. The picture is interpolated linearly,
-    label maps that are already loaded take the nearest pixel. MMCV's `Resize` moves
-    label maps against the picture: by 0.8 px where a crop of 410 px becomes 256.
+    The network's µm/px is `model.mpp` of the config, see `utils.network_scale`. The
+    image is interpolated linearly; label maps that are already loaded take the nearest
+    pixel. An image that has this scale is left as it is.
 
     Required Keys:
 
@@ -31,55 +39,64 @@ class ResizeToMpp(BaseTransform):
     - scale_factor
     - the maps in seg_fields
 
+    Added Keys:
+
+    - network_mpp
+
     Args:
-        mpp (float): Size of a pixel after scaling, µm; 0.25 is 40x.
-        source_mpp (float, optional): Size of a pixel, µm, of pictures that do not say
-            it, such as those given to ``mmseg.apis.inference_model``.
+        mpp: Size of a pixel after scaling, µm, where it is not that of the model that
+            was built before the pipeline.
+        source_mpp: Size of a pixel, µm, of images that do not say it, such as those
+            given to `mmseg.apis.inference_model`.
 
     Raises:
-        ValueError: If a size is not above 0, or that of the picture is not known.
+        ValueError: When a size is not above 0, or is not known when an image comes.
     """
 
-    def __init__(self, mpp: float, source_mpp: float | None = None) -> None:
+    def __init__(self, mpp: float | None = None,
+                 source_mpp: float | None = None) -> None:
         for name, value in dict(mpp=mpp, source_mpp=source_mpp).items():
             if value is not None and not value > 0:
                 raise ValueError(f'{name}={value}: expected µm/px above 0')
-        self.mpp = mpp
+        self.mpp = mpp or announced_network_mpp()
         self.source_mpp = source_mpp
 
     def transform(self, results: dict) -> dict:
-        """Scale picture and label maps."""
+        """Scales image and label maps."""
+        if self.mpp is None:
+            raise ValueError(
+                "ResizeToMpp: the network's µm/px is not known; build the model, a "
+                'CellSegmentor, before the data, or give mpp')
         source_mpp = results.get('mpp') or self.source_mpp
         if source_mpp is None:
             raise ValueError(
-                f'{results.get("img_path", "the picture")}: the size of its pixels is '
+                f'{results.get("img_path", "the image")}: the size of its pixels is '
                 'not known; set source_mpp (µm/px) in ResizeToMpp')
         height, width = results['img'].shape[:2]
         scale = source_mpp / self.mpp
         size = max(round(width * scale), 1), max(round(height * scale), 1)
-        results['img'] = cv2.resize(
-            results['img'], size, interpolation=cv2.INTER_LINEAR)
-        for key in results.get('seg_fields', []):
-            results[key] = _resize_labels(results[key], size)
+        if size != (width, height):
+            results['img'] = cv2.resize(
+                results['img'], size, interpolation=cv2.INTER_LINEAR)
+            for key in results.get('seg_fields', []):
+                # OpenCV's other nearest mode takes corners of pixels, not centres.
+                results[key] = cv2.resize(
+                    results[key], size, interpolation=cv2.INTER_NEAREST_EXACT)
         results['img_shape'] = results['img'].shape[:2]
         results['scale_factor'] = (size[0] / width, size[1] / height)
+        results[SCALED_TO] = self.mpp
         return results
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(mpp={self.mpp}, source_mpp={self.source_mpp})'
 
 
-def _resize_labels(label_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Nearest pixel centre, as the picture's: OpenCV's other mode takes corners."""
-    return cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST_EXACT)
-
-
 @TRANSFORMS.register_module()
 class RandomTile(BaseTransform):
-    """Cut one of the tiles that cover a picture, each equally often.
+    """Cuts one of the tiles that cover an image, each equally often.
 
-    With a size of 256 and a stride of 224 px the four tiles of an enlarged CoNIC patch,
-    480 px wide, on which the released CellVTA was trained.
+    With a size of 256 and a stride of 224 px these are the four tiles of an enlarged
+    CoNIC patch, 480 px wide, on which the released CellVTA was trained.
 
     Required Keys:
 
@@ -93,8 +110,8 @@ class RandomTile(BaseTransform):
     - the maps in seg_fields
 
     Args:
-        size (int): Side of a tile, px.
-        stride (int): Distance of two tiles, px; the last one ends at the border.
+        size: Side of a tile, px.
+        stride: Distance of two tiles, px; the last one ends at the border.
     """
 
     def __init__(self, size: int, stride: int) -> None:
@@ -103,7 +120,7 @@ class RandomTile(BaseTransform):
         self.stride = stride
 
     def transform(self, results: dict) -> dict:
-        """Cut picture and label maps alike."""
+        """Cuts image and label maps alike."""
         top, left = (
             int(np.random.choice(tile_starts(length, self.size, self.stride)))
             for length in results['img'].shape[:2])
@@ -120,10 +137,10 @@ class RandomTransform(BaseTransform):
     """Base of the augmentations: what they all are told, and how they print.
 
     Args:
-        prob (float): Probability of changing an image, in [0, 1].
+        prob: Probability of changing an image, in [0, 1].
 
     Raises:
-        ValueError: If `prob` is outside [0, 1].
+        ValueError: When `prob` is outside [0, 1].
     """
 
     def __init__(self, prob: float) -> None:
@@ -137,11 +154,7 @@ class RandomTransform(BaseTransform):
 
 
 class RandomGeometric(RandomTransform):
-    """Base of transforms that move the pixels of the image and of all its maps alike.
-
-    Flips and crops are mmseg's ``RandomFlip`` and ``RandomCrop``, which treat both
-    label maps correctly. Its ``RandomRotFlip`` interpolates labels. Random numbers come
-    from numpy's global generator, which MMEngine seeds in every worker.
+    """Base of the augmentations that move pixels.
 
     Required Keys:
 
@@ -155,46 +168,43 @@ class RandomGeometric(RandomTransform):
     - the maps in seg_fields
 
     Args:
-        prob (float): Probability of moving an image, in [0, 1].
+        prob: Probability of moving an image, in [0, 1].
     """
 
-    def draw(self, height: int, width: int) -> tuple[Callable, Callable]:
-        """Draw one motion: a function for the image and one for label maps."""
+    def draw(self, height: int, width: int) -> Callable[[np.ndarray, str], np.ndarray]:
+        """Draws one motion: a function of an array and its key, such as 'img'."""
         raise NotImplementedError
 
     def transform(self, results: dict) -> dict:
-        """Move the image and its label maps alike, or neither."""
+        """Moves the image and its label maps alike, or neither."""
         if np.random.rand() >= self.prob:
             return results
-        move_image, move_labels = self.draw(*results['img'].shape[:2])
-        results['img'] = move_image(results['img'])
+        move = self.draw(*results['img'].shape[:2])
+        for key in ('img', *results.get('seg_fields', [])):
+            results[key] = move(results[key], key)
         results['img_shape'] = results['img'].shape[:2]
-        for key in results.get('seg_fields', []):
-            results[key] = move_labels(results[key])
         return results
 
 
 @TRANSFORMS.register_module()
 class CellRandomRotate90(RandomGeometric):
-    """Rotate by 0, 90, 180 or 270 degrees, each equally often."""
+    """Rotates by 0, 90, 180 or 270 degrees, each equally often."""
 
-    def draw(self, height: int, width: int) -> tuple[Callable, Callable]:
+    def draw(self, height: int, width: int) -> Callable[[np.ndarray, str], np.ndarray]:
         turns = np.random.randint(4)
-
-        def rotate(array: np.ndarray) -> np.ndarray:
-            return np.ascontiguousarray(np.rot90(array, turns))
-
-        return rotate, rotate
+        return lambda array, key: np.ascontiguousarray(np.rot90(array, turns))
 
 
 @TRANSFORMS.register_module()
 class CellRandomSizedCrop(RandomGeometric):
-    """Enlarge a random square part to the full image size.
+    """Enlarges a random square part to the full image size.
 
     Args:
-        prob (float): Probability of moving an image, in [0, 1].
-        min_fraction (float): Least side of the part, as a fraction of the shorter
-            image side. Defaults to 0.5.
+        prob: Probability of moving an image, in [0, 1].
+        min_fraction: Least side of the part, as a fraction of the shorter image side.
+
+    Raises:
+        ValueError: When `min_fraction` is not above 0 or is above 1.
     """
 
     def __init__(self, prob: float, min_fraction: float = 0.5) -> None:
@@ -203,45 +213,42 @@ class CellRandomSizedCrop(RandomGeometric):
             raise ValueError(f'min_fraction={min_fraction}: expected above 0, up to 1')
         self.min_fraction = min_fraction
 
-    def draw(self, height: int, width: int) -> tuple[Callable, Callable]:
+    def draw(self, height: int, width: int) -> Callable[[np.ndarray, str], np.ndarray]:
         longest = min(height, width)
         side = np.random.randint(max(1, round(self.min_fraction * longest)),
                                  longest + 1)
         top = np.random.randint(height - side + 1)
         left = np.random.randint(width - side + 1)
 
-        def crop_with(interpolation: int) -> Callable:
+        def crop(array: np.ndarray, key: str) -> np.ndarray:
+            part = array[top:top + side, left:left + side]
+            nearest = cv2.INTER_NEAREST_EXACT  # see ResizeToMpp
+            return cv2.resize(
+                part, (width, height),
+                interpolation=cv2.INTER_LINEAR if key == 'img' else nearest)
 
-            def crop(array: np.ndarray) -> np.ndarray:
-                part = array[top:top + side, left:left + side]
-                return cv2.resize(part, (width, height), interpolation=interpolation)
-
-            return crop
-
-        # OpenCV's other nearest mode takes corners of pixels, not centres.
-        return crop_with(cv2.INTER_LINEAR), crop_with(cv2.INTER_NEAREST_EXACT)
+        return crop
 
 
 @TRANSFORMS.register_module()
 class CellRandomAffine(RandomGeometric):
     """Random affine motion: three anchor points shift independently.
 
-    What the paper's elastic transform comes to: at its setting (sigma 25, alpha 0.5)
-    the elastic part stays below a pixel. Pixels from beyond the border are mirrored;
-    mirrored copies of a nucleus become nuclei of their own, so that their distance maps
-    are right.
+    This is what the paper's elastic transform comes to: at its setting (sigma 25, alpha
+    0.5) the elastic part stays below a pixel. Pixels from beyond the border are
+    mirrored; mirrored copies of a nucleus become nuclei of their own, so that their
+    distance maps are right.
 
     Args:
-        prob (float): Probability of moving an image, in [0, 1].
-        max_shift (float): Greatest shift of an anchor along x and along y, in px.
-            Defaults to 15.
+        prob: Probability of moving an image, in [0, 1].
+        max_shift: Greatest shift of an anchor along x and along y, px.
     """
 
     def __init__(self, prob: float, max_shift: float = 15.0) -> None:
         super().__init__(prob)
         self.max_shift = max_shift
 
-    def draw(self, height: int, width: int) -> tuple[Callable, Callable]:
+    def draw(self, height: int, width: int) -> Callable[[np.ndarray, str], np.ndarray]:
         reach = min(height, width) // 3
         anchors = np.float32([width / 2, height / 2]) + reach * np.float32(
             [[1, 1], [1, -1], [-1, -1]])
@@ -252,18 +259,14 @@ class CellRandomAffine(RandomGeometric):
             return cv2.warpAffine(array, matrix, (width, height), flags=interpolation,
                                   borderMode=cv2.BORDER_REFLECT_101)
 
-        def warp_labels(array: np.ndarray) -> np.ndarray:
+        def move(array: np.ndarray, key: str) -> np.ndarray:
+            if key == 'img':
+                return warp(array, cv2.INTER_LINEAR)
             # OpenCV takes other pixels of 8-bit maps than of 32-bit ones where two are
             # equally near; the maps must agree.
             warped = warp(array.astype(np.int32), cv2.INTER_NEAREST)
-            # Only the instance map is int32; classes keep their ids.
-            if array.dtype == np.int32:
-                return split_copies(warped)
+            if key == 'gt_inst_map':
+                warped = label(warped, background=0, connectivity=2)
             return warped.astype(array.dtype)
 
-        return lambda img: warp(img, cv2.INTER_LINEAR), warp_labels
-
-
-def split_copies(inst_map: np.ndarray) -> np.ndarray:
-    """Give each connected region of an instance map, int32 (H, W), an id of its own."""
-    return label(inst_map, background=0, connectivity=2).astype(np.int32)
+        return move

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
@@ -13,10 +14,17 @@ from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor
 
 from ...post_processing.instances import TOKEN_STRIDE
+from ...utils.network_scale import (
+    SCALED_TO,
+    announce_network_mpp,
+    fill_network_mpp,
+    network_mpp,
+)
 from ...utils.tiling import blend_weight, tile_starts
 from ..decode_heads.hover_decode_head import NP_CHANNELS, split_maps
 from ..encoders import find_encoder
 
+SCALE_TOLERANCE = 0.05  # relative; scanners of one magnification differ as much
 FLIP_DIMS = dict(horizontal=-1, vertical=-2)
 # Which HV channel a flip turns around: x for horizontal, y for vertical.
 FLIP_SIGN_CHANNEL = dict(horizontal=NP_CHANNELS, vertical=NP_CHANNELS + 1)
@@ -27,9 +35,9 @@ class CellSegmentor(EncoderDecoder):
     """An encoder-decoder whose result is nuclei.
 
     Whole inference is that of MMSegmentation; in sliding windows, overlapping maps are
-    blended. The maps of the whole picture are taken apart into nuclei at once, at the
+    blended. The maps of the whole image are taken apart into nuclei at once, at the
     resolution of the network, so that no nucleus is cut or found twice at a seam, and
-    the nuclei are brought to the pixels of the original picture (`ori_shape`).
+    the nuclei are brought to the pixels of the original image (`ori_shape`).
 
     What follows from the encoder need not be written: without `mean` and `std` the data
     preprocessor normalises as in the encoder's own pre-training, and without
@@ -37,15 +45,21 @@ class CellSegmentor(EncoderDecoder):
 
     Args:
         backbone: Config of the backbone.
+        mpp: µm/px at which the network sees images, in training, testing and inference;
+            0.25 is 40x. Without it that of `post_processor`, as in older configs.
         data_preprocessor: Config of the data preprocessor.
         post_processor: Config of a post-processor; it gets `num_classes` from the
-            decode head.
+            decode head, and `mpp` unless it has one of its own: the released code finds
+            nuclei with the sizes of another scale than that of its images.
         **kwargs: Arguments of `EncoderDecoder`.
     """
+
+    _cfg = None
 
     def __init__(self,
                  backbone: dict,
                  *args,
+                 mpp: float | None = None,
                  data_preprocessor: dict | None = None,
                  post_processor: dict = dict(type='HoverPostProcessor'),
                  **kwargs) -> None:
@@ -54,8 +68,21 @@ class CellSegmentor(EncoderDecoder):
             *args,
             data_preprocessor=_normalize_as_encoder(data_preprocessor, backbone),
             **kwargs)
+        self.mpp = network_mpp(dict(mpp=mpp, post_processor=post_processor))
+        announce_network_mpp(self.mpp)
         self.post_processor = TASK_UTILS.build(
-            dict(post_processor, num_classes=self.num_classes))
+            dict(dict(mpp=self.mpp) | post_processor, num_classes=self.num_classes))
+
+    @property
+    def cfg(self) -> Config | None:
+        """The whole config, which MMSegmentation's inference API keeps in the model."""
+        return self._cfg
+
+    @cfg.setter
+    def cfg(self, cfg: Config) -> None:
+        # Its pipeline is built when an image comes, and another model may be by then.
+        fill_network_mpp(getattr(cfg, '_cfg_dict', cfg), self.mpp)
+        self._cfg = cfg
 
     def _init_decode_head(self, decode_head: dict) -> None:
         if 'in_channels' not in decode_head:
@@ -64,20 +91,28 @@ class CellSegmentor(EncoderDecoder):
         super()._init_decode_head(decode_head)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Returns the picture itself, for the head's first skip, and all features."""
+        """Returns the image itself, for the head's first skip, and all features."""
         if inputs.device.type == 'cpu':  # channels-last maps cost it 5/6 of the time
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         return (inputs, *super().extract_feat(inputs))
+
+    def loss(self, inputs: Tensor, data_samples: SampleList) -> dict[str, Tensor]:
+        """Computes the losses of a batch; see `EncoderDecoder`."""
+        self._check_scale(data_samples)
+        return super().loss(inputs, data_samples)
 
     def predict(self, inputs: Tensor, data_samples: OptSampleList = None) -> SampleList:
         """Finds the nuclei of a batch.
 
         Args:
-            inputs: (N, 3, H, W) normalised pictures.
+            inputs: (N, 3, H, W) normalised images.
             data_samples: Samples to be completed; None for new ones.
 
         Returns:
             Samples with `pred_inst_map`, `pred_sem_seg` and `pred_instances`.
+
+        Raises:
+            ValueError: An image that says its µm/px has another scale than the network.
         """
         if data_samples is None:
             meta = dict(ori_shape=inputs.shape[2:], img_shape=inputs.shape[2:])
@@ -86,11 +121,12 @@ class CellSegmentor(EncoderDecoder):
             self.predict_maps(inputs, data_samples), data_samples)
 
     def predict_maps(self, inputs: Tensor, data_samples: SampleList) -> list[Tensor]:
-        """Computes each picture's maps, without padding and as if never flipped.
+        """Computes each image's maps, without padding and as if never flipped.
 
         Returns:
-            A (4 + num_classes, H, W) float32 tensor per picture; see `split_maps`.
+            A (4 + num_classes, H, W) float32 tensor per image; see `split_maps`.
         """
+        self._check_scale(data_samples)
         metas = [sample.metainfo for sample in data_samples]
         batch_maps = self.inference(inputs, metas)
         return [
@@ -101,7 +137,7 @@ class CellSegmentor(EncoderDecoder):
     def predict_maps_and_tokens(
             self, inputs: Tensor,
             data_samples: SampleList) -> list[tuple[Tensor, Tensor]]:
-        """Computes each picture's maps, and what the encoder saw where.
+        """Computes each image's maps, and what the encoder saw where.
 
         A token is a pixel of the deepest map that the backbone hands to the head. For
         CellVTA that is the map of the last ViT block, which CellViT++ takes, with the
@@ -109,12 +145,14 @@ class CellSegmentor(EncoderDecoder):
         exists for every backbone and costs nothing on top of the maps.
 
         Returns:
-            For each picture what `predict_maps` returns, and (D, H/16, W/16) float32
+            For each image what `predict_maps` returns, and (D, H/16, W/16) float32
             tokens, rounded up. `cell_tokens` takes those of a nucleus.
 
         Raises:
-            ValueError: Tiles, or a flipped picture, do not lie on the grid of tokens.
+            ValueError: Tiles, or a flipped image, do not lie on the grid of tokens, or
+                an image has another scale than the network.
         """
+        self._check_scale(data_samples)
         metas = [sample.metainfo for sample in data_samples]
         if self.test_cfg.mode == 'slide':
             batch = self._slide(
@@ -124,8 +162,18 @@ class CellSegmentor(EncoderDecoder):
         results = []
         for maps, tokens, meta in zip(*batch, metas, strict=True):
             maps = _unflip(_unpad(maps, meta), meta)
-            results.append((maps, _picture_tokens(tokens, maps.shape[-2:], meta)))
+            results.append((maps, _image_tokens(tokens, maps.shape[-2:], meta)))
         return results
+
+    def _check_scale(self, data_samples: SampleList) -> None:
+        """Refuses images that are shown at another scale than that of the network."""
+        for sample in data_samples:
+            shown = sample.get(SCALED_TO, sample.get('mpp'))
+            if shown is not None and abs(shown / self.mpp - 1) > SCALE_TOLERANCE:
+                raise ValueError(
+                    f'{sample.get("sample_name", "image")}: shown to the network at '
+                    f'{shown:g} µm/px, but model.mpp is {self.mpp:g}; add '
+                    "dict(type='ResizeToMpp') to the pipeline, or correct model.mpp")
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Computes the maps tile by tile and blends them where tiles overlap.
@@ -133,8 +181,8 @@ class CellSegmentor(EncoderDecoder):
         `test_cfg` says `crop_size` and `stride`, (rows, columns) px.
 
         Args:
-            inputs: (N, 3, H, W) normalised pictures.
-            batch_img_metas: Metainfo of the pictures.
+            inputs: (N, 3, H, W) normalised images.
+            batch_img_metas: Metainfo of the images.
 
         Returns:
             (N, 4 + num_classes, H, W) maps.
@@ -183,7 +231,7 @@ class CellSegmentor(EncoderDecoder):
 
     def postprocess_result(self, maps: list[Tensor],
                            data_samples: SampleList) -> SampleList:
-        """Turns each picture's maps into nuclei and adds them to its sample."""
+        """Turns each image's maps into nuclei and adds them to its sample."""
         arrays = [[part.cpu().numpy() for part in split_maps(m)] for m in maps]
         shapes = [sample.metainfo['ori_shape'][:2] for sample in data_samples]
         results = self.post_processor.process_batch(arrays, shapes)
@@ -226,15 +274,15 @@ def _unflip(maps: Tensor, meta: dict) -> Tensor:
     return maps
 
 
-def _picture_tokens(tokens: Tensor, shape: Sequence[int], meta: dict) -> Tensor:
-    """Tokens that a picture of (H, W) px touches, without padding and not flipped."""
+def _image_tokens(tokens: Tensor, shape: Sequence[int], meta: dict) -> Tensor:
+    """Tokens that an image of (H, W) px touches, without padding and not flipped."""
     height, width = shape
     tokens = tokens[:, :-(-height // TOKEN_STRIDE), :-(-width // TOKEN_STRIDE)]
     if not meta.get('flip'):
         return tokens
     if height % TOKEN_STRIDE or width % TOKEN_STRIDE:
         raise ValueError(
-            f'flipped picture of {height} x {width} px: its tokens lie elsewhere; '
+            f'flipped image of {height} x {width} px: its tokens lie elsewhere; '
             f'scale it to multiples of {TOKEN_STRIDE} px, or leave out the flips')
     return tokens.flip(FLIP_DIMS[meta['flip_direction']])
 
@@ -287,7 +335,7 @@ class CellTTAModel(BaseTTAModel):
 
         Args:
             data: `inputs` and `data_samples`, each a list per view of lists per
-                picture, as mmcv's `TestTimeAug` and `pseudo_collate` make them.
+                image, as mmcv's `TestTimeAug` and `pseudo_collate` make them.
         """
         views = []
         for inputs, data_samples in zip(
@@ -298,7 +346,7 @@ class CellTTAModel(BaseTTAModel):
         return self.merge_preds(views, data['data_samples'][0])
 
     def merge_preds(self, views: list, data_samples: SampleList) -> SampleList:
-        """Averages each picture's maps over the views and completes its sample.
+        """Averages each image's maps over the views and completes its sample.
 
         Args:
             views: What `predict_maps` returns, per view.

@@ -2,7 +2,7 @@
 #
 # HoVer-Net itself (arXiv:1812.06499) has a pre-activation ResNet-50 without max pooling
 # and dense decoders; its weights do not fit. As there, the last stage is dilated.
-_base_ = './cellvta_uni_conic.py'
+_base_ = '../cellvta_uni_conic.py'
 
 # ---- what people edit ----
 encoder_weights = 'open-mmlab://resnet50_v1c'  # ImageNet; None for random weights
@@ -19,5 +19,5 @@ model = dict(
         init_cfg=dict(type='Pretrained', checkpoint=encoder_weights)),
     decode_head=dict(
         in_channels=[3, 256, 512, 1024, 2048],
-        in_strides=(1, 4, 8, 16, 16)))  # px of the picture and of the four stages
+        in_strides=(1, 4, 8, 16, 16)))  # px of the image and of the four stages
 optim_wrapper = dict(optimizer=dict(lr=learning_rate))
