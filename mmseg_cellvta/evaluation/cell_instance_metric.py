@@ -1,18 +1,20 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Classes that two data sets share, so that a model of one is scored on the other."""
+"""Scores of nuclei in MMSegmentation's test loop: instances, and classes alone."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import shapely
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
-from mmengine.structures import InstanceData
 from mmseg.registry import DATASETS, METRICS
 
 from ..datasets.cell_dataset import CellDataset
-from ..exports.writers import write_geojson
+from ..exports.writers import GeoJsonWriter
+from ..structures import CellTable, SlideInfo
+from ..structures.cell_table import nucleus_outlines, ring_polygons
 from .exchange import write_label_map
 from .functional import (
     ImageScore,
@@ -25,99 +27,40 @@ from .functional import (
     write_metrics,
 )
 
-IGNORE = 'ignore'
-# HoVer-Net's 12 px at 40x and 6 px at 20x.
-RADIUS_UM = 3.0
-
-
-class ClassMapping:
-    """Brings predicted and true classes to the classes that both can tell apart.
-
-    A class that either side ignores, or that the other side never becomes, is left out
-    on both: its nuclei become class 0, which counts for the figures without class only.
-    So a nucleus that is left out in the truth and predicted as a shared class is a
-    false positive of that class; a shared one predicted as a left-out class is missed.
-
-    Args:
-        pred_classes (Sequence[str]): Class names of the model, background first.
-        true_classes (Sequence[str]): Class names of the data set, background first.
-        pred_map (Mapping[str, str]): Shared class, or ``'ignore'``, of each class of
-            the model but the background.
-        true_map (Mapping[str, str]): The same of the data set.
-
-    Attributes:
-        names (list[str]): Shared classes, in the order of ``true_map``; the first one
-            has id 1.
-
-    Raises:
-        ValueError: If a map names a class that does not exist, or leaves one out, or if
-            nothing is shared.
-    """
-
-    def __init__(self, pred_classes: Sequence[str], true_classes: Sequence[str],
-                 pred_map: Mapping[str, str], true_map: Mapping[str, str]) -> None:
-        _check_map('pred_map', pred_map, pred_classes[1:])
-        _check_map('true_map', true_map, true_classes[1:])
-        shared = set(pred_map.values()) & set(true_map.values()) - {IGNORE}
-        self.names = list(dict.fromkeys(
-            name for name in true_map.values() if name in shared))
-        if not self.names:
-            raise ValueError(
-                f'pred_map leads to {sorted(set(pred_map.values()))}, true_map to '
-                f'{sorted(set(true_map.values()))}: no class is in both')
-        self._pred_ids = self._table(pred_classes, pred_map)
-        self._true_ids = self._table(true_classes, true_map)
-
-    def map_pred(self, class_ids: np.ndarray) -> np.ndarray:
-        """Shared class ids of predicted nuclei, integer (N,), 0 for left out."""
-        return self._pred_ids[class_ids]
-
-    def map_true(self, class_ids: np.ndarray) -> np.ndarray:
-        """Shared class ids of true nuclei, integer (N,), 0 for left out."""
-        return self._true_ids[class_ids]
-
-    def _table(self, classes: Sequence[str], names: Mapping[str, str]) -> np.ndarray:
-        ids = {name: index for index, name in enumerate(self.names, 1)}
-        return np.array([0] + [ids.get(names[name], 0) for name in classes[1:]])
-
-
-def _check_map(role: str, mapping: Mapping[str, str], classes: Sequence[str]) -> None:
-    unknown = [name for name in mapping if name not in classes]
-    missing = [name for name in classes if name not in mapping]
-    if unknown or missing:
-        raise ValueError(
-            f'{role}: unknown classes {unknown}, missing classes {missing}; expected '
-            f'each of {list(classes)} once, with a shared class or {IGNORE!r}')
+IGNORE = 'ignore'  # in place of a shared class
+RADIUS_UM = 3.0  # HoVer-Net's 12 px at 40x and 6 px at 20x
 
 
 @METRICS.register_module()
 class CellInstanceMetric(BaseMetric):
     """Panoptic quality, detection F1, AJI and Dice of nuclei.
 
-    The metric names and their definitions are those of
-    :func:`mmseg_cellvta.evaluation.functional.summarize`. A true nucleus has the class
-    that most of its pixels have in ``gt_sem_seg``. Figures are fractions, 0-1.
+    :func:`mmseg_cellvta.evaluation.functional.summarize` names and defines the metrics.
+    The class of a ground truth nucleus is the one that most of its pixels have in
+    `gt_sem_seg`. Scores are fractions, 0-1.
 
     Args:
-        radius_px (float, optional): Largest distance between the centroids of a true
-            nucleus and its detection, px of the original picture. Default: 3 µm by
-            the ``mpp`` of each picture, that is 12 px at 40x and 6 px at 20x.
-        output_dir (str, optional): Folder for ``<sample_name>.geojson`` of every
-            picture (QuPath) and, at the end, ``metrics.json``, which also holds the
-            figures of each tissue.
-        keep_results (bool): Given by MMSegmentation's ``tools/test.py --out`` along
-            with ``output_dir``. Files in ``output_dir`` are always kept.
-        format_only (bool): Only write files, for pictures without annotation.
-        label_maps (bool): Also write ``<sample_name>.npy`` of every picture, int32
-            (H, W, 2), instance ids and class ids, which
-            ``tools/analysis_tools/export_arrays.py`` reads. Default: False.
-        class_maps (dict, optional): Scores a model that was trained on another data
-            set in the classes that both share: ``pred_dataset``, registered name of
-            that data set, ``pred_map`` and ``true_map`` as :class:`ClassMapping` has
-            them (``configs/_base_/class_maps.py``). Default: None, the same classes.
-        collect_device (str): ``'cpu'`` or ``'gpu'``, see ``BaseMetric``.
-        prefix (str, optional): Prefix of the metric names. Default: ``'cell'``.
-        **kwargs: Further arguments of ``BaseMetric``.
+        radius_px: Largest distance between the centroids of a ground truth nucleus and
+            its detection, px of the original image. None: 3 µm by the `mpp` of each
+            image, which is 12 px at 40x and 6 px at 20x.
+        output_dir: Folder for `<sample_name>.geojson` of every image (QuPath) and, at
+            the end, `metrics.json`, which also holds the scores of each tissue.
+        keep_results: Given by MMSegmentation's `tools/test.py --out` along with
+            `output_dir`. Files in `output_dir` are always kept.
+        format_only: Only write files, for images without annotation.
+        label_maps: Also write `<sample_name>.npy` of every image, int32 (H, W, 2),
+            instance ids and class ids, which `tools/analysis_tools/export_arrays.py`
+            reads.
+        class_maps: Scores a model that was trained on another data set in the classes
+            that both share: `pred_dataset`, registered name of that data set,
+            `pred_map` and `true_map` as :class:`ClassMapping` takes them
+            (`configs/_base_/class_maps.py`). None: the classes are the same.
+        collect_device: 'cpu' or 'gpu', see `BaseMetric`.
+        prefix: Prefix of the metric names. None: 'cell'.
+        **kwargs: Further arguments of `BaseMetric`.
+
+    Raises:
+        ValueError: When arguments contradict each other or a value is out of range.
     """
 
     default_prefix = 'cell'
@@ -137,12 +80,12 @@ class CellInstanceMetric(BaseMetric):
             raise ValueError('format_only=True writes files and scores nothing: '
                              'set output_dir to the folder for them')
         if label_maps and output_dir is None:
-            raise ValueError('label_maps=True writes a file for each picture: set '
+            raise ValueError('label_maps=True writes a file for each image: set '
                              'output_dir, or --out of tools/test.py, to the folder')
         if radius_px is not None and radius_px <= 0:
             raise ValueError(f'radius_px={radius_px}: expected more than 0 px')
         if class_maps is not None:
-            _check_dataset('pred_dataset', class_maps['pred_dataset'])
+            _check_pred_dataset(class_maps['pred_dataset'])
         self.radius_px = radius_px
         self.format_only = format_only
         self.label_maps = label_maps
@@ -152,12 +95,15 @@ class CellInstanceMetric(BaseMetric):
             self.output_dir.mkdir(parents=True, exist_ok=True)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Score and write each picture of a batch, one record per picture.
+        """Scores and writes each image of a batch, one record per image.
 
         Args:
-            data_batch (dict): Not used.
-            data_samples (Sequence[dict]): Data samples with annotation and prediction,
-                as dictionaries.
+            data_batch: Not used.
+            data_samples: Data samples with annotation and prediction, as dictionaries.
+
+        Raises:
+            ValueError: When a sample has no annotation, or one of another size or with
+                unknown classes.
         """
         for sample in data_samples:
             # A record even without score: MMEngine warns about an empty list.
@@ -166,16 +112,16 @@ class CellInstanceMetric(BaseMetric):
                 self._write(sample)
 
     def compute_metrics(self, results: list[ImageScore | None]) -> dict[str, float]:
-        """Turn the records of all pictures into the figures of the data set.
+        """Sums up the records of all images.
 
         Args:
-            results (list[ImageScore | None]): One record per picture.
+            results: One record per image.
 
         Returns:
-            dict[str, float]: Metric names without prefix, empty if ``format_only``.
+            Scores by metric name without prefix; empty with `format_only`.
         """
         if self.output_dir is not None:
-            print_log(f'nuclei of {len(results)} pictures are in {self.output_dir}',
+            print_log(f'nuclei of {len(results)} images are in {self.output_dir}',
                       logger='current')
         if self.format_only:
             return {}
@@ -191,9 +137,12 @@ class CellInstanceMetric(BaseMetric):
     def _write(self, sample: dict) -> None:
         name, instances = sample['sample_name'], sample['pred_instances']
         meta = self._pred_meta()
-        write_geojson(
-            self.output_dir / f'{name}.geojson', InstanceData(**instances),
-            meta['classes'], meta['palette'])
+        info = SlideInfo(
+            name=name, shape=tuple(sample['pred_inst_map']['data'].shape[-2:]),
+            mpp=sample.get('mpp'), classes=tuple(meta['classes']),
+            palette=tuple(meta['palette']))
+        with GeoJsonWriter(self.output_dir / f'{name}.geojson', info) as writer:
+            writer.write(_cell_table(instances))
         if self.label_maps:
             write_label_map(
                 self.output_dir / f'{name}.npy', _label_map(sample, 'pred_inst_map'),
@@ -205,13 +154,13 @@ class CellInstanceMetric(BaseMetric):
             raise ValueError(
                 f'{name}: the data sample has no annotation (gt_inst_map, gt_sem_seg). '
                 'Put LoadCellAnnotations into test_pipeline, or set format_only=True '
-                'if the pictures have none')
+                'if the images have none')
         true = _label_map(sample, 'gt_inst_map')
         pred = _label_map(sample, 'pred_inst_map')
         if true.shape != pred.shape:
             raise ValueError(
                 f'{name}: annotation of {true.shape} and prediction of {pred.shape} '
-                '(rows, columns) px. Both must have the size of the original picture: '
+                '(rows, columns) px. Both must have the size of the original image: '
                 'load annotations after Resize in test_pipeline')
         true_classes, _ = instance_classes(true, _label_map(sample, 'gt_sem_seg'))
         pred_classes = np.asarray(sample['pred_instances']['labels'], dtype=np.int64)
@@ -228,7 +177,7 @@ class CellInstanceMetric(BaseMetric):
 
     def _check_classes(self, name: str, true_classes: np.ndarray,
                        pred_classes: np.ndarray) -> None:
-        """Blame annotation or checkpoint for a class that its data set has not."""
+        """Blames annotation or checkpoint for a class that its data set lacks."""
         for what, ids, classes, fix in (
                 ('annotated', true_classes, self.dataset_meta['classes'],
                  'correct the labels or `metainfo.classes`'),
@@ -242,7 +191,7 @@ class CellInstanceMetric(BaseMetric):
                     + fix.format(len(classes)))
 
     def _pred_meta(self) -> dict:
-        """Class names and colours of the model."""
+        """Returns class names and colours of the model."""
         if self.class_maps is None:
             return self.dataset_meta
         return DATASETS.get(self.class_maps['pred_dataset']).METAINFO
@@ -263,43 +212,29 @@ class CellInstanceMetric(BaseMetric):
         return RADIUS_UM / sample['mpp']
 
 
-def _label_map(sample: dict, key: str) -> np.ndarray:
-    """(H, W) numpy map of a (1, H, W) tensor on any device."""
-    return sample[key]['data'].squeeze(0).cpu().numpy()
-
-
-def _check_dataset(role: str, name: str) -> None:
-    known = sorted(
-        known for known, kind in DATASETS.module_dict.items()
-        if issubclass(kind, CellDataset) and 'classes' in kind.METAINFO)
-    if name not in known:
-        raise ValueError(f'{role}={name!r}: no data set of nuclei with classes; known '
-                         f'are {known}')
-
-
 @METRICS.register_module()
 class CellClassMetric(BaseMetric):
-    """How well a cell classifier tells the detected nuclei apart.
+    """F1 and accuracy of a cell classifier on detected nuclei.
 
-    Only nuclei that were detected count; `CellInstanceMetric` scores pictures. Figures
-    are fractions, 0-1: `macro_F1`, the mean over the classes that occur; `F1_<class>`;
-    and `accuracy`.
+    Nuclei that were missed do not count; `CellInstanceMetric` scores whole images.
+    Scores are fractions, 0-1: `macro_F1`, the mean over the classes that occur;
+    `F1_<class>`; and `accuracy`.
 
     Args:
-        collect_device (str): ``'cpu'`` or ``'gpu'``, see ``BaseMetric``.
-        prefix (str, optional): Prefix of the metric names. Default: ``'cell'``.
-        **kwargs: Further arguments of ``BaseMetric``.
+        collect_device: 'cpu' or 'gpu', see `BaseMetric`.
+        prefix: Prefix of the metric names. None: 'cell'.
+        **kwargs: Further arguments of `BaseMetric`.
     """
 
     default_prefix = 'cell'
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Keep the ``gt_label`` and ``pred_label`` of each nucleus."""
+        """Keeps the `gt_label` and `pred_label` of each nucleus."""
         self.results += [
             (nucleus['gt_label'], nucleus['pred_label']) for nucleus in data_samples]
 
     def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, float]:
-        """Turn the pairs of all nuclei into figures."""
+        """Returns scores by metric name from the pairs of all nuclei."""
         true, pred = np.array(results, dtype=np.int64).T
         names = self.dataset_meta['classes']
         by_class = class_f1(true, pred, len(names))
@@ -308,3 +243,91 @@ class CellClassMetric(BaseMetric):
             macro_F1=float(np.nanmean(by_class)),
             accuracy=float((true == pred).mean()),
             **{f'F1_{name}': score for name, score in scores})
+
+
+class ClassMapping:
+    """Maps predicted and true classes to the classes that both can tell apart.
+
+    A class that either side ignores, or that the other side never becomes, is left out
+    on both: its nuclei become class 0, which counts for the scores without class only.
+    So a nucleus that is left out in the ground truth and predicted as a shared class is
+    a false positive of that class; a shared one predicted as a left-out class is
+    missed.
+
+    Args:
+        pred_classes: Class names of the model, background first.
+        true_classes: Class names of the data set, background first.
+        pred_map: Shared class, or 'ignore', of each class of the model but the
+            background.
+        true_map: The same of the data set.
+
+    Attributes:
+        names: Shared classes, in the order of `true_map`; the first one has id 1.
+
+    Raises:
+        ValueError: When a map names a class that does not exist, or leaves one out, or
+            nothing is shared.
+    """
+
+    def __init__(self, pred_classes: Sequence[str], true_classes: Sequence[str],
+                 pred_map: Mapping[str, str], true_map: Mapping[str, str]) -> None:
+        _check_class_map('pred_map', pred_map, pred_classes[1:])
+        _check_class_map('true_map', true_map, true_classes[1:])
+        shared = set(pred_map.values()) & set(true_map.values()) - {IGNORE}
+        self.names = list(dict.fromkeys(
+            name for name in true_map.values() if name in shared))
+        if not self.names:
+            raise ValueError(
+                f'pred_map leads to {sorted(set(pred_map.values()))}, true_map to '
+                f'{sorted(set(true_map.values()))}: no class is in both')
+        self._pred_ids = self._shared_ids(pred_classes, pred_map)
+        self._true_ids = self._shared_ids(true_classes, true_map)
+
+    def map_pred(self, class_ids: np.ndarray) -> np.ndarray:
+        """Returns shared class ids of predicted nuclei (N,), 0 for left out."""
+        return self._pred_ids[class_ids]
+
+    def map_true(self, class_ids: np.ndarray) -> np.ndarray:
+        """Returns shared class ids of true nuclei (N,), 0 for left out."""
+        return self._true_ids[class_ids]
+
+    def _shared_ids(self, classes: Sequence[str],
+                    mapping: Mapping[str, str]) -> np.ndarray:
+        ids = {name: index for index, name in enumerate(self.names, 1)}
+        return np.array([0] + [ids.get(mapping[name], 0) for name in classes[1:]])
+
+
+def _check_class_map(role: str, mapping: Mapping[str, str],
+                     classes: Sequence[str]) -> None:
+    unknown = [name for name in mapping if name not in classes]
+    missing = [name for name in classes if name not in mapping]
+    if unknown or missing:
+        raise ValueError(
+            f'{role}: unknown classes {unknown}, missing classes {missing}; expected '
+            f'each of {list(classes)} once, with a shared class or {IGNORE!r}')
+
+
+def _cell_table(instances: dict) -> CellTable:
+    """Turns the predicted nuclei of an image into a table, in px of the image."""
+    outlines = nucleus_outlines(instances['contours'])
+    area_px = shapely.area(ring_polygons(outlines)).astype(np.float32)
+    return CellTable(
+        # From the middle of the first pixel to its corner, as the outlines.
+        centroids=np.asarray(instances['centroids']) + 0.5,
+        labels=instances['labels'], scores=instances['scores'],
+        class_probs=instances['class_probs'], outlines=outlines,
+        features=dict(area_px=area_px))
+
+
+def _label_map(sample: dict, key: str) -> np.ndarray:
+    """Returns the (H, W) numpy map of a (1, H, W) tensor on any device."""
+    return sample[key]['data'].squeeze(0).cpu().numpy()
+
+
+def _check_pred_dataset(name: str) -> None:
+    known = sorted(
+        known for known, kind in DATASETS.module_dict.items()
+        if issubclass(kind, CellDataset) and 'classes' in kind.METAINFO)
+    if name not in known:
+        raise ValueError(f'pred_dataset={name!r}: no data set of nuclei with classes; '
+                         f'known are {known}')

@@ -1,5 +1,4 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from .html_report import write_report
 from .writers import (
     CellVitWriter,
     CellWriter,
@@ -7,11 +6,9 @@ from .writers import (
     GeoJsonWriter,
     GeoParquetWriter,
     LabelImageWriter,
-    to_geojson_features,
-    write_geojson,
 )
 
-# What users call a format: the end of its file names, and its writer.
+# By the name that users give a format: the end of its file names, and its writer.
 FORMATS = {
     'geojson': ('.geojson', GeoJsonWriter),
     'geojson.gz': ('.geojson.gz', GeoJsonWriter),
@@ -23,6 +20,5 @@ FORMATS = {
 
 __all__ = [
     'FORMATS', 'CellVitWriter', 'CellWriter', 'CsvWriter', 'GeoJsonWriter',
-    'GeoParquetWriter', 'LabelImageWriter', 'to_geojson_features', 'write_geojson',
-    'write_report'
+    'GeoParquetWriter', 'LabelImageWriter'
 ]

@@ -1,10 +1,12 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import json
 import math
+import uuid
 from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
@@ -36,38 +38,6 @@ CLASS_MAPS = dict(
     true_map=dict(round='ball', long='bar'))
 
 
-def test_classes_become_shared_ones_and_the_others_are_left_out():
-    mapping = ClassMapping(PRED, TRUE, PRED_MAP, TRUE_MAP)
-    assert mapping.names == ['epithelial']  # the truth has no plasma, nor pred immune
-    assert mapping.map_pred(np.arange(5)).tolist() == [0, 1, 1, 0, 0]
-    assert mapping.map_true(np.arange(4)).tolist() == [0, 0, 1, 0]
-    assert mapping.map_pred(np.array([], int)).tolist() == []
-
-
-@pytest.mark.parametrize(('pred_map', 'true_map', 'message'), [
-    (PRED_MAP | dict(tumor='epithelial'), TRUE_MAP,
-     r"pred_map: unknown classes \['tumor'\].*each of \['tumour', 'healthy', 'dead'"),
-    (PRED_MAP, dict(gland='epithelial'),
-     r"true_map: .*missing classes \['debris', 'immune'\]"),
-    (PRED_MAP, dict.fromkeys(TRUE_MAP, 'ignore'), 'no class is in both')])
-def test_wrong_names_are_listed_with_those_that_exist(pred_map, true_map, message):
-    with pytest.raises(ValueError, match=message):
-        ClassMapping(PRED, TRUE, pred_map, true_map)
-
-
-@pytest.mark.parametrize(('dataset', 'name'), [
-    ('CoNICDataset', 'conic_map'), ('PanNukeCellDataset', 'pannuke_map'),
-    ('CoNSePDataset', 'consep_map')])
-def test_the_shipped_maps_name_every_class_of_their_data_sets(dataset, name):
-    classes = DATASETS.get(dataset).METAINFO['classes']
-    for other in ('conic', 'pannuke', 'consep', 'monusac'):
-        other_map = MAPS[f'{other}_map']
-        mapping = ClassMapping(
-            classes, ['background', *other_map], MAPS[name], other_map)
-        assert {'epithelial', 'inflammatory'} <= set(mapping.names) <= {
-            'epithelial', 'inflammatory', 'connective'}
-
-
 def paint(boxes: dict, values: dict) -> torch.Tensor:
     image = torch.zeros(1, 32, 40, dtype=torch.int32)
     for number, (top, left, bottom, right) in boxes.items():
@@ -95,16 +65,16 @@ def make_sample(name: str = 'a', true: dict = BOXES, pred: dict = BOXES,
     sample.pred_inst_map = PixelData(data=paint(pred, compact))
     sample.pred_instances = InstanceData(
         labels=labels, scores=np.ones(len(labels)), contours=contours,
+        centroids=np.array([box.mean(axis=0) for box in contours]).reshape(-1, 2),
         class_probs=np.ones((len(labels), len(CLASSES))) / len(CLASSES))
     return sample
 
 
 def evaluate(*samples: SegDataSample, meta: dict = META, **kwargs) -> dict:
-    """Run the metric as the test loop does."""
+    """Runs the metric as the test loop does, on one batch."""
     evaluator = Evaluator(CellInstanceMetric(**kwargs))
     evaluator.dataset_meta = meta
-    for sample in samples:
-        evaluator.process([sample])
+    evaluator.process(list(samples))
     return evaluator.evaluate(len(samples))
 
 
@@ -168,20 +138,20 @@ def test_a_data_set_with_one_class_works():
     assert metrics['cell/mPQ'] == metrics['cell/PQ_nucleus'] == metrics['cell/bPQ']
 
 
-def test_results_are_one_record_per_image():
-    metric = CellInstanceMetric()
-    metric.dataset_meta = META
-    metric.process({}, [make_sample(name).to_dict() for name in 'abc'])
-    assert len(metric.results) == 3
-
-
 def test_output_dir_gets_a_geojson_per_image_and_the_metrics(tmp_path):
     out = tmp_path / 'new' / 'out'
     metrics = evaluate(make_sample('one'), make_sample('two', pred={}),
                        output_dir=str(out), keep_results=True)
     assert {path.name for path in out.iterdir()} == {
         'one.geojson', 'two.geojson', 'metrics.json'}
-    assert len(json.loads((out / 'one.geojson').read_text())['features']) == 3
+    features = json.loads((out / 'one.geojson').read_text())['features']
+    assert len({uuid.UUID(feature['id']) for feature in features}) == 3
+    ring, = features[2]['geometry']['coordinates']
+    assert shapely.Polygon(ring).equals(shapely.box(2, 20, 30, 26))
+    assert features[2]['properties'] == dict(
+        objectType='detection', classification=dict(name='long', color=[0, 255, 0]),
+        measurements=dict(score=1, prob_background=0.3333, prob_round=0.3333,
+                          prob_long=0.3333, area_px=168))
     assert json.loads((out / 'two.geojson').read_text())['features'] == []
     written = json.loads((out / 'metrics.json').read_text())
     assert written == {
@@ -313,3 +283,35 @@ def test_figures_of_batches_are_pooled():
     assert metrics == pytest.approx({
         'cell/macro_F1': 2 / 3, 'cell/accuracy': 2 / 3, 'cell/F1_round': 2 / 3,
         'cell/F1_long': 2 / 3})
+
+
+def test_classes_become_shared_ones_and_the_others_are_left_out():
+    mapping = ClassMapping(PRED, TRUE, PRED_MAP, TRUE_MAP)
+    assert mapping.names == ['epithelial']  # the truth has no plasma, nor pred immune
+    assert mapping.map_pred(np.arange(5)).tolist() == [0, 1, 1, 0, 0]
+    assert mapping.map_true(np.arange(4)).tolist() == [0, 0, 1, 0]
+    assert mapping.map_pred(np.array([], int)).tolist() == []
+
+
+@pytest.mark.parametrize(('pred_map', 'true_map', 'message'), [
+    (PRED_MAP | dict(tumor='epithelial'), TRUE_MAP,
+     r"pred_map: unknown classes \['tumor'\].*each of \['tumour', 'healthy', 'dead'"),
+    (PRED_MAP, dict(gland='epithelial'),
+     r"true_map: .*missing classes \['debris', 'immune'\]"),
+    (PRED_MAP, dict.fromkeys(TRUE_MAP, 'ignore'), 'no class is in both')])
+def test_wrong_names_are_listed_with_those_that_exist(pred_map, true_map, message):
+    with pytest.raises(ValueError, match=message):
+        ClassMapping(PRED, TRUE, pred_map, true_map)
+
+
+@pytest.mark.parametrize(('dataset', 'name'), [
+    ('CoNICDataset', 'conic_map'), ('PanNukeCellDataset', 'pannuke_map'),
+    ('CoNSePDataset', 'consep_map')])
+def test_the_shipped_maps_name_every_class_of_their_data_sets(dataset, name):
+    classes = DATASETS.get(dataset).METAINFO['classes']
+    for other in ('conic', 'pannuke', 'consep', 'monusac'):
+        other_map = MAPS[f'{other}_map']
+        mapping = ClassMapping(
+            classes, ['background', *other_map], MAPS[name], other_map)
+        assert {'epithelial', 'inflammatory'} <= set(mapping.names) <= {
+            'epithelial', 'inflammatory', 'connective'}
