@@ -8,7 +8,6 @@ E of Ruifrok and Johnston (Anal Quant Cytol Histol 23, 2001). Plain numpy and sc
 import csv
 import json
 import os
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,14 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from ..datasets.labels import (
+    PATCH_IMAGES,
+    PATCH_INFO,
+    PATCH_LABELS,
+    count_nuclei,
+    write_rows,
+)
+from ..utils.files import PendingFolder
 from .drawn_nuclei import draw_nucleus
 from .drawn_tissue import KINDS, SIDE, Tissue, grow_tissue
 
@@ -27,7 +34,8 @@ HEMATOXYLIN = np.array([0.650, 0.704, 0.286])  # absorption of red, green, blue
 EOSIN = np.array([0.072, 0.990, 0.105])
 PATCHES_PER_SOURCE = 10
 TEST_SHARE = 0.2  # fraction of the source images
-MIN_AREA = 12  # px; smaller visible parts of nuclei are not drawn
+MIN_VISIBLE_AREA = 12  # px; nuclei of which less is visible are not drawn
+COUNT_MARGIN = 16  # px; CoNIC counts nuclei in the central 224 x 224 px
 
 
 @dataclass(frozen=True)
@@ -35,11 +43,11 @@ class Staining:
     """Look that the patches of one source image share.
 
     Attributes:
-        vectors (np.ndarray): Unit absorption of hematoxylin and eosin, RGB, (2, 3).
-        strength (np.ndarray): Factors on the optical densities, (2,).
-        white (np.ndarray): Colour of the empty slide, RGB 0-255, (3,).
-        blur (float): Sigma of the optics, px.
-        noise (float): Spread of the camera noise on the 0-255 scale.
+        vectors: Unit absorption of hematoxylin and eosin, RGB, (2, 3).
+        strength: Factors on the optical densities, (2,).
+        white: Colour of the empty slide, RGB 0-255, (3,).
+        blur: Sigma of the optics, px.
+        noise: Spread of the camera noise on the 0-255 scale.
     """
     vectors: np.ndarray
     strength: np.ndarray
@@ -49,7 +57,7 @@ class Staining:
 
 
 def draw_staining(rng: np.random.Generator) -> Staining:
-    """Draw the look of a source image."""
+    """Draws the look of a source image."""
     vectors = np.stack([HEMATOXYLIN, EOSIN]) + np.abs(rng.normal(0, 0.04, (2, 3)))
     # Eosin on real slides absorbs more blue than the pure dye: pink, not magenta.
     vectors[1] += rng.uniform(0.3, 1.0) * np.array([0.08, 0.0, 0.3])
@@ -61,15 +69,15 @@ def draw_staining(rng: np.random.Generator) -> Staining:
 
 def draw_patch(rng: np.random.Generator,
                staining: Staining) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a patch with its labels.
+    """Draws a patch with its labels.
 
     Args:
-        rng (np.random.Generator): Source of randomness.
-        staining (Staining): Look of the source image.
+        rng: Source of randomness.
+        staining: Look of the source image.
 
     Returns:
-        Tuple[np.ndarray, np.ndarray]: Image, uint8 (256, 256, 3) RGB, and labels,
-        uint16 (256, 256, 2): instance ids 1..N without gaps, class ids 0..6.
+        Image, uint8 (256, 256, 3) RGB, and labels, uint16 (256, 256, 2): instance ids
+        1..N without gaps, class ids 0..6.
     """
     shares = [kind.share for kind in KINDS.values()]
     kind = list(KINDS.values())[rng.choice(len(KINDS), p=shares)]
@@ -84,11 +92,10 @@ def draw_patch(rng: np.random.Generator,
 
 def draw_cells(rng: np.random.Generator,
                tissue: Tissue) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the nuclei of a tissue; they touch, but never overlap.
+    """Draws the nuclei of a tissue; they touch, but never overlap.
 
     Returns:
-        Tuple[np.ndarray, np.ndarray]: Stain with nuclei, (2, 256, 256), and labels,
-        uint16 (256, 256, 2).
+        Stain with nuclei, (2, 256, 256), and labels, uint16 (256, 256, 2).
     """
     ground = tissue.stain
     labels = np.zeros((SIDE, SIDE, 2), np.uint16)
@@ -100,7 +107,7 @@ def draw_cells(rng: np.random.Generator,
         canvas, part = clip_window(place.x, place.y, nucleus.reach)
         mask = nucleus.mask[part]
         free = mask & (labels[canvas][..., 0] == 0)
-        if free.sum() < max(MIN_AREA, 0.85 * mask.sum()):
+        if free.sum() < max(MIN_VISIBLE_AREA, 0.85 * mask.sum()):
             continue
         count += 1
         labels[canvas][free] = count, place.class_id
@@ -120,7 +127,16 @@ def draw_cells(rng: np.random.Generator,
 
 
 def clip_window(x: float, y: float, reach: int) -> tuple[tuple, tuple]:
-    """Slices of the patch, and of a window centred at (x, y), where both overlap."""
+    """Returns where a patch and a window centred at (x, y) px overlap.
+
+    Args:
+        x: Column of the centre, px.
+        y: Row of the centre, px.
+        reach: Half the side of the window, px.
+
+    Returns:
+        (row, col) slices of the patch, and of the window.
+    """
     canvas, part = [], []
     for centre in (round(y), round(x)):
         start, stop = centre - reach, centre + reach + 1
@@ -131,79 +147,67 @@ def clip_window(x: float, y: float, reach: int) -> tuple[tuple, tuple]:
 
 
 def draw_numbered_patch(index: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw patch ``index`` of the data set that ``seed`` stands for."""
+    """Draws patch `index` of the data set with this seed, see `draw_patch`."""
     source = index // PATCHES_PER_SOURCE
     staining = draw_staining(np.random.default_rng([seed, 0, source]))
     return draw_patch(np.random.default_rng([seed, 1, index]), staining)
 
 
-def count_nuclei(labels: np.ndarray, margin: int = 0) -> list[int]:
-    """Number of nuclei per class that have a pixel inside the margin (px)."""
-    inner = labels[margin:SIDE - margin, margin:SIDE - margin].reshape(-1, 2)
-    pairs = np.unique(inner[inner[:, 0] > 0], axis=0)
-    return np.bincount(pairs[:, 1], minlength=len(CLASSES) + 1)[1:].tolist()
-
-
 def write_synthetic_conic(out_dir: str, num_images: int, seed: int = 0,
-                          progress: Callable[[], None] | None = None
-                          ) -> list[list[int]]:
-    """Write a synthetic data set in CoNIC's format, complete or not at all.
+                          progress: Callable[[], None] = lambda: None) -> np.ndarray:
+    """Writes a synthetic data set in CoNIC's format, complete or not at all.
 
-    Writes ``images.npy``, ``labels.npy``, ``patch_info.csv``, ``counts.csv`` (nuclei in
-    the central 224 x 224 px, as CoNIC counts them) and ``test_sources.json``.
+    Writes `images.npy`, `labels.npy`, `patch_info.csv`, `counts.csv` (nuclei in the
+    central 224 x 224 px, as CoNIC counts them) and `test_sources.json`.
 
     Args:
-        out_dir (str): Folder to make; it must not exist.
-        num_images (int): Number of patches.
-        seed (int): The same seed gives the same data set. Defaults to 0.
-        progress (Callable, optional): Called after each patch.
+        out_dir: Folder to make; it must not exist.
+        num_images: Number of patches.
+        seed: The same seed gives the same data set.
+        progress: Called after each patch.
 
     Returns:
-        List[List[int]]: Nuclei per patch and class, in the order of ``CLASSES``.
+        Nuclei per patch and class, int64 (N, 6), in the order of `CLASSES`.
 
     Raises:
-        FileExistsError: If ``out_dir`` is there already.
-        ValueError: If there are too few images for a training and a test split.
+        FileExistsError: When `out_dir` exists, or was begun with other arguments.
+        ValueError: When there are too few images for a training and a test split.
     """
-    out = Path(out_dir)
-    if out.exists():
-        raise FileExistsError(f'{out}: is there already; remove it or name another')
     if num_images < 2 * PATCHES_PER_SOURCE:
         raise ValueError(f'num_images={num_images}: expected at least '
                          f'{2 * PATCHES_PER_SOURCE}, two source images')
-    partial_dir = out.with_name(f'{out.name}.partial')
-    shutil.rmtree(partial_dir, ignore_errors=True)
-    partial_dir.mkdir(parents=True)
+    folder = PendingFolder(out_dir, dict(
+        converter='synthetic_conic', num_images=num_images, seed=seed))
     open_array = partial(np.lib.format.open_memmap, mode='w+')
-    images = open_array(partial_dir / 'images.npy', dtype=np.uint8,
+    images = open_array(folder.part / PATCH_IMAGES, dtype=np.uint8,
                         shape=(num_images, SIDE, SIDE, 3))
-    labels = open_array(partial_dir / 'labels.npy', dtype=np.uint16,
+    labels = open_array(folder.part / PATCH_LABELS, dtype=np.uint16,
                         shape=(num_images, SIDE, SIDE, 2))
     counts, central = [], []
+    inside = slice(COUNT_MARGIN, SIDE - COUNT_MARGIN)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         draw = partial(draw_numbered_patch, seed=seed)
         patches = pool.map(draw, range(num_images), chunksize=4)
         for index, (image, label) in enumerate(patches):
             images[index], labels[index] = image, label
-            counts.append(count_nuclei(label))
-            central.append(count_nuclei(label, margin=16))
-            if progress:
-                progress()
+            for part, found in ((label, counts), (label[inside, inside], central)):
+                found.append(
+                    count_nuclei(part[..., 0], part[..., 1], len(CLASSES) + 1))
+            progress()
     images.flush()
     labels.flush()
-    write_tables(partial_dir, central, seed)
-    partial_dir.rename(out)
-    return counts
+    write_tables(folder.part, central, seed)
+    folder.publish()
+    return np.array(counts)
 
 
-def write_tables(folder: Path, central: list[list[int]], seed: int) -> None:
-    """Write names, counts and the test split beside the arrays."""
+def write_tables(folder: Path, central: list[np.ndarray], seed: int) -> None:
+    """Writes names, counts and the test split beside the arrays."""
     sources = [f'synthetic_{i // PATCHES_PER_SOURCE + 1}' for i in range(len(central))]
-    with open(folder / 'patch_info.csv', 'w', newline='', encoding='utf-8') as file:
-        names = [f'{source}-{i:04d}' for i, source in enumerate(sources)]
-        csv.writer(file).writerows([['patch_info'], *([name] for name in names)])
+    write_rows(folder / PATCH_INFO, [
+        dict(patch_info=f'{source}-{i:04d}') for i, source in enumerate(sources)])
     with open(folder / 'counts.csv', 'w', newline='', encoding='utf-8') as file:
-        csv.writer(file).writerows([CLASSES, *central])
+        csv.writer(file).writerows([CLASSES, *(row.tolist() for row in central)])
     unique = list(dict.fromkeys(sources))
     chosen = np.random.default_rng([seed, 2]).permutation(unique)
     chosen = chosen[:max(1, round(TEST_SHARE * len(unique)))].tolist()

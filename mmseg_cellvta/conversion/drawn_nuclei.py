@@ -1,7 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Shapes and stain of single nuclei for the synthetic data set, at 0.5 µm/px.
 
-Each class differs in what a pathologist looks at: size, outline, chromatin and the
+The classes differ in what a pathologist looks at: size, outline, chromatin and the
 cytoplasm around the nucleus. Stain amounts are optical densities (natural logarithm)
 along the stain's unit vector. Plain numpy and scipy.
 """
@@ -20,11 +20,11 @@ class Cytoplasm:
     """Visible cell body around a nucleus.
 
     Attributes:
-        radius (Range): Radius of the body, px.
-        shift (float): Distance of the nucleus from its centre, px.
-        hematoxylin (float): Optical density of hematoxylin.
-        eosin (float): Optical density of eosin.
-        granules (float): Relative strength of the granular texture.
+        radius: Radius of the body, px.
+        shift: Distance of the nucleus from its centre, px.
+        hematoxylin: Optical density of hematoxylin.
+        eosin: Optical density of eosin.
+        granules: Relative strength of the granular texture.
     """
     radius: Range
     shift: float
@@ -38,18 +38,18 @@ class NucleusClass:
     """Appearance of one class of nuclei.
 
     Attributes:
-        long (Range): Long semi-axis, px; of one lobe where there are several.
-        short (Range): Short semi-axis, as a fraction of the long one.
-        hematoxylin (Range): Optical density of the chromatin.
-        texture (float): Relative strength of the chromatin's texture.
-        grain (float): Size of the chromatin's clumps, px (Gaussian sigma).
-        rim (float): Optical density that the nuclear membrane adds.
-        irregular (float): Relative deviation of the outline from an ellipse.
-        lobes (int): Number of lobes.
-        nucleoli (int): Greatest number of nucleoli.
-        clock_face (float): Optical density of clumps along the membrane.
-        bend (float): Greatest sagitta of a bent nucleus, fraction of the long axis.
-        cytoplasm (Cytoplasm, optional): Cell body, where it can be told apart.
+        long: Long semi-axis, px; of one lobe where there are several.
+        short: Short semi-axis, as a fraction of the long one.
+        hematoxylin: Optical density of the chromatin.
+        texture: Relative strength of the chromatin's texture.
+        grain: Size of the chromatin's clumps, px (Gaussian sigma).
+        rim: Optical density that the nuclear membrane adds.
+        irregular: Relative deviation of the outline from an ellipse.
+        lobes: Number of lobes.
+        nucleoli: Greatest number of nucleoli.
+        clock_face: Optical density of clumps along the membrane.
+        bend: Greatest sagitta of a bent nucleus, as a fraction of the long axis.
+        cytoplasm: Cell body, where it can be told apart.
     """
     long: Range
     short: Range
@@ -94,13 +94,12 @@ class Nucleus:
     """A drawn nucleus on a square window of side 2 * reach + 1 px about its centre.
 
     Attributes:
-        reach (int): Half the window's side, px.
-        mask (np.ndarray): Pixels of the nucleus, bool.
-        coverage (np.ndarray): Antialiased coverage of the nucleus, 0 to 1.
-        hematoxylin (np.ndarray): Optical density within the nucleus.
-        body (np.ndarray, optional): Coverage of the cell body, 0 to 1.
-        body_stain (np.ndarray, optional): Hematoxylin and eosin of the cell body,
-            (2, side, side).
+        reach: Half the window's side, px.
+        mask: Pixels of the nucleus, bool (side, side).
+        coverage: Antialiased coverage of the nucleus, 0-1, (side, side).
+        hematoxylin: Optical density within the nucleus, (side, side).
+        body: Coverage of the cell body, 0-1, (side, side), if it has one.
+        body_stain: Hematoxylin and eosin of the cell body, (2, side, side).
     """
     reach: int
     mask: np.ndarray
@@ -112,14 +111,14 @@ class Nucleus:
 
 @lru_cache(maxsize=64)
 def noise_tile(sigma: float, side: int = 512) -> np.ndarray:
-    """Periodic smooth noise of zero mean and unit spread, float32 (side, side)."""
+    """Returns periodic smooth noise, mean 0 and spread 1, float32 (side, side)."""
     white = np.random.default_rng(0).standard_normal((side, side))
     smooth = gaussian_filter(white, sigma, mode='wrap')
     return ((smooth - smooth.mean()) / smooth.std()).astype(np.float32)
 
 
 def crop_noise(rng: np.random.Generator, sigma: float, side: int) -> np.ndarray:
-    """A random square part of :func:`noise_tile`."""
+    """Cuts a random square out of `noise_tile`."""
     tile = noise_tile(sigma)
     top, left = rng.integers(0, len(tile) - side, 2)
     return tile[top:top + side, left:left + side]
@@ -127,23 +126,20 @@ def crop_noise(rng: np.random.Generator, sigma: float, side: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def window(reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """x and y offsets from the centre of a window, px."""
+    """Returns the x and y offsets from the centre of a window, px."""
     axis = np.arange(-reach, reach + 1, dtype=np.float32)
     return np.meshgrid(axis, axis)
 
 
 def draw_nucleus(rng: np.random.Generator, class_id: int, angle: float,
                  scale: float = 1.0) -> Nucleus:
-    """Draw one nucleus with random shape and chromatin.
+    """Draws one nucleus with random shape and chromatin.
 
     Args:
-        rng (np.random.Generator): Source of randomness.
-        class_id (int): Class, 1 to 6.
-        angle (float): Direction of the long axis, radians from x towards y.
-        scale (float): Factor on all lengths. Defaults to 1.
-
-    Returns:
-        Nucleus: Its pixels and stain.
+        rng: Source of randomness.
+        class_id: Class, 1 to 6.
+        angle: Direction of the long axis, radians from x towards y.
+        scale: Factor on all lengths.
     """
     look = NUCLEUS_CLASSES[class_id]
     long = scale * rng.uniform(*look.long)
@@ -176,7 +172,7 @@ def draw_nucleus(rng: np.random.Generator, class_id: int, angle: float,
 
 def lobed_depth(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, long: float,
                 short: float, lobes: int) -> np.ndarray:
-    """Depth (0 centre, 1 outline) of a nucleus made of lobes on an arc."""
+    """Returns the depth, 0 centre to 1 outline, in a nucleus of lobes on an arc."""
     spread = (0.8 if lobes == 2 else 0.95) * long
     if lobes == 2:
         centres = [(-spread, 0.0), (spread, 0.0)]
@@ -191,7 +187,7 @@ def lobed_depth(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, long: fl
 def chromatin_of(rng: np.random.Generator, look: NucleusClass, u: np.ndarray,
                  v: np.ndarray, theta: np.ndarray, depth: np.ndarray,
                  short: float) -> np.ndarray:
-    """Optical density of hematoxylin within a nucleus."""
+    """Draws the optical density of hematoxylin within a nucleus."""
     density = rng.uniform(*look.hematoxylin)
     stain = density * (1 + look.texture * crop_noise(rng, look.grain, len(u)))
     if look.rim:
@@ -209,7 +205,7 @@ def chromatin_of(rng: np.random.Generator, look: NucleusClass, u: np.ndarray,
 
 def draw_body(rng: np.random.Generator, cytoplasm: Cytoplasm, u: np.ndarray,
               v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coverage, 0 to 1, and stain (2, side, side) of a cell body."""
+    """Draws the coverage, 0-1, and the stain (2, side, side) of a cell body."""
     radius = rng.uniform(*cytoplasm.radius)
     distance = np.hypot((u - cytoplasm.shift) / radius,
                         v / (radius * rng.uniform(0.75, 0.95)))

@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Tissue of a synthetic H&E patch: what lies under the nuclei and where they go.
+"""Tissue of a synthetic H&E patch: the ground under the nuclei and their places.
 
 Plain numpy and scipy. Lengths are px at 0.5 µm/px; positions are (x, y); stain amounts
 are optical densities.
@@ -24,12 +24,12 @@ class TissueKind:
     """Composition of a patch.
 
     Attributes:
-        share (float): Share of the patches.
-        glands (Tuple[int, int]): Least and greatest number of glands.
-        malignant (bool): Glands are large, stratified and disordered.
-        cells (Tuple[float, float, float]): Mean number of lymphocytes, plasma cells
-            and connective nuclei in a patch that is all stroma.
-        cluster (float): Share of the lymphocytes that stands in clusters.
+        share: Share of the patches.
+        glands: Least and greatest number of glands.
+        malignant: Glands are large, stratified and disordered.
+        cells: Mean number of lymphocytes, plasma cells and connective nuclei in a
+            patch that is all stroma.
+        cluster: Share of the lymphocytes that stands in clusters.
     """
     share: float
     glands: tuple[int, int]
@@ -62,25 +62,24 @@ class Tissue:
     """Stain under the nuclei and the nuclei to place.
 
     Attributes:
-        stain (np.ndarray): Hematoxylin and eosin, float32 (2, SIDE, SIDE).
-        placements (List[Placement]): Nuclei in the order of drawing.
+        stain: Hematoxylin and eosin, float32 (2, SIDE, SIDE).
+        placements: Nuclei in the order of drawing.
     """
     stain: np.ndarray
     placements: list[Placement]
 
 
 def smooth_noise(rng: np.random.Generator, sigma: float) -> np.ndarray:
-    """Smooth noise of unit spread, (SIDE, SIDE)."""
+    """Returns smooth noise of mean 0 and spread 1, (SIDE, SIDE)."""
     tile = np.roll(noise_tile(sigma), tuple(rng.integers(0, 512, 2)), (0, 1))
     return tile[:SIDE, :SIDE]
 
 
 def draw_stroma(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Wavy collagen fibres.
+    """Draws wavy collagen fibres.
 
     Returns:
-        Tuple[np.ndarray, np.ndarray]: Stain, (2, SIDE, SIDE), and the direction of the
-        fibres in radians, (SIDE, SIDE).
+        Stain, (2, SIDE, SIDE), and the direction of the fibres, radians, (SIDE, SIDE).
     """
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
     angle = rng.uniform(0, np.pi)
@@ -104,17 +103,16 @@ def draw_stroma(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 def draw_gland(rng: np.random.Generator, stain: np.ndarray, occupied: np.ndarray,
                malignant: bool) -> list[Placement]:
-    """Draw one gland into the stain and place its nuclei.
+    """Draws one gland into the stain and places its nuclei.
 
     Args:
-        rng (np.random.Generator): Source of randomness.
-        stain (np.ndarray): (2, SIDE, SIDE), changed in place.
-        occupied (np.ndarray): Pixels of earlier glands, bool (SIDE, SIDE), changed in
-            place.
-        malignant (bool): Large, stratified and disordered.
+        rng: Source of randomness.
+        stain: (2, SIDE, SIDE), changed in place.
+        occupied: Pixels of earlier glands, bool (SIDE, SIDE), changed in place.
+        malignant: Large, stratified and disordered.
 
     Returns:
-        List[Placement]: Epithelial nuclei; none if there was no room for a gland.
+        Epithelial nuclei; none if there was no room for a gland.
     """
     wobble = 0.14 if malignant else 0.06
     # Python floats: numpy's would turn the float32 maps into float64.
@@ -145,17 +143,17 @@ def draw_gland(rng: np.random.Generator, stain: np.ndarray, occupied: np.ndarray
 
 def polar_distance(x: np.ndarray, y: np.ndarray, centre: list[float],
                    outline: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Distance from the centre, px, divided by the outline's relative radius."""
+    """Returns the distance from `centre`, (x, y) px, with the outline made round."""
     dx, dy = x - centre[0], y - centre[1]
     return np.hypot(dx, dy) / outline(np.arctan2(dy, dx))
 
 
 def paint_gland(rng: np.random.Generator, stain: np.ndarray, distance: np.ndarray,
                 radius: float, wall: float, malignant: bool) -> None:
-    """Paint cytoplasm, mucin and lumen of a gland into ``stain``."""
+    """Paints cytoplasm, mucin and lumen of a gland into `stain`."""
 
     def step(edge: float, width: float) -> np.ndarray:
-        """1 inside the contour at ``edge``, 0 outside."""
+        """Returns 1 inside the contour at `edge`, 0 outside."""
         return expit((edge - distance) / width)
 
     gland, lumen = step(radius, 0.8), step(radius - wall, 1.2)
@@ -176,7 +174,7 @@ def paint_gland(rng: np.random.Generator, stain: np.ndarray, distance: np.ndarra
 def place_epithelium(rng: np.random.Generator, centre: list[float],
                      outline: Callable[[np.ndarray], np.ndarray], radius: float,
                      wall: float, malignant: bool) -> list[Placement]:
-    """Line the wall of a gland with nuclei, long axes towards the lumen."""
+    """Lines the wall of a gland with nuclei, long axes towards the lumen."""
     placements = []
     rows = (9, 24, 39, 52) if malignant else (10,)
     for row in rows:
@@ -201,7 +199,7 @@ def place_epithelium(rng: np.random.Generator, centre: list[float],
 
 def place_stroma(rng: np.random.Generator, kind: TissueKind, occupied: np.ndarray,
                  direction: np.ndarray) -> list[Placement]:
-    """Scatter and cluster the nuclei outside the glands."""
+    """Scatters and clusters the nuclei outside the glands."""
     placements = []
     focus = rng.uniform(20, SIDE - 20, 2)
 
@@ -232,14 +230,11 @@ def place_stroma(rng: np.random.Generator, kind: TissueKind, occupied: np.ndarra
 
 
 def grow_tissue(rng: np.random.Generator, kind: TissueKind) -> Tissue:
-    """Draw the ground of a patch and decide where its nuclei go.
+    """Draws the ground of a patch and decides where its nuclei go.
 
     Args:
-        rng (np.random.Generator): Source of randomness.
-        kind (TissueKind): Composition.
-
-    Returns:
-        Tissue: Stain under the nuclei, and the nuclei to draw.
+        rng: Source of randomness.
+        kind: Composition.
     """
     stain, direction = draw_stroma(rng)
     if kind is KINDS['empty']:
