@@ -10,9 +10,10 @@ TOOLS = Path(__file__).resolve().parents[1] / 'tools'
 
 def run_script(script: str, *args) -> None:
     """Run it as if it had been called; what stops it, stops the caller too."""
-    path = str(TOOLS / script)
-    with mock.patch.object(sys, 'argv', [path, *map(str, args)]):
-        runpy.run_path(path, run_name='__main__')
+    path = TOOLS / script
+    with mock.patch.object(sys, 'argv', [str(path), *map(str, args)]), \
+            mock.patch.object(sys, 'path', [str(path.parent), *sys.path]):
+        runpy.run_path(str(path), run_name='__main__')
 
 
 def run_tool(script: str, *args) -> int | str | None:

@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""The classes of the user's own data: from words to ids and colours."""
+"""Classes of the user's own data: from names to ids and colours."""
 import colorsys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,17 +8,17 @@ BACKGROUND = 'background'
 
 
 def parse_classes(text: str) -> list[str]:
-    """Read class names.
+    """Reads class names.
 
     Args:
-        text (str): Names separated by commas, or a text file with one name a line.
-            ``background`` may stand first.
+        text: Names separated by commas, or a text file with one name a line;
+            `background` may come first.
 
     Returns:
-        list[str]: Names, background first; their places are the class ids.
+        Names, background first; their places are the class ids.
 
     Raises:
-        ValueError: If there is no name, or one is there twice.
+        ValueError: When there is no name, or one is there twice.
     """
     if Path(text).is_file():
         names = Path(text).read_text(encoding='utf-8').splitlines()
@@ -40,7 +40,7 @@ def parse_classes(text: str) -> list[str]:
 
 
 def make_palette(num_classes: int) -> list[list[int]]:
-    """A colour for each class, RGB 0-255: black, then hues from red to blue.
+    """Returns a colour for each class, RGB 0-255: black, then hues from red to blue.
 
     Purple and pink are left out; they would not stand out from H&E.
     """
@@ -50,15 +50,15 @@ def make_palette(num_classes: int) -> list[list[int]]:
 
 
 def find_class(names: Iterable[str | None], classes: Sequence[str], where: str) -> int:
-    """Class id of the first name that is a class; the only class needs no name.
+    """Returns the id of the first name that is a class; an only class needs no name.
 
     Args:
-        names (Iterable[str | None]): What the file says.
-        classes (Sequence[str]): Class names, background first.
-        where (str): What an error calls this place of the file.
+        names: Names from a label file; None and '' do not count.
+        classes: Class names, background first.
+        where: Place in the file, for errors.
 
     Raises:
-        ValueError: If no name is a class.
+        ValueError: When no name is a class.
     """
     if len(classes) == 2:
         return 1

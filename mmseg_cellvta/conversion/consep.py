@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""CoNSeP's original files to a folder that ``CoNSePDataset`` reads."""
+"""CoNSeP's original files to a folder that `CoNSePDataset` reads."""
 from functools import partial
 from pathlib import Path
 
@@ -28,43 +28,41 @@ NUM_ORIGINAL = len(MERGED_CLASSES)
 
 def convert_consep(source: str | Path, out: str | Path, tiling: Tiling,
                    progress: Progress) -> tuple[DatasetSummary, list[str]]:
-    """Convert the parts that are there, and merge 7 classes to 4.
+    """Converts the parts that are there, and merges 7 classes to 4.
 
     Args:
-        source (str | Path): Holds ``Train``, ``Test`` or both, or is one of them.
-        out (str | Path): Folder to make; it appears when everything is in it.
-        tiling (Tiling): How to cut the pictures.
-        progress (Progress): Shows a bar.
+        source: Holds `Train`, `Test` or both, or is one of them.
+        out: Folder to make; it appears when everything is in it.
+        tiling: How to cut the images.
+        progress: Gets a bar.
 
     Returns:
-        tuple: What was converted, and remarks for the user.
+        What was converted, and remarks for the user.
 
     Raises:
-        OSError: If a file is missing, `out` exists or there is no room on the disk.
-        ValueError: If a file is damaged or a label is wrong.
+        OSError: When a file is missing, `out` exists or the disk has no room.
+        ValueError: When a file is damaged or a label is wrong.
     """
-    pictures = find_consep(Path(source))
-    original = has_original_classes(picture.label_path for picture in pictures)
+    images = find_consep(Path(source))
+    original = has_original_classes(image.label_path for image in images)
     classes, palette = (CoNSePDataset.METAINFO[key] for key in ('classes', 'palette'))
     folder = PendingFolder(out, dict(
         converter='consep', source=str(Path(source).resolve()), original=original,
         tile=tiling.size, overlap=tiling.overlap))
-    writer = FolderWriter(folder, pictures, tiling, classes)
-    task = progress.add_task('pictures', total=len(pictures))
+    writer = FolderWriter(folder, images, tiling, classes)
     num_classes = NUM_ORIGINAL if original else len(classes)
-    writer.write(partial(read_consep_labels, num_classes=num_classes),
-                 partial(progress.advance, task))
+    writer.write(partial(read_consep_labels, num_classes=num_classes), progress)
     summary = writer.finish(palette, CoNSePDataset.DEFAULT_MPP)
-    folder.publish()
     remarks = ['the 7 original classes were merged to 4'] if original else []
     return summary, remarks
 
 
 def find_consep(source: Path) -> list[LabelledImage]:
-    """List the pictures of the parts that are there.
+    """Lists the images of the parts that are there.
 
     Raises:
-        FileNotFoundError: If there is no part, no picture or no label for one.
+        FileNotFoundError: When there is no part, a part has no image, or an image no
+            label.
     """
     parts = {name: source / name for name in ('Train', 'Test')
              if (source / name).is_dir()}
@@ -74,35 +72,38 @@ def find_consep(source: Path) -> list[LabelledImage]:
         raise FileNotFoundError(
             f'{source}: holds neither Train nor Test nor {IMAGE_DIR}; expected the '
             'unpacked archive of CoNSeP')
-    pictures = []
+    images = []
     for part, folder in parts.items():
         paths = list((folder / IMAGE_DIR).glob('*.png'))
         if not paths:
             raise FileNotFoundError(f'{folder / IMAGE_DIR}: no .png file in it')
-        pictures += [
+        images += [
             LabelledImage(path.stem, path, folder / LABEL_DIR / f'{path.stem}.mat',
-                            part=part.lower())
+                          part=part.lower())
             for path in paths
         ]
-    for picture in pictures:
-        if not picture.label_path.is_file():
-            raise FileNotFoundError(f'{picture.label_path}: no such label file')
-    return pictures
+    for image in images:
+        if not image.label_path.is_file():
+            raise FileNotFoundError(f'{image.label_path}: no such label file')
+    return images
 
 
-def read_consep_labels(picture: LabelledImage, shape: tuple[int, int],
+def read_consep_labels(image: LabelledImage, shape: tuple[int, int],
                        num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read a label file and check that its maps hold what ``inst_type`` counts.
+    """Reads a label file and checks that its maps hold what `inst_type` counts.
 
     Args:
-        picture (LabelledImage): The picture and its files.
-        shape (tuple[int, int]): Not used.
-        num_classes (int): Classes of the files, background included.
+        image: The image and its files.
+        shape: Not used.
+        num_classes: Classes of the files, background included.
 
     Returns:
-        tuple[np.ndarray, np.ndarray]: Instance map and map of merged classes, (H, W).
+        Instance map, int32 (H, W), and map of merged classes, uint8 (H, W).
+
+    Raises:
+        ValueError: When the file is damaged, a label is wrong or the counts differ.
     """
-    path = str(picture.label_path)
+    path = str(image.label_path)
     inst_map, class_map = read_mat_labels(path)
     check_labels(inst_map, class_map, num_classes, path)
     types = load_mat(path, ('inst_type', )).get('inst_type')

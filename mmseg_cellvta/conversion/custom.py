@@ -1,9 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""The user's own pictures and labels to a folder that ``CellFolderDataset`` reads."""
-from collections import Counter
+"""The user's own images and labels to a folder that `CellFolderDataset` reads."""
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 
 from rich.progress import Progress
@@ -13,84 +11,79 @@ from .class_list import make_palette
 from .label_files import CLASS_MAPS, LABEL_SUFFIXES, LabelReader
 from .splits import GroupSplit
 from .summary import DatasetSummary
-from .writers import FolderWriter, LabelledImage, Tiling
+from .writers import PARTS, FolderWriter, LabelledImage, Tiling
 
-PARTS = ('train', 'val', 'test')
-PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff')
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff')
 CLASS_MAP_END = '_class'
 
 
 def convert_custom(source: str | Path, out: str | Path, classes: Sequence[str],
                    mpp: float, tiling: Tiling, split: GroupSplit | None,
                    progress: Progress) -> tuple[DatasetSummary, list[str]]:
-    """Convert pictures with labels of any format that is read.
+    """Converts images with labels of any format that is read.
 
     Args:
-        source (str | Path): Holds ``images`` and ``labels``, or ``train``, ``val`` and
-            ``test`` with such folders.
-        out (str | Path): Folder to make; it appears when everything is in it.
-        classes (Sequence[str]): Class names, background first.
-        mpp (float): Size of a pixel in µm.
-        tiling (Tiling): How to cut the pictures.
-        split (GroupSplit, optional): How to divide the pictures; None where they are
-            divided already.
-        progress (Progress): Shows a bar.
+        source: Holds `images` and `labels`, or `train`, `val` and `test` with such
+            folders.
+        out: Folder to make; it appears when everything is in it.
+        classes: Class names, background first.
+        mpp: Size of a pixel, µm.
+        tiling: How to cut the images.
+        split: How to divide the images; None where they are divided already.
+        progress: Gets a bar.
 
     Returns:
-        tuple: What was converted, and remarks for the user.
+        What was converted, and remarks for the user.
 
     Raises:
-        OSError: If a file is missing, `out` exists or there is no room on the disk.
-        ValueError: If a file is damaged, a label is wrong or `split` does not fit.
+        OSError: When a file is missing, `out` exists or the disk has no room.
+        ValueError: When a file is damaged, a label is wrong or `split` does not fit.
     """
     if not mpp > 0:
         raise ValueError(f'--mpp {mpp}: expected µm/px above 0, such as 0.25 for 40x')
-    pictures = assign_parts(find_pictures(Path(source)), split)
+    images = assign_parts(find_images(Path(source)), split)
     folder = PendingFolder(out, dict(
         converter='custom', source=str(Path(source).resolve()), classes=list(classes),
         mpp=mpp, tile=tiling.size, overlap=tiling.overlap,
         split=asdict(split) if split else None))
-    writer = FolderWriter(folder, pictures, tiling, classes)
-    task = progress.add_task('pictures', total=len(pictures))
+    writer = FolderWriter(folder, images, tiling, classes)
     reader = LabelReader(classes)
-    writer.write(reader, partial(progress.advance, task))
-    summary = writer.finish(make_palette(len(classes)), mpp)
-    folder.publish()
-    return summary, reader.remarks
+    writer.write(reader, progress)
+    return writer.finish(make_palette(len(classes)), mpp), reader.remarks
 
 
 def is_divided(source: str | Path) -> bool:
-    """Whether the pictures are in folders ``train``, ``val`` and ``test``."""
+    """Returns True if a folder holds a folder `train`, `val` or `test`."""
     return any(_subfolder(Path(source), part) for part in PARTS)
 
 
-def assign_parts(pictures: Sequence[LabelledImage],
+def assign_parts(images: Sequence[LabelledImage],
                  split: GroupSplit | None) -> list[LabelledImage]:
-    """Divide the pictures, unless they are divided.
+    """Returns the images with their parts: those of `split`, or of their folders.
 
     Raises:
-        ValueError: If there are both folders and shares, or neither.
+        ValueError: When there are both folders and shares, or neither.
     """
-    divided = any(picture.part for picture in pictures)
+    divided = any(image.part for image in images)
     if divided and split is not None:
-        raise ValueError('the pictures are divided into folders train, val and test; '
+        raise ValueError('the images are divided into folders train, val and test; '
                          'give no --val-share, --test-share or --group')
     if divided:
-        return list(pictures)
+        return list(images)
     if split is None:
-        raise ValueError('the pictures are not divided into train, val and test; give '
+        raise ValueError('the images are not divided into train, val and test; give '
                          'the shares')
-    parts = split.assign([picture.name for picture in pictures])
-    return [replace(picture, part=part)
-            for picture, part in zip(pictures, parts, strict=True)]
+    parts = split.assign([image.name for image in images])
+    return [replace(image, part=part)
+            for image, part in zip(images, parts, strict=True)]
 
 
-def find_pictures(source: Path) -> list[LabelledImage]:
-    """List pictures with their labels; names that parts share get the part in front.
+def find_images(source: Path) -> list[LabelledImage]:
+    """Lists images with their labels; names that parts share get the part in front.
 
     Raises:
-        FileNotFoundError: If a folder, or the picture or label of a pair is missing.
-        ValueError: If a picture or a label is there twice.
+        FileNotFoundError: When a folder, or the image or label of a pair is missing.
+        ValueError: When an image or a label is there twice.
     """
     parts = [part for part in PARTS if _subfolder(source, part)]
     if not parts:
@@ -98,13 +91,12 @@ def find_pictures(source: Path) -> list[LabelledImage]:
     if _subfolder(source, 'images'):
         raise ValueError(f'{source}: holds images and also {" and ".join(parts)}; '
                          'leave one or the other there')
-    pictures = [picture for part in parts
-                for picture in _find_pairs(_subfolder(source, part), part)]
-    count = Counter(picture.name for picture in pictures)
-    if max(count.values()) > 1:
-        pictures = [replace(picture, name=f'{picture.part}_{picture.name}')
-                    for picture in pictures]
-    return pictures
+    images = [image for part in parts
+              for image in _find_pairs(_subfolder(source, part), part)]
+    if len({image.name for image in images}) < len(images):
+        images = [replace(image, name=f'{image.part}_{image.name}')
+                  for image in images]
+    return images
 
 
 def _find_pairs(folder: Path, part: str) -> list[LabelledImage]:
@@ -114,11 +106,11 @@ def _find_pairs(folder: Path, part: str) -> list[LabelledImage]:
         raise FileNotFoundError(
             f'{folder}: no folder {missing} in it; expected images and labels, or '
             'train, val and test with such folders')
-    img_paths = _by_stem(images, PICTURE_SUFFIXES)
+    img_paths = _by_stem(images, IMAGE_SUFFIXES)
     label_paths = _by_stem(labels, LABEL_SUFFIXES)
     if not img_paths:
         raise FileNotFoundError(
-            f'{images}: no picture in it ({", ".join(PICTURE_SUFFIXES)})')
+            f'{images}: no image in it ({", ".join(IMAGE_SUFFIXES)})')
     class_paths = {
         stem: label_paths.pop(f'{stem}{CLASS_MAP_END}')
         for stem in img_paths
@@ -129,13 +121,13 @@ def _find_pairs(folder: Path, part: str) -> list[LabelledImage]:
             raise ValueError(f'{path}: a map of the classes of {stem} is expected as '
                              f'{", ".join(CLASS_MAPS)}')
     _check_pairs(img_paths, label_paths, labels, 'label')
-    _check_pairs(label_paths, img_paths, images, 'picture')
+    _check_pairs(label_paths, img_paths, images, 'image')
     return [LabelledImage(stem, path, label_paths[stem], class_paths.get(stem), part)
             for stem, path in img_paths.items()]
 
 
 def _subfolder(folder: Path, name: str) -> Path | None:
-    """The folder of this name, in small or capital letters."""
+    """Finds a folder by its name, in small or capital letters."""
     if not folder.is_dir():
         raise FileNotFoundError(f'{folder}: no such folder')
     found = sorted(path for path in folder.iterdir()

@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""The user's own labels, in any of the formats that are read, as two maps."""
+"""The user's own label files of any format, read as instance map and class map."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,51 +12,51 @@ from .polygons import rasterize, read_geojson, read_imagescope
 from .writers import LabelledImage
 
 POLYGONS = {'.geojson': read_geojson, '.json': read_geojson, '.xml': read_imagescope}
-ID_PICTURES = ('.png', '.tif', '.tiff')
-CLASS_MAPS = ('.npy', *ID_PICTURES)
-MAX_ID = (1 << 24) - 1  # tables by id stay small
-LABEL_SUFFIXES = ('.npy', '.mat', *ID_PICTURES, *POLYGONS)
+ID_IMAGES = ('.png', '.tif', '.tiff')
+CLASS_MAPS = ('.npy', *ID_IMAGES)
+MAX_INSTANCE_ID = (1 << 24) - 1  # tables by id stay small
+LABEL_SUFFIXES = ('.npy', '.mat', *ID_IMAGES, *POLYGONS)
 
 
 class LabelReader:
-    """Reads the labels of a picture.
+    """Reads the label files of images.
 
     Args:
-        classes (Sequence[str]): Class names, background first. If there is only one
-            class, every nucleus is of it, whatever the file says.
+        classes: Class names, background first. If there is only one class, every
+            nucleus is of it, whatever the file says.
 
     Attributes:
-        remarks (list[str]): What the user should know about the files read so far.
+        remarks: What the user should know about the files read so far.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = classes
         self.remarks: list[str] = []
 
-    def __call__(self, picture: LabelledImage,
+    def __call__(self, image: LabelledImage,
                  shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Read the labels of a picture.
+        """Reads the labels of an image.
 
         Args:
-            picture (LabelledImage): The picture and its files.
-            shape (tuple[int, int]): (height, width) of the picture, px.
+            image: The image and its files.
+            shape: (height, width) of the image, px.
 
         Returns:
-            tuple[np.ndarray, np.ndarray]: Instance map and class map, integer (H, W).
+            Instance map and class map, integer (H, W).
 
         Raises:
-            ValueError: If a file is damaged, of another layout, or has no classes
+            ValueError: When a file is damaged, of another layout, or has no classes
                 where there are several.
         """
-        path = picture.label_path
+        path = image.label_path
         if path.suffix.lower() in POLYGONS:
             return self._draw(path, shape)
         inst_map, class_map = read_maps(path)
-        if picture.class_path is not None:
+        if image.class_path is not None:
             if class_map is not None:
-                raise ValueError(f'{picture.class_path}: {path.name} holds classes '
+                raise ValueError(f'{image.class_path}: {path.name} holds classes '
                                  'already; remove one of them')
-            class_map, _ = read_maps(picture.class_path)
+            class_map, _ = read_maps(image.class_path)
         else:
             check_numbered(inst_map, path)
         if len(self.classes) == 2:
@@ -80,18 +80,18 @@ class LabelReader:
 
 
 def read_maps(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read a file of ids.
+    """Reads a file of ids.
 
     Args:
-        path (Path): ``.npy``, (H, W) or (H, W, 2); a picture with one channel; or
-            ``.mat`` with ``inst_map`` and, perhaps, ``type_map``.
+        path: `.npy`, (H, W) or (H, W, 2); an image with one channel; or `.mat` with
+            `inst_map` and, perhaps, `type_map`.
 
     Returns:
-        tuple[np.ndarray, np.ndarray | None]: Instance map and class map, integer
-        (H, W); None if the file has no classes.
+        Instance map and class map, int64 (H, W); the latter is None if the file has
+        no classes.
 
     Raises:
-        ValueError: If the file is damaged or of another layout.
+        ValueError: When the file is damaged or of another layout.
     """
     suffix = path.suffix.lower()
     if suffix == '.mat':
@@ -111,7 +111,11 @@ def read_maps(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def to_ids(array: np.ndarray, path: Path) -> np.ndarray:
-    """Whole numbers of any dtype as int64, (H, W)."""
+    """Returns whole numbers of any dtype as int64, (H, W).
+
+    Raises:
+        ValueError: When the array has another shape, other values, or too high ids.
+    """
     if array.ndim != 2:
         raise ValueError(f'{path}: shape {array.shape}; expected (H, W), instance ids, '
                          'or (H, W, 2), instance ids and class ids')
@@ -123,20 +127,20 @@ def to_ids(array: np.ndarray, path: Path) -> np.ndarray:
         row, col = np.argwhere(ids != array)[0]
         raise ValueError(f'{path}: {array[row, col]} at row {row}, column {col}; '
                          'expected whole numbers')
-    if ids.max(initial=0) > MAX_ID:
-        raise ValueError(f'{path}: id {ids.max()}; expected at most {MAX_ID}')
+    if ids.max(initial=0) > MAX_INSTANCE_ID:
+        raise ValueError(f'{path}: id {ids.max()}; expected at most {MAX_INSTANCE_ID}')
     return ids
 
 
 def check_numbered(inst_map: np.ndarray, path: Path) -> None:
-    """A mask with one value for all nuclei is no instance map.
+    """Refuses a mask that has one value for all nuclei instead of an id for each.
 
     Raises:
-        ValueError: If everything has one id, but is in several pieces.
+        ValueError: When everything has one id, but is in several pieces.
     """
     inside = inst_map > 0
     highest = inst_map.max(initial=0)
-    if not (inside == (inst_map == highest)).all() or not highest:
+    if not highest or (inst_map[inside] != highest).any():
         return
     pieces = label(inside, connectivity=2).max()
     if pieces > 1:

@@ -1,8 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""PanNuke's original files to patches that ``PanNukeCellDataset`` reads."""
+"""PanNuke's original files to patches that `PanNukeCellDataset` reads."""
 import re
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,10 @@ class Fold:
     """A fold as PanNuke's authors distribute it.
 
     Attributes:
-        number (int): 1, 2 or 3.
-        images (Path): (N, H, W, 3) RGB, 0-255, of any dtype.
-        masks (Path): (N, H, W, 6): instance ids of five classes, and the background.
-        types (Path): (N,) names of tissues.
+        number: 1, 2 or 3.
+        images: File of the images, (N, H, W, 3) RGB, 0-255, of any dtype.
+        masks: File of instance ids of five classes, and background, (N, H, W, 6).
+        types: File of the tissues' names, (N,).
     """
     number: int
     images: Path
@@ -40,7 +39,7 @@ class Fold:
         return f'fold{self.number}'
 
     def read_patch(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Image uint8 (H, W, 3), instance map and class map (H, W) of one patch."""
+        """Returns image, uint8 (H, W, 3), instance map and class map, (H, W)."""
         image = to_uint8(read_item(self.images, index), f'{self.images}[{index}]')
         maps = merge_channels(read_item(self.masks, index), f'{self.masks}[{index}]')
         return image, *maps
@@ -48,30 +47,29 @@ class Fold:
 
 def convert_pannuke(source: str | Path, out: str | Path,
                     progress: Progress) -> tuple[DatasetSummary, list[str]]:
-    """Convert the folds that are there.
+    """Converts the folds that are in a folder.
 
     Args:
-        source (str | Path): Folder of the folds (see ``find_folds``).
-        out (str | Path): Folder to make; it appears when everything is in it.
-        progress (Progress): Shows a bar for each fold.
+        source: Folder of the folds (see `find_folds`).
+        out: Folder to make; it appears when everything is in it.
+        progress: Gets a bar for each fold.
 
     Returns:
-        tuple: What was converted, and remarks for the user.
+        What was converted, and remarks for the user.
 
     Raises:
-        OSError: If a file is missing, `out` exists or there is no room on the disk.
-        ValueError: If a file is damaged, files disagree or a value is wrong.
+        OSError: When a file is missing, `out` exists or the disk has no room.
+        ValueError: When a file is damaged, files disagree or a value is wrong.
     """
     folds = find_folds(Path(source))
     shapes_and_rows = [check_fold(fold) for fold in folds]
-    files = [getattr(fold, name[:-4]) for fold in folds for name in FILE_NAMES]
+    files = [path for fold in folds for path in (fold.images, fold.masks, fold.types)]
     folder = PendingFolder(out, dict(converter='pannuke') | describe_files(files))
     summary = DatasetSummary(CLASSES)
     for fold, (shape, rows) in zip(folds, shapes_and_rows, strict=True):
-        task = progress.add_task(fold.name, total=len(rows))
         writer = PatchWriter(
-            folder, fold.name, rows, shape, len(CLASSES) + 1, source=fold.masks)
-        writer.write(fold.read_patch, partial(progress.advance, task))
+            folder, fold.name, rows, shape, len(CLASSES) + 1, fold.masks)
+        writer.write(fold.read_patch, progress)
         summary.add_patches(
             folder.part / fold.name / PATCH_LABELS, [fold.name] * len(rows))
     folder.publish()
@@ -81,16 +79,16 @@ def convert_pannuke(source: str | Path, out: str | Path,
 
 
 def find_folds(source: Path) -> list[Fold]:
-    """Find the files of each fold, in order of their numbers.
+    """Finds the files of each fold, in order of their numbers.
 
     Args:
-        source (Path): Holds a folder per fold (``fold1``, ``Fold 1``, ``fold_1``), with
-            ``images.npy``, ``masks.npy`` and ``types.npy`` in it or up to two folders
+        source: Holds a folder per fold (`fold1`, `Fold 1`, `fold_1`), with
+            `images.npy`, `masks.npy` and `types.npy` in it or up to two folders
             deeper, as the official archives have them.
 
     Raises:
-        FileNotFoundError: If there is no fold, or a fold lacks a file.
-        ValueError: If a fold or one of its files is there twice.
+        FileNotFoundError: When no fold is found, or a fold lacks a file.
+        ValueError: When a fold or one of its files is there twice.
     """
     if not source.is_dir():
         raise FileNotFoundError(f'{source}: no such folder')
@@ -126,10 +124,14 @@ def _find_file(folder: Path, name: str) -> Path:
 
 
 def check_fold(fold: Fold) -> tuple[tuple[int, int], list[dict]]:
-    """Check that the three files agree, without reading the pictures.
+    """Checks that the three files agree, without reading the images.
 
     Returns:
-        tuple: (height, width) of the patches, px, and their rows of ``patch_info.csv``.
+        (height, width) of the patches, px, and their rows of `patch_info.csv`.
+
+    Raises:
+        FileNotFoundError: When a file is missing.
+        ValueError: When a file is damaged or of another layout.
     """
     images, masks, types = map(
         open_npy, map(str, (fold.images, fold.masks, fold.types)))
@@ -155,10 +157,10 @@ def check_fold(fold: Fold) -> tuple[tuple[int, int], list[dict]]:
 
 
 def to_uint8(image: np.ndarray, name: str) -> np.ndarray:
-    """An image of another dtype as uint8, rounded.
+    """Returns an image of any dtype as uint8, rounded.
 
     Raises:
-        ValueError: If a value is outside 0-255, or all are fractions up to 1.
+        ValueError: When a value is outside 0-255, or all are fractions up to 1.
     """
     low, high = image.min(), image.max()
     if not (low >= 0 and high <= 255):  # so that NaN is refused too
@@ -171,19 +173,22 @@ def to_uint8(image: np.ndarray, name: str) -> np.ndarray:
 
 
 def merge_channels(mask: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Turn a map of instance ids per class into one map of ids and one of classes.
+    """Turns a map of instance ids per class into one map of ids and one of classes.
 
     Where nuclei overlap, the later channel wins in both maps. Ids are numbered from 1
     without gaps, by channel and by their number in it; a nucleus that is covered wholly
     gets none.
 
     Args:
-        mask (np.ndarray): (H, W, 6) whole numbers of any dtype; the last channel, the
-            background, is not looked at.
-        name (str): What an error calls this mask.
+        mask: (H, W, 6) whole numbers of any dtype; the last channel, the background,
+            is not used.
+        name: Name of this mask in errors.
 
     Returns:
-        tuple[np.ndarray, np.ndarray]: Instance map, int32, and class map, uint8.
+        Instance map, int32 (H, W), and class map, uint8 (H, W).
+
+    Raises:
+        ValueError: When a value is negative or no whole number.
     """
     channels = mask[..., :len(CLASSES)]
     with np.errstate(invalid='ignore'):  # of NaN, which differs from every number

@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Outlines of nuclei from GeoJSON (QuPath) and XML (ImageScope), drawn as maps."""
+"""Outlines of nuclei, read from GeoJSON (QuPath) or XML (ImageScope), drawn as maps."""
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from skimage.draw import polygon as pixels_inside
 from .class_list import find_class
 
 # In GeoJSON pixel 0 reaches from 0 to 1, in ImageScope its centre is at 0.
-GEOJSON_CENTRE = 0.5
-DRAWN_AROUND = ('0', '1')  # ImageScope's types of regions: free form and rectangle
+GEOJSON_PIXEL_CENTRE = 0.5
+AREA_TYPES = ('0', '1')  # ImageScope's types of regions: free form and rectangle
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,9 @@ class Outline:
     """A nucleus of a polygon file.
 
     Attributes:
-        area (shapely.Geometry): Valid (multi)polygon, px, x right and y down; the
-            centres of the pixels have whole coordinates.
-        class_id (int): Class; 0 erases what is below.
-        where (str): What an error calls its place in the file.
+        area: Valid (multi)polygon of (x, y) px; pixel centres have whole coordinates.
+        class_id: Class; 0 erases what is below.
+        where: Place in the file, for errors.
     """
     area: shapely.Geometry
     class_id: int
@@ -33,16 +32,17 @@ class Outline:
 
 
 def read_geojson(path: Path, classes: Sequence[str]) -> list[Outline]:
-    """Read a FeatureCollection, or a list of features, as QuPath writes it.
+    """Reads a FeatureCollection, or a list of features, as QuPath writes it.
 
-    A QuPath cell counts with its nucleus, not with its own outline.
+    The outline of a QuPath cell is that of its nucleus.
 
     Args:
-        path (Path): The file.
-        classes (Sequence[str]): Class names, background first.
+        path: The file.
+        classes: Class names, background first.
 
     Raises:
-        ValueError: If the file is damaged, or a feature is no polygon or of no class.
+        ValueError: When the file is damaged, or a feature is no polygon or of no
+            class.
     """
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
@@ -67,30 +67,29 @@ def _read_feature(feature: dict, classes: Sequence[str], where: str) -> Outline:
         raise ValueError(f'{where}: a {kind}; expected Polygon or MultiPolygon')
     parts = [coordinates] if kind == 'Polygon' else coordinates
     try:
-        parts = [[np.array(ring, np.float64) - GEOJSON_CENTRE for ring in part]
+        parts = [[np.array(ring, np.float64) - GEOJSON_PIXEL_CENTRE for ring in part]
                  for part in parts]
     except (TypeError, ValueError) as error:
         raise ValueError(f'{where}: coordinates are no points ({error})') from error
     area = shapely.union_all([make_area(part, where) for part in parts])
-    said = (feature.get('properties') or {}).get('classification') or {}
-    if not isinstance(said, dict):
-        said = dict(name=said)
-    name = said.get('name') or ': '.join(said.get('names', []))
+    label = (feature.get('properties') or {}).get('classification') or {}
+    if not isinstance(label, dict):
+        label = dict(name=label)
+    name = label.get('name') or ': '.join(label.get('names', []))
     return Outline(area, find_class([name], classes, where), where)
 
 
 def read_imagescope(path: Path, classes: Sequence[str]) -> list[Outline]:
-    """Read the regions of an ImageScope file; negative ones erase what is below.
+    """Reads the regions of an ImageScope file; negative ones erase what is below.
 
     The class is the name of the annotation or of one of its attributes.
 
     Args:
-        path (Path): The file.
-        classes (Sequence[str]): Class names, background first.
+        path: The file.
+        classes: Class names, background first.
 
     Raises:
-        ValueError: If the file is damaged, or a region is not drawn around something
-            or of no class.
+        ValueError: When the file is damaged, or a region has no area or no class.
     """
     try:
         root = ElementTree.parse(path).getroot()
@@ -117,7 +116,7 @@ def _names(annotation: ElementTree.Element) -> list[str | None]:
 
 
 def _read_region(region: ElementTree.Element, class_id: int, where: str) -> Outline:
-    if region.get('Type', '0') not in DRAWN_AROUND:
+    if region.get('Type', '0') not in AREA_TYPES:
         raise ValueError(f'{where}: Type {region.get("Type")}, an ellipse, arrow or '
                          'ruler; expected 0, a free form, or 1, a rectangle')
     try:
@@ -131,15 +130,15 @@ def _read_region(region: ElementTree.Element, class_id: int, where: str) -> Outl
 
 
 def make_area(rings: Sequence[np.ndarray], where: str) -> shapely.Geometry:
-    """Make a valid area of rings; one that crosses itself keeps all it runs around.
+    """Makes a valid area; a ring that crosses itself keeps all that it encloses.
 
     Args:
-        rings (Sequence[np.ndarray]): Points (K, 2), x and y px, of the outer ring and
-            of the holes. An outer ring of less than three points has no area.
-        where (str): What an error calls this outline.
+        rings: Points (K, 2), (x, y) px, of the outer ring and of the holes. An outer
+            ring of less than three points has no area.
+        where: Place in the file, for errors.
 
     Raises:
-        ValueError: If a coordinate is no number.
+        ValueError: When a coordinate is no number.
     """
     for points in rings:
         if points.ndim != 2 or points.shape[1] < 2 or not np.isfinite(points).all():
@@ -155,20 +154,20 @@ def make_area(rings: Sequence[np.ndarray], where: str) -> shapely.Geometry:
 
 def rasterize(outlines: Sequence[Outline], shape: tuple[int, int],
               name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Draw outlines; a later one covers earlier ones.
+    """Draws outlines; a later one covers earlier ones.
 
     Args:
-        outlines (Sequence[Outline]): Nuclei.
-        shape (tuple[int, int]): (height, width) of the picture, px.
-        name (str): What an error calls the file.
+        outlines: The nuclei.
+        shape: (height, width) of the image, px.
+        name: Name of the file, for errors.
 
     Returns:
-        tuple[np.ndarray, np.ndarray]: Instance map, int32 (H, W), with the number of
-        each outline, from 1, and class map, uint8 (H, W). An outline that is covered,
-        or runs around no pixel's centre, is not in it.
+        Instance map, int32 (H, W), with the number of each outline, from 1, and class
+        map, uint8 (H, W). An outline that is covered, or encloses no pixel's centre,
+        is in neither.
 
     Raises:
-        ValueError: If an outline is wholly outside the picture.
+        ValueError: When an outline is wholly outside the image.
     """
     inst_map = np.zeros(shape, np.int32)
     class_of = np.zeros(len(outlines) + 1, np.uint8)
@@ -183,13 +182,13 @@ def rasterize(outlines: Sequence[Outline], shape: tuple[int, int],
 
 
 def _box(outline: Outline, shape: tuple[int, int], name: str) -> tuple[slice, slice]:
-    """Part of the picture that the outline can reach."""
+    """Returns the rows and columns of the image that the outline can reach."""
     left, top, right, bottom = outline.area.bounds
     height, width = shape
     if right < -0.5 or bottom < -0.5 or left > width - 0.5 or top > height - 0.5:
         raise ValueError(
-            f'{name}: {outline.where} is outside the picture: x {left:g} to {right:g}, '
-            f'y {top:g} to {bottom:g}, the picture has {width} x {height} px; expected '
+            f'{name}: {outline.where} is outside the image: x {left:g} to {right:g}, '
+            f'y {top:g} to {bottom:g}, the image has {width} x {height} px; expected '
             'px from its top left corner')
     rows, cols = ((max(int(np.floor(low)), 0), min(int(np.ceil(high)) + 1, length))
                   for low, high, length in (
@@ -198,7 +197,7 @@ def _box(outline: Outline, shape: tuple[int, int], name: str) -> tuple[slice, sl
 
 
 def _mask(area: shapely.Geometry, box: tuple[slice, slice]) -> np.ndarray:
-    """Which pixels of the box have their centre in the area."""
+    """Returns a mask of the pixels of the box whose centre is in the area."""
     corner = np.array([box[1].start, box[0].start])
     mask = np.zeros([side.stop - side.start for side in box], bool)
     for part in shapely.get_parts(area):

@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""How images are divided: by groups of the user's own, and CoNIC by source image."""
+"""Division into parts: the user's own images by groups, CoNIC by source image."""
 import json
 import re
 from collections import Counter
@@ -13,23 +13,23 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
 from ..datasets.conic_dataset import PAPER_TEST_SOURCES, cohort_of
 
-PAPER = 'paper.json'
-SEED = 19  # of the folds
+PAPER_SPLIT, CHALLENGE_SPLIT = 'paper.json', 'challenge.json'
+FOLD_SEED = 19
 
 
 @dataclass(frozen=True)
 class GroupSplit:
-    """Divides pictures into parts, never those of one group.
+    """Divides images into parts; those of one group, such as a patient, stay together.
 
     Attributes:
-        val_share (float): Share of the groups for validation, 0-1.
-        test_share (float): Share of the groups for testing, 0-1.
-        pattern (str): Regular expression that is looked for in the name of a picture;
-            its first group names the group, such as a patient. By default each picture
-            is a group.
+        val_share: Share of the groups for validation, 0-1.
+        test_share: Share of the groups for testing, 0-1.
+        pattern: Regular expression that is searched in the name of an image; its first
+            round brackets enclose the name of the group. By default each image is a
+            group.
 
     Raises:
-        ValueError: If the shares leave nothing to train on, or the pattern is wrong.
+        ValueError: When the shares leave nothing to train on, or the pattern is wrong.
     """
     val_share: float
     test_share: float
@@ -50,10 +50,12 @@ class GroupSplit:
                              'what names the group')
 
     def assign(self, names: Sequence[str]) -> list[str]:
-        """Part of each picture: 'train', 'val' or 'test'; the same on every machine.
+        """Returns the part of each image: 'train', 'val' or 'test'.
+
+        It depends on the names alone, not on their order or the machine.
 
         Raises:
-            ValueError: If a name has no group, or there are too few groups.
+            ValueError: When a name has no group, or the groups are too few.
         """
         groups = [self._group(name) for name in names]
         # Ordered by a hash: arbitrary, yet repeatable.
@@ -63,7 +65,7 @@ class GroupSplit:
             for share in (self.val_share, self.test_share))
         if num_val + num_test >= len(order):
             raise ValueError(
-                f'{len(order)} pictures or groups, of which {num_val} should validate '
+                f'{len(order)} images or groups, of which {num_val} should validate '
                 f'and {num_test} test: none is left to train on; give --val-share 0 or '
                 '--test-share 0')
         part_of = dict.fromkeys(order, 'train')
@@ -80,27 +82,30 @@ class GroupSplit:
 
 def make_splits(sources: Sequence[str],
                 num_folds: int) -> tuple[dict[str, dict[str, int]], list[str]]:
-    """Split patches into training and test parts; no source image is on both sides.
+    """Splits patches into training and test parts; no source image is in both.
 
-    - ``paper.json``: the test part of the CellVTA paper.
-    - ``challenge.json``: the 80/20 split of the challenge's baseline, its first trial.
-    - ``fold_<k>_of_<n>.json``: cross-validation, cohorts spread evenly.
+    - `paper.json`: the test part of the CellVTA paper.
+    - `challenge.json`: the 80/20 split of the challenge's baseline, its first trial.
+    - `fold_<k>_of_<n>.json`: cross-validation, cohorts spread evenly.
 
     Args:
-        sources (Sequence[str]): Source image, ``<cohort>_<number>``, of each patch.
-        num_folds (int): n.
+        sources: Source image, `<cohort>_<number>`, of each patch.
+        num_folds: n, from 2 to the number of source images.
 
     Returns:
-        tuple: Of each file, the source images of its test part with their numbers of
+        For each file, the source images of its test part with their numbers of
         patches, and remarks for the user.
+
+    Raises:
+        ValueError: When `num_folds` does not fit.
     """
     patches = Counter(sources)
     splits = {}
-    splits[PAPER], remarks = _paper_split(patches)
+    splits[PAPER_SPLIT], remarks = _paper_split(patches)
     try:
-        splits['challenge.json'] = _count(_challenge_split(patches), patches)
+        splits[CHALLENGE_SPLIT] = _count(_challenge_split(patches), patches)
     except ValueError as error:
-        remarks.append(f'splits/challenge.json is left out: {len(patches)} source '
+        remarks.append(f'splits/{CHALLENGE_SPLIT} is left out: {len(patches)} source '
                        f'images cannot be split as in the challenge ({error})')
     for number, test in enumerate(_folds(sources, num_folds), start=1):
         splits[f'fold_{number}_of_{num_folds}.json'] = _count(test, patches)
@@ -108,7 +113,7 @@ def make_splits(sources: Sequence[str],
 
 
 def write_splits(folder: Path, splits: Mapping[str, Mapping[str, int]]) -> None:
-    """Write each split as ``CoNICDataset(sources_file=...)`` reads it."""
+    """Writes each split as `CoNICDataset(sources_file=...)` reads it."""
     folder.mkdir(exist_ok=True)
     for name, test in splits.items():
         content = dict(n_patches=sum(test.values()), sources=test)
@@ -124,7 +129,7 @@ def _paper_split(patches: Mapping[str, int]) -> tuple[dict[str, int], list[str]]
     if not differing:
         return present, []
     remark = (
-        f'splits/paper.json is not the test part of the paper: it has '
+        f'splits/{PAPER_SPLIT} is not the test part of the paper: it has '
         f'{sum(present.values())} of {sum(published.values())} patches, because '
         f'{len(differing)} of {len(published)} source images differ, the first is '
         f'{differing[0]}; scores cannot be compared with those of the paper')
@@ -147,7 +152,7 @@ def _folds(sources: Sequence[str], num_folds: int) -> list[set[str]]:
     # Shuffled here: with scikit-learn's own shuffling, folds differ between its
     # versions and were less even before 1.8. RandomState draws alike in all of numpy's.
     names, groups = np.unique(sources, return_inverse=True)
-    groups = np.random.RandomState(SEED).permutation(len(names))[groups]
+    groups = np.random.RandomState(FOLD_SEED).permutation(len(names))[groups]
     cohorts = [cohort_of(name) for name in sources]
     splitter = StratifiedGroupKFold(num_folds)
     folds = [{sources[index] for index in test}

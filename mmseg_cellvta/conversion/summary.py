@@ -1,4 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""What a converter says at its end: the table of what it wrote, and remarks."""
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,10 +13,18 @@ from ..datasets.labels import count_nuclei, read_item
 
 
 class DatasetSummary:
-    """Counts what a data set holds, for the table that ends a conversion.
+    """Counts of images and nuclei in a converted data set.
+
+    What is counted is what was written, in earlier, interrupted runs too.
 
     Args:
-        classes (Sequence[str]): Class names without background.
+        classes: Class names without background.
+
+    Attributes:
+        images: Number of images by part of the data set.
+        empty: Number of images without nuclei by part.
+        sizes: Number of images by (height, width) px.
+        nuclei: Number of nuclei of each class, int64 (C,), by part.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -25,37 +34,31 @@ class DatasetSummary:
         self.sizes: Counter = Counter()
         self.nuclei: dict[str, np.ndarray] = {}
 
-    def add(self, part: str, shape: tuple[int, int], counts: Sequence[int]) -> None:
-        """Count an image.
+    def add(self, part: str, labels: np.ndarray) -> None:
+        """Counts an image.
 
         Args:
-            part (str): Part of the data set, such as 'train' or 'fold1'.
-            shape (tuple[int, int]): (height, width) px.
-            counts (Sequence[int]): Nuclei of each class, without background.
+            part: Part of the data set, such as 'train' or 'fold1'.
+            labels: Instance ids and class ids of the image, integer (H, W, 2).
         """
+        counts = count_nuclei(labels[..., 0], labels[..., 1], len(self.classes) + 1)
         self.images[part] += 1
-        self.empty[part] += sum(counts) == 0
-        self.sizes[tuple(shape)] += 1
-        zeros = np.zeros(len(self.classes), np.int64)
-        self.nuclei[part] = self.nuclei.get(part, zeros) + np.asarray(counts)
+        self.empty[part] += not counts.any()
+        self.sizes[labels.shape[:2]] += 1
+        self.nuclei[part] = self.nuclei.get(part, 0) + counts
 
     def add_patches(self, label_path: Path, parts: Sequence[str]) -> None:
-        """Count the patches of a ``labels.npy`` (see ``patch_arrays``).
-
-        What is counted is what was written, also by a conversion that was interrupted.
+        """Counts the patches of a `labels.npy`.
 
         Args:
-            label_path (Path): The file.
-            parts (Sequence[str]): Part of the data set that each patch belongs to.
+            label_path: The file, integer (N, H, W, 2).
+            parts: Part of the data set that each patch belongs to.
         """
         for index, part in enumerate(parts):
-            labels = read_item(label_path, index)
-            counts = count_nuclei(
-                labels[..., 0], labels[..., 1], len(self.classes) + 1)
-            self.add(part, labels.shape[:2], counts)
+            self.add(part, read_item(label_path, index))
 
     def table(self) -> Table:
-        """Images, nuclei per class and share of empty images, a column per part."""
+        """Returns images, empty images and nuclei per class, with a column per part."""
         parts = list(self.images)
         table = Table('', *parts, title=self._size_line())
         table.add_row('images', *(str(self.images[part]) for part in parts))
@@ -85,15 +88,16 @@ def _share(counts: np.ndarray, index: int) -> str:
 def run_converter(
         convert: Callable[[Progress], tuple[DatasetSummary, Sequence[str]]],
         title: str) -> None:
-    """What the converters' commands share: progress bars, the table, and remarks.
+    """Runs a converter with progress bars, then prints the table and remarks.
 
     Args:
-        convert (Callable): Converts, showing its progress; returns what the data set
-            holds and remarks for the user.
-        title (str): Line above the table.
+        convert: Converts, showing its progress; returns what the data set holds and
+            remarks for the user.
+        title: Line above the table.
 
     Raises:
-        SystemExit: With one sentence, if the input or the output is not as it must be.
+        SystemExit: With one sentence, when the input or the output is not as it must
+            be.
     """
     console = Console()
     with Progress(console=console) as progress:

@@ -1,8 +1,17 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import numpy as np
+import pytest
 from rich.console import Console
 
 from mmseg_cellvta.conversion.summary import DatasetSummary
+
+
+def labels_of(counts, shape=(20, 30)):
+    """Labels (H, W, 2) with so many nuclei of one pixel of each class."""
+    labels = np.zeros((*shape, 2), np.int32)
+    classes = np.repeat(np.arange(1, len(counts) + 1), counts)
+    labels[0, :len(classes)] = np.stack([np.arange(1, len(classes) + 1), classes], -1)
+    return labels
 
 
 def printed(summary):
@@ -19,10 +28,9 @@ def row_of(text, name):
 
 def test_counts_and_shares_stand_by_part():
     summary = DatasetSummary(['round', 'long'])
-    summary.add('train', (20, 30), [3, 1])
-    summary.add('test', (20, 30), [0, 0])
-    summary.add('train', (20, 30), [0, 0])
-    summary.add('train', (20, 30), [0, 4])
+    for part, counts in [('train', [3, 1]), ('test', [0, 0]), ('train', [0, 0]),
+                         ('train', [0, 4])]:
+        summary.add(part, labels_of(counts))
     text = printed(summary)
     assert 'every image 30 x 20 px' in text
     assert row_of(text, 'images') == ['3', '1']
@@ -32,26 +40,10 @@ def test_counts_and_shares_stand_by_part():
     assert row_of(text, 'nuclei') == ['8', '0']
 
 
-def test_the_most_frequent_size_is_named():
+@pytest.mark.parametrize(('widths', 'title'), [
+    ([30, 40, 40], '2 sizes, most often 40 x 20 px (2 images)'), ([], 'no images')])
+def test_the_most_frequent_size_is_named(widths, title):
     summary = DatasetSummary(['a'])
-    for width in (30, 40, 40):
-        summary.add('all', (20, width), [1])
-    title = ' '.join(printed(summary).split())
-    assert '2 sizes, most often 40 x 20 px (2 images)' in title
-
-
-def test_nothing_at_all_is_no_error():
-    assert 'no images' in printed(DatasetSummary(['a']))
-
-
-def test_written_patches_are_counted(tmp_path):
-    labels = np.zeros((3, 8, 8, 2), np.uint16)
-    labels[0, :2, :2] = 5, 1
-    labels[0, 4:6, :2] = 6, 2
-    labels[2, 4:6, :2] = 1, 2
-    np.save(tmp_path / 'labels.npy', labels)
-    summary = DatasetSummary(['a', 'b'])
-    summary.add_patches(tmp_path / 'labels.npy', ['x', 'x', 'y'])
-    assert summary.images == dict(x=2, y=1) and summary.empty == dict(x=1, y=0)
-    assert {part: counts.tolist() for part, counts in summary.nuclei.items()} == dict(
-        x=[1, 1], y=[0, 1])
+    for width in widths:
+        summary.add('all', labels_of([1], (20, width)))
+    assert title in ' '.join(printed(summary).split())

@@ -6,16 +6,15 @@ the test parts of several splits; CoNICDataset takes each as sources_file. The p
 own split needs no conversion.
 """
 import argparse
+from functools import partial
 
-from mmseg_cellvta.conversion.conic import convert_conic
-from mmseg_cellvta.conversion.summary import run_converter
+from converter_arguments import add_folders
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('src', help='folder of the original files')
-    parser.add_argument('out', help='folder to make; interrupted, call again to go on')
+    add_folders(parser, 'folder of the original files')
     parser.add_argument('--folds', type=int, default=5,
                         help='folds of the cross-validation split (default: 5)')
     return parser.parse_args()
@@ -23,9 +22,12 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    run_converter(
-        lambda progress: convert_conic(args.src, args.out, args.folds, progress),
-        f'{args.out}: by the split of the paper')
+    # After the arguments: --help must not wait for torch.
+    from mmseg_cellvta.conversion.conic import convert_conic
+    from mmseg_cellvta.conversion.summary import run_converter
+
+    run_converter(partial(convert_conic, args.src, args.out, args.folds),
+                  f'{args.out}: by the split of the paper')
 
 
 if __name__ == '__main__':

@@ -6,26 +6,26 @@ classes are merged to 4 as HoVer-Net does.
 """
 import argparse
 
-from mmseg_cellvta.conversion.consep import convert_consep
-from mmseg_cellvta.conversion.summary import run_converter
-from mmseg_cellvta.conversion.writers import add_tile_options, read_tile_options
+from converter_arguments import add_folders, add_tiles
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('src', help='folder with Train, Test or both, or one of them')
-    parser.add_argument('out', help='folder to make; interrupted, call again to go on')
-    add_tile_options(parser)
+    add_folders(parser, 'folder with Train, Test or both, or one of them')
+    add_tiles(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    run_converter(
-        lambda progress: convert_consep(
-            args.src, args.out, read_tile_options(args), progress),
-        f'{args.out}:')
+    # After the arguments: --help must not wait for torch.
+    from mmseg_cellvta.conversion.consep import convert_consep
+    from mmseg_cellvta.conversion.summary import run_converter
+    from mmseg_cellvta.conversion.writers import Tiling
+
+    run_converter(lambda progress: convert_consep(
+        args.src, args.out, Tiling(args.tile, args.overlap), progress), f'{args.out}:')
 
 
 if __name__ == '__main__':

@@ -6,24 +6,25 @@ types.npy; the folders of the authors' archives (Fold 1/images/fold1/images.npy)
 taken as they are. Memory stays bounded, whatever the size of the files.
 """
 import argparse
+from functools import partial
 
-from mmseg_cellvta.conversion.pannuke import convert_pannuke
-from mmseg_cellvta.conversion.summary import run_converter
+from converter_arguments import add_folders
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('src', help='folder of the original files')
-    parser.add_argument('out', help='folder to make; interrupted, call again to go on')
+    add_folders(parser, 'folder of the original files')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    run_converter(
-        lambda progress: convert_pannuke(args.src, args.out, progress),
-        f'{args.out}:')
+    # After the arguments: --help must not wait for torch.
+    from mmseg_cellvta.conversion.pannuke import convert_pannuke
+    from mmseg_cellvta.conversion.summary import run_converter
+
+    run_converter(partial(convert_pannuke, args.src, args.out), f'{args.out}:')
 
 
 if __name__ == '__main__':
