@@ -3,15 +3,15 @@ from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.registry import MODELS
 from torch.nn import functional as F
 
-PADDED_FIELDS = ('gt_inst_map', 'gt_hv_map')
+PADDED_FIELDS = ('gt_inst_map', 'gt_hv_map')  # besides `gt_sem_seg`
 
 
 @MODELS.register_module()
 class CellDataPreProcessor(SegDataPreProcessor):
-    """MMSegmentation's preprocessor that pads the instance and HV maps along.
+    """MMSegmentation's preprocessor, which also pads the instance and HV maps.
 
-    Takes the same arguments. What it adds to the picture is background in every map, so
-    `seg_pad_val` is 0 unless given.
+    It takes the same arguments. Padding is background in every map, so `seg_pad_val` is
+    0 unless given.
     """
 
     def __init__(self, *args, seg_pad_val: int = 0, **kwargs) -> None:

@@ -26,7 +26,7 @@ def test_padding_moves_no_pixel():
     torch.testing.assert_close(sample.gt_hv_map.data[:, :60, :50], before)
 
 
-def test_picture_turns_from_bgr_0_255_to_normalised_rgb():
+def test_image_turns_from_bgr_0_255_to_normalised_rgb():
     blue = torch.zeros(3, 16, 16)
     blue[0] = 255
     data = build(PREPROCESSOR)(dict(inputs=[blue], data_samples=[square_sample()]))

@@ -102,7 +102,7 @@ def fill(table):
 
 
 def build(name):
-    cfg = Config.fromfile(ROOT / f'configs/{name}_pannuke.py')
+    cfg = Config.fromfile(ROOT / f'configs/baselines/{name}_pannuke.py')
     cfg.model.decode_head.channels = 4
     cfg.model.backbone.encoder.update(
         weights=None, embed_dim=D, depth=4, num_heads=2)

@@ -1,14 +1,14 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Converts checkpoints of CellViT-256 and CellViT-SAM-B, -L or -H for this package.
 
-The result holds the encoder too and fits configs/cellvit_256_pannuke.py or
+The result holds the encoder too and fits configs/baselines/cellvit_256_pannuke.py or
 cellvit_sam_{b,l,h}_pannuke.py; for the latter set model.backbone.encoder.weights=None,
 or SAM is downloaded first. Values are kept bit for bit.
 """
 import argparse
 from pathlib import Path
 
-# Config by the width of the encoder.
+# Config in configs/baselines by the width of the encoder.
 CONFIGS = {384: 'cellvit_256_pannuke.py', 768: 'cellvit_sam_b_pannuke.py',
            1024: 'cellvit_sam_l_pannuke.py', 1280: 'cellvit_sam_h_pannuke.py'}
 

@@ -8,6 +8,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...post_processing.instances import TOKEN_STRIDE
 from ..encoders import TimmEncoder
 from ..layers import (
     DeformableAttention,
@@ -19,7 +20,7 @@ from ..layers import (
 from ..layers.deformable_attention import Shapes
 from .vit_backbone import NUM_STAGES, ViTBackbone, patch_grid
 
-STRIDES = (2, 4, 8, 16)  # of the four pyramid levels, in px
+PYRAMID_STRIDES = (2, 4, 8, TOKEN_STRIDE)  # px, of the four levels
 CLS_TOKEN_MODES = ('in_blocks', 'beside')
 OFFSET_INITS = ('directional', 'zero')
 
@@ -29,30 +30,31 @@ class CellVTAAdapter(ViTBackbone):
     """A ViT with a convolutional branch and a four-level pyramid (arXiv:2504.00784).
 
     Args:
-        encoder: Arguments of :class:`TimmEncoder`.
+        encoder: Arguments of `TimmEncoder`.
         conv_channels: Channels of the convolutional branch at 1/2 resolution.
-        conv_pyramid: Without it there is no convolutional branch: the four levels are
-            the ViT's own maps, enlarged. The baseline of the paper.
-        injection_stages: Stages of the ViT, from 0 to 3, that read the pyramid.
+        conv_pyramid: False for the baseline of the paper: no convolutional branch, the
+            four levels are the ViT's own maps, enlarged.
+        injection_stages: Stages of the ViT, 0 to 3, that read the pyramid.
         injector_init: First value of the scale of the injected features.
         deform_num_heads: Heads of the deformable attention.
         deform_num_points: Sampling points per head and level.
         deform_ratio: Channels of the sampled values relative to the ViT's.
         offset_init: 'directional' as in Deformable DETR: the points start on rays
             around the query; 'zero' as in the released code: on the query.
-        conv_ffn_ratio: Hidden channels of the extractors' ConvFFN, relative; None for
-            no ConvFFN.
+        conv_ffn_ratio: Hidden channels of the extractors' ConvFFN relative to the
+            ViT's.
         drop_path_rate: Stochastic depth of the extractors' ConvFFN.
         num_extra_extractors: Extractors added after the last stage.
-        cls_token: 'in_blocks' as the ViT was trained; 'beside' as in the released
-            code: prefix tokens skip all blocks; not for DINOv3 and SAM.
+        cls_token: 'in_blocks': prefix tokens pass through the blocks, as the ViT was
+            trained; 'beside': they skip all blocks, as in the released code (not for
+            DINOv3 and SAM).
         out_cls_token: Return the normalised class token after the pyramid, for a
             tissue head.
         norm_cfg: Normalisation of the convolutional parts.
 
     Raises:
-        ValueError: An argument is outside its choices, or asks for what the encoder
-            does not have.
+        ValueError: When an argument is outside its choices, or asks for what the
+            encoder does not have.
     """
 
     def __init__(self,
@@ -65,7 +67,7 @@ class CellVTAAdapter(ViTBackbone):
                  deform_num_points: int = 4,
                  deform_ratio: float = 0.5,
                  offset_init: str = 'directional',
-                 conv_ffn_ratio: float | None = 0.25,
+                 conv_ffn_ratio: float = 0.25,
                  drop_path_rate: float = 0.0,
                  num_extra_extractors: int = 2,
                  cls_token: str = 'in_blocks',
@@ -111,22 +113,22 @@ class CellVTAAdapter(ViTBackbone):
         """Computes the pyramid.
 
         Args:
-            inputs: (N, 3, H, W) float tensor, normalised; H and W are multiples of 16.
+            inputs: (N, 3, H, W) float, normalised images; H and W are multiples of 16.
 
         Returns:
             Four maps (N, C, H/s, W/s) for s = 2, 4, 8, 16, and after them, with
             `out_cls_token`, the class token (N, C).
 
         Raises:
-            ValueError: H or W is no multiple of 16.
+            ValueError: When H or W is no multiple of 16.
         """
         grid = patch_grid(inputs)
         num_prefix = self.encoder.num_prefix_tokens
         tokens = self.encoder.embed(inputs)
         prefix, x = tokens[:, :num_prefix], tokens[:, num_prefix:]
-        vit_maps, levels = [], [None] * NUM_STAGES
+        vit_maps = []
         if self.conv_pyramid:
-            half, pyramid, shapes = self._read_picture(inputs)
+            half, pyramid, shapes = self._read_image(inputs)
         for stage in range(NUM_STAGES):
             if self.conv_pyramid:
                 x = self.interactions[stage].inject(x, pyramid, grid, shapes)
@@ -134,18 +136,20 @@ class CellVTAAdapter(ViTBackbone):
             if self.conv_pyramid:
                 pyramid = self.interactions[stage].extract(x, pyramid, grid, shapes)
             vit_maps.append(tokens_to_map(x, grid))
-        if self.conv_pyramid:
-            levels = self._split_pyramid(half, pyramid, shapes)
-        outputs = [
-            norm(_add(level, _enlarge(vit_map, STRIDES[-1] // stride)))
-            for norm, level, vit_map, stride in zip(
-                self.norms, levels, vit_maps, STRIDES, strict=True)
+        levels = [
+            _enlarge(vit_map, TOKEN_STRIDE // stride)
+            for vit_map, stride in zip(vit_maps, PYRAMID_STRIDES, strict=True)
         ]
+        if self.conv_pyramid:
+            own = self._split_pyramid(half, pyramid, shapes)
+            levels = [level + vit for level, vit in zip(own, levels, strict=True)]
+        outputs = [
+            norm(level) for norm, level in zip(self.norms, levels, strict=True)]
         if self.cls_norm is not None:
             outputs.append(self.cls_norm(prefix[:, 0]))
         return tuple(outputs)
 
-    def _read_picture(self, inputs: Tensor) -> tuple[Tensor, Tensor, Shapes]:
+    def _read_image(self, inputs: Tensor) -> tuple[Tensor, Tensor, Shapes]:
         """Returns the 1/2 map and the tokens of the 1/4, 1/8 and 1/16 maps."""
         half, *maps = self.spatial_prior(inputs)
         levels = [
@@ -215,7 +219,3 @@ def _check_class_token(encoder: TimmEncoder, cls_token: str,
 def _enlarge(feature_map: Tensor, factor: int) -> Tensor:
     return F.interpolate(
         feature_map, scale_factor=factor, mode='bilinear', align_corners=False)
-
-
-def _add(level: Tensor | None, vit_map: Tensor) -> Tensor:
-    return vit_map if level is None else level + vit_map

@@ -10,16 +10,16 @@ NUM_STAGES = 4
 
 
 class ViTBackbone(BaseModule):
-    """What all backbones over a ViT share: an encoder in stages of equal depth.
-
-    Attributes:
-        encoder (TimmEncoder): The ViT.
-        out_channels (list[int]): Channels of the four maps that it returns.
-        stage_bounds (list[int]): Five numbers: stage i has the blocks from number i to
-            number i + 1.
+    """The base of all backbones over a ViT: an encoder in four stages of equal depth.
 
     Args:
-        encoder: Arguments of :class:`TimmEncoder`.
+        encoder: Arguments of `TimmEncoder`.
+
+    Attributes:
+        encoder: The `TimmEncoder`.
+        out_channels: Channels of the four maps that the backbone returns.
+        stage_bounds: Five numbers of blocks: stage i begins with block
+            `stage_bounds[i]` and ends before block `stage_bounds[i + 1]`.
     """
 
     def __init__(self, encoder: dict) -> None:
@@ -38,15 +38,15 @@ class ViTBackbone(BaseModule):
 
 
 def patch_grid(inputs: Tensor) -> tuple[int, int]:
-    """Returns (rows, columns) of the patches of a picture (N, 3, H, W).
+    """Returns (rows, columns) of the patches of images (N, 3, H, W).
 
     Raises:
-        ValueError: H or W is no multiple of 16.
+        ValueError: When H or W is no multiple of 16.
     """
     height, width = inputs.shape[2:]
     if height % TOKEN_STRIDE or width % TOKEN_STRIDE:
         raise ValueError(
-            f'picture of {height} x {width} px: both sides must be multiples of '
+            f'image of {height} x {width} px: both sides must be multiples of '
             f'{TOKEN_STRIDE} px; set size_divisor={TOKEN_STRIDE} in the data '
             'preprocessor')
     return height // TOKEN_STRIDE, width // TOKEN_STRIDE

@@ -1,4 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""CellViT's backbone: a plain ViT, and SAM's neck where it has no class token."""
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -17,9 +18,9 @@ class ViTTokenMaps(ViTBackbone):
     `in_strides=(1, 16, 16, 16, 16)` enlarges them.
 
     Args:
-        encoder: Arguments of :class:`TimmEncoder`.
+        encoder: Arguments of `TimmEncoder`.
         out_cls_token: Return the normalised class token after the maps, for a tissue
-            head; of an encoder without one, such as SAM, the mean of its neck.
+            head; from an encoder without one, such as SAM, the mean of SAM's neck.
     """
 
     def __init__(self, encoder: dict, out_cls_token: bool = False) -> None:
@@ -35,14 +36,14 @@ class ViTTokenMaps(ViTBackbone):
         """Computes the maps.
 
         Args:
-            inputs: (N, 3, H, W) float tensor, normalised; H and W are multiples of 16.
+            inputs: (N, 3, H, W) float, normalised images; H and W are multiples of 16.
 
         Returns:
             Four maps (N, C, H/16, W/16), the shallowest first, and after them, with
             `out_cls_token`, the class token (N, C) or the mean of the neck (N, 256).
 
         Raises:
-            ValueError: H or W is no multiple of 16.
+            ValueError: When H or W is no multiple of 16.
         """
         grid = patch_grid(inputs)
         tokens = self.encoder.embed(inputs)
@@ -60,7 +61,7 @@ class ViTTokenMaps(ViTBackbone):
 
 
 class SamNeck(nn.Sequential):
-    """The neck of SAM's image encoder (arXiv:2304.02643), averaged over the picture.
+    """The neck of SAM's image encoder (arXiv:2304.02643), averaged over the image.
 
     SAM has no class token; CellViT tells tissues apart by this vector instead.
 

@@ -1,4 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""The decoders: encoders of the skips, and three branches that share them."""
 import itertools
 from collections.abc import Sequence
 
@@ -9,43 +10,48 @@ from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
+from ..backbones.cellvta_adapter import PYRAMID_STRIDES
+
 # Channels of the maps that come before the classes: background, nucleus; x, y.
 NP_CHANNELS, HV_CHANNELS = 2, 2
-STRIDES = (1, 2, 4, 8, 16)  # of the decoders' levels, in px
+LEVEL_STRIDES = (1, *PYRAMID_STRIDES)  # px, of the decoders' levels
 
 
 @MODELS.register_module()
 class HoverDecodeHead(BaseDecodeHead):
-    """HoVer-Net's three branches (arXiv:1812.06499) over the picture and four maps.
+    """HoVer-Net's three branches (arXiv:1812.06499) over the image and four maps.
 
     The branches NP (nucleus or background), HV (horizontal and vertical distance to
-    the nucleus' centre) and NC (class) share encoders of the skips, among them one that
-    reads the picture itself. Maps of a pyramid are encoded as they are; coarser ones,
-    such as a plain ViT's, are enlarged step by step, as in CellViT (arXiv:2306.15350).
+    the nucleus' centre) and NC (class) share the encoders of the skips, of which the
+    first reads the image itself. Maps of a pyramid are encoded as they are; coarser
+    ones, such as a plain ViT's, are enlarged step by step, as in CellViT
+    (arXiv:2306.15350).
 
     Args:
-        in_channels: Channels of the picture and of the four maps.
-        channels: Channels of the decoders at full resolution, an even number; 2, 4, 8 x
-            at 1/2, 1/4, 1/8.
-        num_classes: Classes with background.
-        loss_np: Losses of the NP branch, each built with logits and class map.
-        loss_hv: Losses of the HV branch.
-        loss_nc: Losses of the NC branch.
+        in_channels: Channels of the image and of the four maps.
+        channels: Channels of the decoders at full resolution, an even number; 2, 4 and
+            8 times as many at 1/2, 1/4 and 1/8.
+        num_classes: Classes, background included.
+        loss_np: Configs of the NP branch's losses, called with logits and class ids.
+        loss_hv: Configs of the HV branch's losses, called with HV maps, their targets
+            and the mask of nuclei.
+        loss_nc: Configs of the NC branch's losses, called as those of NP.
         tissue_classes: Names of the tissues that a tissue head tells apart by the class
             token, which follows the maps in the inputs; None for no such head.
         tissue_channels: Channels of the class token; None for those of the deepest map.
-        loss_tissue: Loss of the tissue head; None to leave it untrained.
+        loss_tissue: Config of the tissue head's loss; None to leave it untrained.
         in_strides: Strides of the inputs, px: those of the levels, or coarser ones by
-            powers of 2 up to 16.
-        bottleneck_channels: Channels of the decoders at 1/8; None for 8 x `channels`.
+            powers of 2, up to 16.
+        bottleneck_channels: Channels of the decoders at 1/8; None for 8 times
+            `channels`.
         path_channels: Channels at 1/4 and 1/8 of a map on its way to a finer level;
             None for those of the decoders.
-        bottleneck_conv: Convolve the 1/16 map after it was enlarged; CellViT does not.
-        norm_cfg: Normalisation layer.
+        bottleneck_conv: Convolve the 1/16 map after enlarging it; CellViT does not.
+        norm_cfg: Config of the normalisation layers.
 
     Raises:
-        ValueError: `in_channels` does not name five inputs, or no encoder leads from
-            `in_strides` to the levels of the decoders.
+        ValueError: When `in_channels` does not name five inputs, or no encoder leads
+            from `in_strides` to the levels of the decoders.
     """
 
     def __init__(self,
@@ -58,14 +64,14 @@ class HoverDecodeHead(BaseDecodeHead):
                  tissue_classes: Sequence[str] | None = None,
                  tissue_channels: int | None = None,
                  loss_tissue: dict | None = None,
-                 in_strides: Sequence[int] = STRIDES,
+                 in_strides: Sequence[int] = LEVEL_STRIDES,
                  bottleneck_channels: int | None = None,
                  path_channels: Sequence[int] | None = None,
                  bottleneck_conv: bool = True,
                  norm_cfg: dict = dict(type='BN')) -> None:
         if len(in_channels) != 5:
             raise ValueError(
-                f'in_channels={tuple(in_channels)}: expected five, of the picture and '
+                f'in_channels={tuple(in_channels)}: expected five, of the image and '
                 'of four maps')
         _check_strides(in_strides)
         super().__init__(
@@ -80,7 +86,7 @@ class HoverDecodeHead(BaseDecodeHead):
         # The base class assumes one map of logits per class and its own classifier.
         del self.conv_seg, self.loss_decode
         self.out_channels = NP_CHANNELS + HV_CHANNELS + num_classes
-        widths = [channels * stride for stride in STRIDES[:-1]]
+        widths = [channels * stride for stride in LEVEL_STRIDES[:-1]]
         path = widths if path_channels is None else [*widths[:2], *path_channels]
         if bottleneck_channels is not None:
             widths[3] = bottleneck_channels
@@ -108,13 +114,14 @@ class HoverDecodeHead(BaseDecodeHead):
         """Computes all maps.
 
         Args:
-            inputs: Picture (N, 3, H, W), maps at 1/2, 1/4, 1/8, 1/16, and the class
-                token (N, C) if there is a tissue head.
+            inputs: Normalised images (N, 3, H, W), four maps (N, C, H/s, W/s) with the
+                strides `in_strides`, and the class token (N, C) if there is a tissue
+                head.
 
         Returns:
             `np` (N, 2, H, W) logits, `hv` (N, 2, H, W) values, x first, `nc`
-            (N, num_classes, H, W) logits, `tissue` (N, T) logits if there is such a
-            head.
+            (N, num_classes, H, W) logits, and `tissue` (N, T) logits if there is a
+            tissue head.
         """
         *shallow, deepest = self._transform_inputs(inputs)
         skips = [
@@ -139,6 +146,9 @@ class HoverDecodeHead(BaseDecodeHead):
 
         Returns:
             Named losses, `loss_<branch>_<loss>`, and `acc_np` in percent.
+
+        Raises:
+            ValueError: When a tissue is not among `tissue_classes`.
         """
         nuclei = _stack(data_samples, 'gt_inst_map')[:, 0] > 0
         class_map = _stack(data_samples, 'gt_sem_seg')[:, 0].long()
@@ -163,8 +173,12 @@ class HoverDecodeHead(BaseDecodeHead):
                         batch_img_metas: list[dict]) -> Tensor:
         """Concatenates probabilities of NP, HV values and probabilities of NC.
 
-        Probabilities, not logits: what sliding windows and flips average must not let
-        one confident window outvote the others.
+        Sliding windows and flips average these maps. Of logits one confident window
+        would outvote the others.
+
+        Args:
+            outputs: What `forward` returns.
+            batch_img_metas: Not needed; `BaseDecodeHead` hands it over.
 
         Returns:
             (N, 2 + 2 + num_classes, H, W) float32 tensor; `split_maps` takes it apart.
@@ -185,7 +199,8 @@ class HoverDecodeHead(BaseDecodeHead):
         """Refuses a checkpoint for another number of classes.
 
         Raises:
-            ValueError: MMEngine would only warn, and test a random classifier.
+            ValueError: When it has another number; MMEngine would only warn, and test
+                a random classifier.
         """
         last = self.branches['nc'].levels[-1][-1]
         found = state_dict.get(f'{prefix}branches.nc.levels.3.2.weight')
@@ -198,42 +213,6 @@ class HoverDecodeHead(BaseDecodeHead):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _check_strides(in_strides: Sequence[int]) -> None:
-    """Raises ValueError where no power of 2 leads from an input to its level."""
-    allowed = [(1, ), (2, 4, 8, 16), (4, 8, 16), (8, 16), (16, )]
-    if len(in_strides) != 5 or any(
-            stride not in choices
-            for stride, choices in zip(in_strides, allowed, strict=True)):
-        raise ValueError(
-            f'in_strides={tuple(in_strides)}: expected the picture, maps that are not '
-            'finer than 1/2, 1/4 and 1/8, and one at 1/16, as in (1, 2, 4, 8, 16) or '
-            '(1, 16, 16, 16, 16)')
-
-
-def _skip_encoder(in_channels: int, in_stride: int, level: int, width: int,
-                  path: Sequence[int], norm_cfg: dict) -> nn.Sequential:
-    """Two convolutions at the level itself, or a `deconv_block` for each step up."""
-    if in_stride == STRIDES[level]:
-        first = width // (1 if level else 2)
-        return nn.Sequential(
-            conv_block(in_channels, first, norm_cfg),
-            conv_block(first, width, norm_cfg))
-    on_the_way = path[level + 1:STRIDES.index(in_stride)][::-1]
-    return nn.Sequential(*(
-        deconv_block(before, after, norm_cfg)
-        for before, after in itertools.pairwise([in_channels, *on_the_way, width])))
-
-
-def split_maps(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Splits the concatenated maps (..., 4 + C, H, W) into NP, HV and NC."""
-    return maps.split(
-        [NP_CHANNELS, HV_CHANNELS, maps.shape[-3] - NP_CHANNELS - HV_CHANNELS], dim=-3)
-
-
-def _stack(data_samples: SampleList, field: str) -> Tensor:
-    return torch.stack([sample.get(field).data for sample in data_samples])
-
-
 class HoverBranch(nn.Module):
     """One decoder from 1/16 to full resolution, with a skip at every level.
 
@@ -241,8 +220,8 @@ class HoverBranch(nn.Module):
         in_channels: Channels of the 1/16 map.
         widths: Channels at 1/1, 1/2, 1/4, 1/8.
         out_channels: Maps that the branch predicts.
-        norm_cfg: Normalisation layer.
-        bottleneck_conv: Convolve the 1/16 map after it was enlarged.
+        norm_cfg: Config of the normalisation layers.
+        bottleneck_conv: Convolve the 1/16 map after enlarging it.
     """
 
     def __init__(self, in_channels: int, widths: Sequence[int], out_channels: int,
@@ -284,15 +263,51 @@ class HoverBranch(nn.Module):
         return x
 
 
+def _skip_encoder(in_channels: int, in_stride: int, level: int, width: int,
+                  path: Sequence[int], norm_cfg: dict) -> nn.Sequential:
+    """Returns two convolutions at the level itself, or a `deconv_block` per step up."""
+    if in_stride == LEVEL_STRIDES[level]:
+        first = width // (1 if level else 2)
+        return nn.Sequential(
+            conv_block(in_channels, first, norm_cfg),
+            conv_block(first, width, norm_cfg))
+    on_the_way = path[level + 1:LEVEL_STRIDES.index(in_stride)][::-1]
+    return nn.Sequential(*(
+        deconv_block(before, after, norm_cfg)
+        for before, after in itertools.pairwise([in_channels, *on_the_way, width])))
+
+
 def conv_block(in_channels: int, channels: int, norm_cfg: dict) -> ConvModule:
-    """3x3 convolution, normalisation, ReLU."""
+    """Returns a 3x3 convolution with normalisation and ReLU."""
     # The bias is redundant before a BatchNorm, but the released weights have one.
     return ConvModule(
         in_channels, channels, 3, padding=1, bias=True, norm_cfg=norm_cfg)
 
 
 def deconv_block(in_channels: int, channels: int, norm_cfg: dict) -> nn.Sequential:
-    """Transposed convolution to twice the size, then a `conv_block`."""
+    """Returns a transposed convolution to twice the size, then a `conv_block`."""
     return nn.Sequential(
         nn.ConvTranspose2d(in_channels, channels, 2, stride=2),
         conv_block(channels, channels, norm_cfg))
+
+
+def split_maps(maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Splits concatenated maps (..., 4 + num_classes, H, W) into NP, HV and NC."""
+    return maps.split(
+        [NP_CHANNELS, HV_CHANNELS, maps.shape[-3] - NP_CHANNELS - HV_CHANNELS], dim=-3)
+
+
+def _check_strides(in_strides: Sequence[int]) -> None:
+    # The image as it is, and maps of their own level or a coarser one.
+    allowed = [LEVEL_STRIDES[:1], *(LEVEL_STRIDES[level:] for level in range(1, 5))]
+    if len(in_strides) != 5 or any(
+            stride not in choices
+            for stride, choices in zip(in_strides, allowed, strict=True)):
+        raise ValueError(
+            f'in_strides={tuple(in_strides)}: expected the image, maps that are not '
+            'finer than 1/2, 1/4 and 1/8, and one at 1/16, as in (1, 2, 4, 8, 16) or '
+            '(1, 16, 16, 16, 16)')
+
+
+def _stack(data_samples: SampleList, field: str) -> Tensor:
+    return torch.stack([sample.get(field).data for sample in data_samples])

@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""The encoders that have a name here; docs/encoders.md shows them."""
+"""The table of encoders that have a name here; docs/encoders.md shows it."""
 import json
 from dataclasses import dataclass, field
 from functools import cache
@@ -7,17 +7,17 @@ from pathlib import Path
 
 from timm.models import get_pretrained_cfg, is_model
 
-TABLE = Path(__file__).with_name('encoder_table.json')
+TABLE_FILE = Path(__file__).with_name('encoder_table.json')
 
 
 @dataclass(frozen=True)
 class EncoderEntry:
     """What is known of an encoder before it is built.
 
-    Args:
+    Attributes:
         architecture: Name of the timm model.
-        mean: Mean of its pre-training, RGB on the 0-255 scale.
-        std: Standard deviation of its pre-training, likewise.
+        mean: Mean of its pre-training, RGB 0-255.
+        std: Standard deviation of its pre-training, RGB 0-255.
         model_kwargs: Arguments of the timm model.
         weights: Its published weights, as `TimmEncoder` takes them; None if unknown.
     """
@@ -30,8 +30,8 @@ class EncoderEntry:
 
 @cache
 def read_encoder_table() -> dict[str, dict]:
-    """Reads the rows of `encoder_table.json`, by name, with mean and std."""
-    table = json.loads(TABLE.read_text())
+    """Reads the rows of `encoder_table.json` by name, each with its mean and std."""
+    table = json.loads(TABLE_FILE.read_text())
     return {
         row['name']: {**row, **table['normalizations'][row['normalization']]}
         for row in table['encoders']
@@ -45,7 +45,7 @@ def find_encoder(name: str) -> EncoderEntry:
         name: Name such as `UNI2-h`, or of a timm model such as `vit_base_patch16_224`.
 
     Raises:
-        ValueError: Neither the table nor timm has it.
+        ValueError: When neither the table nor timm has it.
     """
     row = read_encoder_table().get(name)
     if row is not None:

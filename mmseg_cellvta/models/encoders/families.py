@@ -1,4 +1,10 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""How timm's three families of ViTs are opened up.
+
+Every family has `modules` (those of timm that it covers), `positions_in_blocks` (True
+where the blocks need the patch grid), `filter_weights` (timm's function that turns the
+authors' key names into its own), `build`, `embed` and `run_blocks`.
+"""
 import timm
 from timm.layers import resample_abs_pos_embed_nhwc
 from timm.models import eva, vision_transformer, vision_transformer_sam
@@ -11,22 +17,22 @@ from torch import Tensor, nn
 class VitFamily:
     """timm's `VisionTransformer`, such as UNI, Virchow or DINOv2.
 
-    Positions are added once, before the blocks. Every family has these members.
+    Positions are added once, before the blocks.
     """
 
-    modules = ('vision_transformer', 'deit')  # of timm
-    positions_in_blocks = False  # whether the blocks need the patch grid
+    modules = ('vision_transformer', 'deit')
+    positions_in_blocks = False
     filter_weights = staticmethod(vision_transformer.checkpoint_filter_fn)
 
     @staticmethod
     def build(architecture: str, **model_kwargs) -> VisionTransformer:
-        """Builds the ViT without classifier, for pictures of any size."""
+        """Builds the ViT without classifier, for images of any size."""
         return timm.create_model(
             architecture, num_classes=0, dynamic_img_size=True, **model_kwargs)
 
     @staticmethod
     def embed(vit: VisionTransformer, inputs: Tensor) -> Tensor:
-        """Turns a picture (N, 3, H, W) into prefix and patch tokens (N, L, C)."""
+        """Turns images (N, 3, H, W) into prefix and patch tokens (N, L, C)."""
         tokens = vit._pos_embed(vit.patch_embed(inputs))
         return vit.norm_pre(vit.patch_drop(tokens))
 
@@ -38,7 +44,10 @@ class VitFamily:
 
 
 class EvaFamily:
-    """timm's `Eva`, such as DINOv3: every block rotates queries and keys by place."""
+    """timm's `Eva`, such as DINOv3.
+
+    Every block rotates queries and keys by the place of their patch.
+    """
 
     modules = ('eva', )
     positions_in_blocks = True
@@ -46,10 +55,10 @@ class EvaFamily:
 
     @staticmethod
     def build(architecture: str, **model_kwargs) -> Eva:
-        """Builds the ViT without classifier, for pictures of any size.
+        """Builds the ViT without classifier, for images of any size.
 
         Raises:
-            ValueError: Each block has rotations of its own.
+            ValueError: When each block has rotations of its own.
         """
         vit = timm.create_model(
             architecture, num_classes=0, dynamic_img_size=True, **model_kwargs)
@@ -61,7 +70,7 @@ class EvaFamily:
 
     @staticmethod
     def embed(vit: Eva, inputs: Tensor) -> Tensor:
-        """Turns a picture (N, 3, H, W) into prefix and patch tokens (N, L, C)."""
+        """Turns images (N, 3, H, W) into prefix and patch tokens (N, L, C)."""
         tokens, _ = vit._pos_embed(vit.patch_embed(inputs))
         return vit.norm_pre(tokens)
 
@@ -76,7 +85,10 @@ class EvaFamily:
 
 
 class SamFamily:
-    """timm's `VisionTransformerSAM`: windows, relative positions, no class token."""
+    """timm's `VisionTransformerSAM`.
+
+    Its blocks attend within windows and by relative positions; it has no class token.
+    """
 
     modules = ('vision_transformer_sam', )
     positions_in_blocks = True
@@ -84,17 +96,17 @@ class SamFamily:
 
     @staticmethod
     def build(architecture: str, **model_kwargs) -> VisionTransformerSAM:
-        """Builds the ViT without its neck, and with what the others have besides."""
+        """Builds the ViT without its neck, for images of any size."""
         vit = timm.create_model(architecture, num_classes=0, **model_kwargs)
-        # It narrows the last map to 256 channels for SAM's own mask decoder.
+        # The neck narrows the last map to 256 channels for SAM's own mask decoder.
         vit.neck = nn.Identity()
-        vit.norm = nn.Identity()
+        vit.norm = nn.Identity()  # the other families have both
         vit.num_prefix_tokens = 0
         return vit
 
     @staticmethod
     def embed(vit: VisionTransformerSAM, inputs: Tensor) -> Tensor:
-        """Turns a picture (N, 3, H, W) into patch tokens (N, L, C)."""
+        """Turns images (N, 3, H, W) into patch tokens (N, L, C)."""
         patches = vit.patch_embed(inputs)
         positions = resample_abs_pos_embed_nhwc(vit.pos_embed, patches.shape[1:3])
         return vit.norm_pre(vit.patch_drop(vit.pos_drop(patches + positions))).flatten(

@@ -5,21 +5,21 @@ from timm.models import is_model_in_modules
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...post_processing.instances import TOKEN_STRIDE
 from .encoder_table import EncoderEntry, find_encoder
 from .families import EvaFamily, SamFamily, VitFamily
 from .weights import fingerprint, load_encoder_weights
 
-STRIDE = 16  # px of the picture per token: the pyramid's coarsest level
 FAMILIES = (VitFamily, EvaFamily, SamFamily)
-PUBLISHED = 'published'
+PUBLISHED = 'published'  # weights of the table of encoders
 
 
 class TimmEncoder(nn.Module):
-    """A ViT, opened up so that an adapter can enter between its blocks.
+    """A ViT, opened up so that an adapter can work between its blocks.
 
     Whatever its patch size, its tokens lie 16 px apart: a ViT with patches of 14 px
-    sees the picture scaled by 14/16. Scaling, and not another crop or resampled
-    weights, keeps each token over its 16 x 16 px and the weights as they were trained.
+    reads the image scaled by 14/16. Scaling, and not another crop or resampled weights,
+    keeps each token over its 16 x 16 px and the weights as they were trained.
 
     The weights are loaded here and nowhere else: MMEngine copies models for EMA before
     it initialises them, and never initialises them at test time.
@@ -30,15 +30,24 @@ class TimmEncoder(nn.Module):
         weights: 'published' for those of the table; `hf-hub:<owner>/<repository>`, if
             need be with `/<file>`; a local file; None for random weights.
         frozen: Keep every weight as it is: no gradients, eval mode also in training.
+            Checkpoints then hold a fingerprint of the weights instead of the weights,
+            unless they were random.
         drop_path_rate: Stochastic depth of the last block, rising linearly from 0. It
             stays active in a frozen encoder, as in the authors' released training.
-        save_frozen: Write frozen weights into checkpoints although they can be loaded
-            from `weights` again. Random and trained encoders are always written.
         **model_kwargs: Further arguments of the timm model, such as `init_values`;
             layers by the name that timm gives them.
 
+    Attributes:
+        embed_dims: Channels of a token.
+        num_blocks: Blocks of the ViT.
+        num_prefix_tokens: Tokens before those of the patches: class token, registers.
+        patch_size: Side of a patch, px of the scaled image.
+        positions_in_blocks: True where the blocks themselves need to know which place
+            in the image a token has.
+
     Raises:
-        ValueError: `name` is unknown or is no ViT; it has no published weights.
+        ValueError: When `name` is unknown or is no ViT, when it has no published
+            weights, or when timm does not take the further arguments.
     """
 
     def __init__(self,
@@ -46,14 +55,12 @@ class TimmEncoder(nn.Module):
                  weights: str | None = None,
                  frozen: bool = True,
                  drop_path_rate: float = 0.0,
-                 save_frozen: bool = False,
                  **model_kwargs) -> None:
         super().__init__()
         entry = find_encoder(name)
         self.name = name
         self.frozen = frozen
         self.weights = _find_weights(name, weights, entry)
-        self.in_checkpoint = save_frozen or not frozen or weights is None
         self.family = _find_family(entry.architecture)
         self.vit = _build_vit(self.family, entry.architecture, dict(
             entry.model_kwargs, drop_path_rate=drop_path_rate, **model_kwargs))
@@ -63,17 +70,21 @@ class TimmEncoder(nn.Module):
         self.num_blocks = len(self.vit.blocks)
         self.num_prefix_tokens = self.vit.num_prefix_tokens
         self.patch_size = self.vit.patch_embed.patch_size[0]
-        # Whether the blocks themselves need to know where a token lies.
         self.positions_in_blocks = self.family.positions_in_blocks
         if frozen:
             self.vit.requires_grad_(False)
         self._register_state_dict_hook(_leave_out_frozen_weights)
 
+    @property
+    def in_checkpoint(self) -> bool:
+        """True where a checkpoint must hold the weights: nothing else has them."""
+        return not self.frozen or self.weights is None
+
     def take_norm(self) -> nn.Module:
         """Hands over the final LayerNorm, which only a class-token head needs.
 
-        It belongs to the trained part even where the blocks are frozen; without such a
-        head it would be a parameter that never gets a gradient.
+        It is trained even where the blocks are frozen; without such a head it would be
+        a parameter that never gets a gradient.
         """
         norm, self.vit.norm = self.vit.norm, nn.Identity()
         return norm.requires_grad_(True)
@@ -81,20 +92,19 @@ class TimmEncoder(nn.Module):
     def unfreeze(self) -> None:
         """Trains the encoder from now on; checkpoints then hold it."""
         self.frozen = False
-        self.in_checkpoint = True
         self.vit.requires_grad_(True)
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """Turns a picture into tokens, prefix tokens (class, registers) first.
+        """Turns images into tokens, prefix tokens (class, registers) first.
 
         Args:
-            inputs: (N, 3, H, W) normalised pictures; H and W are multiples of 16.
+            inputs: (N, 3, H, W) float, normalised images; H and W are multiples of 16.
 
         Returns:
-            (N, P + H/16 * W/16, C) tokens.
+            (N, P + H/16 * W/16, C) float tokens.
         """
-        if self.patch_size != STRIDE:
-            size = [side * self.patch_size // STRIDE for side in inputs.shape[2:]]
+        if self.patch_size != TOKEN_STRIDE:
+            size = [side * self.patch_size // TOKEN_STRIDE for side in inputs.shape[2:]]
             # Antialiasing blurs all columns more alike than plain bilinear sampling.
             inputs = F.interpolate(
                 inputs, size, mode='bilinear', align_corners=False, antialias=True)
@@ -110,9 +120,12 @@ class TimmEncoder(nn.Module):
         Args:
             tokens: (N, L, C) tokens; without their prefix only where the blocks do not
                 need positions.
-            start: First block.
+            start: First block, from 0.
             stop: Block after the last.
             grid: Rows and columns of the patches; needed with `positions_in_blocks`.
+
+        Returns:
+            (N, L, C) tokens.
         """
         assert grid is not None or not self.positions_in_blocks
         return self.family.run_blocks(self.vit, tokens, start, stop, grid)
@@ -129,7 +142,7 @@ class TimmEncoder(nn.Module):
         """Accepts a checkpoint without the frozen encoder if it is of this encoder.
 
         Raises:
-            ValueError: The checkpoint was trained on another encoder.
+            ValueError: When the checkpoint was trained on another encoder.
         """
         saved = state_dict.pop(prefix + 'fingerprint', None)
         own = {f'{prefix}vit.{k}': v for k, v in self.vit.state_dict().items()}
@@ -151,7 +164,7 @@ class TimmEncoder(nn.Module):
 
 def _leave_out_frozen_weights(encoder: TimmEncoder, state_dict: dict, prefix: str,
                               local_metadata: dict) -> None:
-    """State-dict hook: a fingerprint stands in for weights that can be had again."""
+    """State-dict hook: a fingerprint stands in for weights that can be loaded again."""
     if encoder.in_checkpoint:
         return
     for key in encoder.vit.state_dict():

@@ -1,5 +1,9 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Where an encoder's weights come from, and one clear sentence when they do not."""
+"""Loading an encoder's weights, and telling them apart by a fingerprint.
+
+They come from a hub page or a file. `transformers` names the weights of a ViT in its
+own way; here those names become the ones that timm reads.
+"""
 import hashlib
 import re
 from collections.abc import Callable
@@ -10,10 +14,10 @@ from timm.models import load_state_dict, load_state_dict_from_hf
 from torch import Tensor, nn
 
 HUB_PREFIX = 'hf-hub:'
-MARK = re.compile(r'(.*)encoder\.layer\.0\.attention\.attention\.query\.weight')
-# What comes after `encoder.layer.<i>.` or before it. Where DINOv2's own names differ
-# from timm's they are used, because timm reads those with what belongs to them.
-RENAMES = {
+FIRST_QUERY = re.compile(r'(.*)encoder\.layer\.0\.attention\.attention\.query\.weight')
+# Parts of names in `transformers`, and what timm reads. Where DINOv2's authors have a
+# name of their own it is theirs: timm knows their layout by it and converts the rest.
+TRANSFORMERS_NAMES = {
     'embeddings.patch_embeddings.projection.': 'patch_embed.proj.',
     'embeddings.cls_token': 'cls_token',
     'embeddings.position_embeddings': 'pos_embed',
@@ -31,12 +35,12 @@ RENAMES = {
     '.layer_scale2.lambda1': '.ls2.gamma',
     'layernorm.': 'norm.',
 }
-QUERY = '.attention.attention.query.'
+TRANSFORMERS_QUERY = '.attention.attention.query.'
 
 
 def load_encoder_weights(vit: nn.Module, weights: str,
                          filter_weights: Callable[[dict, nn.Module], dict]) -> None:
-    """Fills `vit` from a hub page or a local file.
+    """Fills a ViT from a hub page or a local file.
 
     Args:
         vit: The model to fill; position embeddings are resampled where needed.
@@ -46,9 +50,10 @@ def load_encoder_weights(vit: nn.Module, weights: str,
         filter_weights: timm's function that turns the authors' names into its own.
 
     Raises:
-        FileNotFoundError: The file does not exist.
-        RuntimeError: The hub cannot be reached, or the page is gated.
-        ValueError: The weights belong to another architecture.
+        FileNotFoundError: When the file does not exist.
+        RuntimeError: When the hub cannot be reached, or the page is gated.
+        ValueError: When the file cannot be read, or the weights belong to another
+            architecture.
     """
     state_dict = _from_hub(weights) if weights.startswith(HUB_PREFIX) else _from_file(
         weights)
@@ -99,44 +104,30 @@ def _from_file(weights: str) -> dict[str, Tensor]:
             'off') from error
 
 
-def fingerprint(module: nn.Module) -> Tensor:
-    """SHA-256 over names, shapes and a sample of the values of a module's tensors.
-
-    Returns:
-        uint8 tensor of shape (32,): equal for equal weights.
-    """
-    digest = hashlib.sha256()
-    for key, value in sorted(module.state_dict().items()):
-        sample = value.detach().flatten()[:64].to('cpu', torch.float64)
-        digest.update(f'{key}{tuple(value.shape)}'.encode())
-        digest.update(sample.numpy().tobytes())
-    return torch.tensor(list(digest.digest()), dtype=torch.uint8)
-
-
 def from_transformers(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """Renames the weights of a `ViTModel`, `Dinov2Model` or one with registers.
 
     Args:
-        state_dict: Any state dict; one of another layout is returned as it is. A
-            prefix, as of `ViTForImageClassification`, is left out.
+        state_dict: Any state dict; one with other names is returned as it is. A prefix,
+            as of `ViTForImageClassification`, is left out.
 
     Returns:
         A state dict that timm's `checkpoint_filter_fn` takes; queries, keys and values
         are one tensor, as in timm.
     """
-    marks = list(filter(None, map(MARK.fullmatch, state_dict)))
-    if not marks:
+    first_query = next(filter(None, map(FIRST_QUERY.fullmatch, state_dict)), None)
+    if first_query is None:
         return state_dict
-    prefix = marks[0][1]
+    prefix = first_query[1]
     renamed = {}
     for key, value in state_dict.items():
-        if QUERY in key:
+        if TRANSFORMERS_QUERY in key:
             parts = [key.replace('.query.', f'.{part}.')
                      for part in ('query', 'key', 'value')]
             if not state_dict.keys() >= set(parts):
                 continue  # the loader says what is missing
             value = torch.cat([state_dict[part] for part in parts])
-            key = key.replace(QUERY, '.attn.qkv.')
+            key = key.replace(TRANSFORMERS_QUERY, '.attn.qkv.')
         elif '.attention.attention.' in key:
             continue  # joined to its query
         renamed[_rename(key.removeprefix(prefix))] = value
@@ -144,6 +135,20 @@ def from_transformers(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _rename(key: str) -> str:
-    for theirs, ours in RENAMES.items():
+    for theirs, ours in TRANSFORMERS_NAMES.items():
         key = key.replace(theirs, ours)
     return key
+
+
+def fingerprint(module: nn.Module) -> Tensor:
+    """Computes the SHA-256 of names, shapes and the first values of all tensors.
+
+    Returns:
+        (32,) uint8 tensor, equal for equal weights.
+    """
+    digest = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        sample = value.detach().flatten()[:64].to('cpu', torch.float64)
+        digest.update(f'{key}{tuple(value.shape)}'.encode())
+        digest.update(sample.numpy().tobytes())
+    return torch.tensor(list(digest.digest()), dtype=torch.uint8)

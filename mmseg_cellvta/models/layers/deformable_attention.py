@@ -1,5 +1,9 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Between maps (N, C, H, W) and tokens (N, H*W, C), row by row."""
+"""Deformable attention over a pyramid of tokens, on CPU and GPU.
+
+Tokens (N, H*W, C) are the places of a map (N, C, H, W), row by row. Those of a pyramid
+are (N, K, C), one level after the other.
+"""
 import math
 from importlib.util import find_spec
 
@@ -7,28 +11,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Shapes = list[tuple[int, int]]  # (height, width) of each level, in cells
-VIT_NORM_EPS = 1e-6  # of the LayerNorms over tokens, as in the ViT itself
 # mmcv can be installed without compiled ops; then even importing `mmcv.ops` fails.
 HAS_COMPILED_OPS = find_spec('mmcv._ext') is not None
+if HAS_COMPILED_OPS:
+    from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
+
+Shapes = list[tuple[int, int]]  # (rows, columns) of each level, in tokens
 MAX_IM2COL_STEP = 64  # images that the compiled op handles at a time
 
 
 def map_to_tokens(feature_map: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, H*W, C)."""
+    """Turns a map (N, C, H, W) into tokens (N, H*W, C)."""
     return feature_map.flatten(2).transpose(1, 2)
 
 
 def tokens_to_map(tokens: Tensor, shape: tuple[int, int]) -> Tensor:
-    """(N, H*W, C) to (N, C, H, W)."""
+    """Turns tokens (N, H*W, C) into a map (N, C, H, W)."""
     return tokens.transpose(1, 2).unflatten(2, shape)
 
 
 def reference_points(shapes: Shapes, like: Tensor) -> Tensor:
-    """Centres of the cells of all levels, as fractions (x, y) of the picture.
+    """Returns the centres of the tokens of all levels.
+
+    Args:
+        shapes: (rows, columns) of each level, in tokens.
+        like: A tensor on the device of the result.
 
     Returns:
-        float32 tensor (1, K, 1, 2) on the device of `like`, values in (0, 1).
+        (1, K, 1, 2) float32 points (x, y) as fractions of the image, 0-1.
     """
     levels = []
     for height, width in shapes:
@@ -39,17 +49,13 @@ def reference_points(shapes: Shapes, like: Tensor) -> Tensor:
     return torch.cat(levels)[None, :, None]
 
 
-if HAS_COMPILED_OPS:
-    from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
-
-
 class DeformableAttention(nn.Module):
-    """Multi-scale deformable attention (arXiv:2010.04159, eq. 3) that runs everywhere.
+    """Multi-scale deformable attention (arXiv:2010.04159, eq. 3), on CPU and GPU.
 
     Parameters and state dict are those of mmcv's `MultiScaleDeformableAttention`. On
-    CUDA mmcv's compiled op runs; on the CPU, and where mmcv has no compiled ops, a
-    form in plain torch. Both run in float32 under autocast too: the op knows no
-    bfloat16, and float16 overflows.
+    CUDA mmcv's compiled op runs; on the CPU, and where mmcv has no compiled ops, plain
+    torch. Both run in float32 under autocast too: the op knows no bfloat16, and float16
+    overflows.
 
     Args:
         embed_dims: Channels of queries and values.
@@ -59,7 +65,7 @@ class DeformableAttention(nn.Module):
         value_ratio: Channels of the projected values relative to `embed_dims`.
 
     Raises:
-        ValueError: The projected values cannot be divided among the heads.
+        ValueError: When the projected values cannot be divided among the heads.
     """
 
     def __init__(self, embed_dims: int, num_heads: int, num_levels: int,
@@ -102,13 +108,13 @@ class DeformableAttention(nn.Module):
         """Samples `value` around each query's reference point.
 
         Args:
-            query: (N, Q, C) float tensor.
-            value: (N, K, C) float tensor, levels one after the other, row by row.
-            reference_points: (1, Q, 1, 2) points (x, y) as fractions of the picture.
-            spatial_shapes: (height, width) of each level, in cells.
+            query: (N, Q, C) float tokens.
+            value: (N, K, C) float tokens of a pyramid.
+            reference_points: (1, Q, 1, 2) points (x, y) as fractions of the image, 0-1.
+            spatial_shapes: (rows, columns) of each level, in tokens.
 
         Returns:
-            (N, Q, C) float32 tensor, without a residual.
+            (N, Q, C) float32 tokens, without a residual.
         """
         with torch.autocast(query.device.type, enabled=False):
             query, value = query.float(), value.float()
@@ -119,35 +125,25 @@ class DeformableAttention(nn.Module):
                                                         2)
             weights = self.attention_weights(query).view(n, num_queries, num_heads, -1)
             weights = weights.softmax(-1).view(n, num_queries, *self.per_query)
-            # Offsets count cells of their level, (x, y); locations are fractions.
-            cells = offsets.new_tensor([(w, h) for h, w in spatial_shapes])
-            locations = reference_points[:, :, None, :, None] + offsets / cells[:, None]
-            sample = sample_compiled if (value.is_cuda
-                                         and HAS_COMPILED_OPS) else sample_torch
+            # Offsets count tokens of their level, (x, y); locations are fractions.
+            sizes = offsets.new_tensor([(w, h) for h, w in spatial_shapes])
+            locations = reference_points[:, :, None, :, None] + offsets / sizes[:, None]
+            compiled = value.is_cuda and HAS_COMPILED_OPS
+            sample = sample_compiled if compiled else sample_torch
             return self.output_proj(sample(value, spatial_shapes, locations, weights))
-
-
-def sample_compiled(value: Tensor, spatial_shapes: Shapes, locations: Tensor,
-                    weights: Tensor) -> Tensor:
-    """The same as `sample_torch` by mmcv's compiled CUDA op."""
-    shapes = torch.tensor(spatial_shapes, device=value.device)
-    sizes = shapes.prod(1)
-    n = len(value)
-    step = n if n <= MAX_IM2COL_STEP else math.gcd(n, MAX_IM2COL_STEP)  # divides n
-    return MultiScaleDeformableAttnFunction.apply(
-        value.contiguous(), shapes, sizes.cumsum(0) - sizes, locations.contiguous(),
-        weights.contiguous(), step)
 
 
 def sample_torch(value: Tensor, spatial_shapes: Shapes, locations: Tensor,
                  weights: Tensor) -> Tensor:
-    """Weighted sum of bilinear samples; outside the picture there is zero.
+    """Computes weighted sums of bilinear samples; outside the image there is zero.
 
     Args:
-        value: (N, K, heads, D) float32.
-        spatial_shapes: (height, width) of each level, in cells.
-        locations: (N, Q, heads, levels, points, 2), (x, y) as fractions.
-        weights: (N, Q, heads, levels, points), summing to 1 over levels and points.
+        value: (N, K, heads, D) float32 tokens of a pyramid.
+        spatial_shapes: (rows, columns) of each level, in tokens.
+        locations: (N, Q, heads, levels, points, 2) float32 points (x, y) as fractions
+            of the image; outside 0-1 they lie outside of it.
+        weights: (N, Q, heads, levels, points) float32, summing to 1 over levels and
+            points.
 
     Returns:
         (N, Q, heads * D) float32.
@@ -168,3 +164,15 @@ def sample_torch(value: Tensor, spatial_shapes: Shapes, locations: Tensor,
         output = output + (sampled * weight).sum(-1)
         first += height * width
     return output.unflatten(0, (n, num_heads)).flatten(1, 2).transpose(1, 2)
+
+
+def sample_compiled(value: Tensor, spatial_shapes: Shapes, locations: Tensor,
+                    weights: Tensor) -> Tensor:
+    """Computes what `sample_torch` does by mmcv's compiled CUDA op."""
+    shapes = torch.tensor(spatial_shapes, device=value.device)
+    sizes = shapes.prod(1)
+    n = len(value)
+    step = n if n <= MAX_IM2COL_STEP else math.gcd(n, MAX_IM2COL_STEP)  # divides n
+    return MultiScaleDeformableAttnFunction.apply(
+        value.contiguous(), shapes, sizes.cumsum(0) - sizes, locations.contiguous(),
+        weights.contiguous(), step)

@@ -1,10 +1,14 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""How patch tokens of the ViT and tokens of the pyramid read each other.
+
+In all modules `x` are patch tokens (N, L, C) of a `grid` of (rows, columns), and
+`pyramid` are tokens (N, K, C) of levels with `shapes` of (rows, columns).
+"""
 import torch
 from mmcv.cnn.bricks.drop import DropPath
 from torch import Tensor, nn
 
 from .deformable_attention import (
-    VIT_NORM_EPS,
     DeformableAttention,
     Shapes,
     map_to_tokens,
@@ -12,27 +16,7 @@ from .deformable_attention import (
     tokens_to_map,
 )
 
-
-class Injector(nn.Module):
-    """Brings the pyramid into the ViT: x + gamma * Attention(x, pyramid).
-
-    ViT-Adapter, arXiv:2205.08534, equation 1.
-    """
-
-    def __init__(self, embed_dims: int, init: float, attention: dict) -> None:
-        super().__init__()
-        self.query_norm = nn.LayerNorm(embed_dims, eps=VIT_NORM_EPS)
-        self.feat_norm = nn.LayerNorm(embed_dims, eps=VIT_NORM_EPS)
-        self.attn = DeformableAttention(embed_dims, num_levels=3, **attention)
-        self.gamma = nn.Parameter(init * torch.ones(embed_dims))
-
-    def forward(self, x: Tensor, pyramid: Tensor, grid: tuple[int, int],
-                shapes: Shapes) -> Tensor:
-        """Maps patch tokens (N, L, C) to the same shape."""
-        points = reference_points([grid], x)
-        attended = self.attn(
-            self.query_norm(x), self.feat_norm(pyramid), points, shapes)
-        return x + self.gamma * attended
+NORM_EPS = 1e-6  # of the LayerNorms over tokens, as in the ViT itself
 
 
 class ConvFFN(nn.Module):
@@ -47,7 +31,7 @@ class ConvFFN(nn.Module):
         self.fc2 = nn.Linear(hidden, embed_dims)
 
     def forward(self, tokens: Tensor, shapes: Shapes) -> Tensor:
-        """Maps pyramid tokens (N, K, C) to the same shape."""
+        """Turns pyramid tokens (N, K, C) into others of the same shape."""
         levels = self.fc1(tokens).split([h * w for h, w in shapes], dim=1)
         levels = [
             map_to_tokens(self.dwconv(tokens_to_map(level, shape)))
@@ -56,50 +40,67 @@ class ConvFFN(nn.Module):
         return self.fc2(self.act(torch.cat(levels, dim=1)))
 
 
+class Injector(nn.Module):
+    """The way from the pyramid into the ViT: x + gamma * Attention(x, pyramid).
+
+    ViT-Adapter, arXiv:2205.08534, equation 1.
+    """
+
+    def __init__(self, embed_dims: int, init: float, attention: dict) -> None:
+        super().__init__()
+        self.query_norm = nn.LayerNorm(embed_dims, eps=NORM_EPS)
+        self.feat_norm = nn.LayerNorm(embed_dims, eps=NORM_EPS)
+        self.attn = DeformableAttention(embed_dims, num_levels=3, **attention)
+        self.gamma = nn.Parameter(init * torch.ones(embed_dims))
+
+    def forward(self, x: Tensor, pyramid: Tensor, grid: tuple[int, int],
+                shapes: Shapes) -> Tensor:
+        """Returns the patch tokens (N, L, C) after they have read `pyramid`."""
+        points = reference_points([grid], x)
+        attended = self.attn(
+            self.query_norm(x), self.feat_norm(pyramid), points, shapes)
+        return x + self.gamma * attended
+
+
 class Extractor(nn.Module):
-    """Brings the ViT into the pyramid, then refines it by a ConvFFN.
+    """The way from the ViT into the pyramid, then a ConvFFN.
 
     ViT-Adapter, arXiv:2205.08534, equations 2 and 3.
     """
 
-    def __init__(self, embed_dims: int, conv_ffn_ratio: float | None,
+    def __init__(self, embed_dims: int, conv_ffn_ratio: float,
                  drop_path_rate: float, attention: dict) -> None:
         super().__init__()
-        self.query_norm = nn.LayerNorm(embed_dims, eps=VIT_NORM_EPS)
-        self.feat_norm = nn.LayerNorm(embed_dims, eps=VIT_NORM_EPS)
+        self.query_norm = nn.LayerNorm(embed_dims, eps=NORM_EPS)
+        self.feat_norm = nn.LayerNorm(embed_dims, eps=NORM_EPS)
         self.attn = DeformableAttention(embed_dims, num_levels=1, **attention)
-        self.ffn = None
-        if conv_ffn_ratio is not None:
-            self.ffn_norm = nn.LayerNorm(embed_dims, eps=VIT_NORM_EPS)
-            self.ffn = ConvFFN(embed_dims, conv_ffn_ratio)
-            self.drop_path = DropPath(drop_path_rate)
+        self.ffn_norm = nn.LayerNorm(embed_dims, eps=NORM_EPS)
+        self.ffn = ConvFFN(embed_dims, conv_ffn_ratio)
+        self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, x: Tensor, pyramid: Tensor, grid: tuple[int, int],
                 shapes: Shapes) -> Tensor:
-        """Maps pyramid tokens (N, K, C) to the same shape."""
+        """Returns the pyramid tokens (N, K, C) after they have read `x`."""
         points = reference_points(shapes, x)
         pyramid = pyramid + self.attn(
             self.query_norm(pyramid), self.feat_norm(x), points, [grid])
-        if self.ffn is None:
-            return pyramid
         return pyramid + self.drop_path(self.ffn(self.ffn_norm(pyramid), shapes))
 
 
 class InteractionBlock(nn.Module):
-    """The exchange around one stage of the ViT: inject before it, extract after it.
+    """The exchange around a stage of the ViT: inject before it, extract after it.
 
     Args:
         embed_dims: Channels of tokens and pyramid.
         injector_init: First value of the injector's scale; None for no injector.
         num_extractors: Extractors, one after the other.
-        conv_ffn_ratio: Hidden channels of the ConvFFN relative to `embed_dims`; None
-            for no ConvFFN.
+        conv_ffn_ratio: Hidden channels of the ConvFFN relative to `embed_dims`.
         drop_path_rate: Stochastic depth of the ConvFFN.
         attention: `num_heads`, `num_points`, `value_ratio` of `DeformableAttention`.
     """
 
     def __init__(self, embed_dims: int, injector_init: float | None,
-                 num_extractors: int, conv_ffn_ratio: float | None,
+                 num_extractors: int, conv_ffn_ratio: float,
                  drop_path_rate: float, attention: dict) -> None:
         super().__init__()
         self.injector = None if injector_init is None else Injector(
@@ -110,7 +111,7 @@ class InteractionBlock(nn.Module):
 
     def inject(self, x: Tensor, pyramid: Tensor, grid: tuple[int, int],
                shapes: Shapes) -> Tensor:
-        """Returns the patch tokens (N, L, C) that the stage's blocks shall read."""
+        """Returns the patch tokens (N, L, C) for the blocks of the stage."""
         if self.injector is None:
             return x
         return self.injector(x, pyramid, grid, shapes)

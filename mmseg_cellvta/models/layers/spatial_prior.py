@@ -4,13 +4,13 @@ from torch import Tensor, nn
 
 
 class SpatialPriorModule(nn.Module):
-    """The convolutional branch that reads the picture at 1/2 to 1/16 resolution.
+    """The convolutional branch that reads the image at 1/2 to 1/16 resolution.
 
     As in ViT-Adapter (arXiv:2205.08534, section 3.3), but one octave finer and with a
     strided convolution in place of the max-pooling: nuclei are small.
 
     Args:
-        channels: Channels of the 1/2 level; 2 x at 1/4, 4 x at 1/8 and 1/16.
+        channels: Channels at 1/2; twice as many at 1/4, four times at 1/8 and 1/16.
         embed_dims: Channels of every output, those of the ViT.
         norm_cfg: Normalisation layer.
     """
@@ -32,7 +32,7 @@ class SpatialPriorModule(nn.Module):
         self.fc4 = nn.Conv2d(c4, embed_dims, 1)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Maps an image (N, 3, H, W) to four (N, C, H/s, W/s) maps, s = 2, 4, 8, 16."""
+        """Turns images (N, 3, H, W) into maps (N, C, H/s, W/s), s = 2, 4, 8, 16."""
         half = self.stem(inputs)
         quarter = self.conv2(half)
         eighth = self.conv3(quarter)

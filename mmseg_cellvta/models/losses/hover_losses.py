@@ -1,12 +1,43 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""Losses of the three branches: NP and NC from logits, HV from maps.
+
+Classes are (N, H, W) int64 ids, logits (N, C, H, W). All losses are scalars.
+"""
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-AXES = ('matching', 'swapped')
-KERNEL_SIZE = 5  # px
 SOFTMAX_MODES = ('once', 'twice')
+GRADIENT_AXES = ('matching', 'swapped')
+GRADIENT_KERNEL_SIZE = 5  # px
+TVERSKY_SMOOTH = 1e-6  # added to numerator and denominator
+DICE_SMOOTH = 1e-3
+
+
+def probabilities(logits: Tensor, softmax: str = 'once') -> Tensor:
+    """Returns the softmax over the channels of (N, C, H, W) logits.
+
+    'twice' is what the released code does: its losses take probabilities for logits.
+    """
+    probs = logits.softmax(dim=1)
+    return probs.softmax(dim=1) if softmax == 'twice' else probs
+
+
+def one_hot(target: Tensor, num_classes: int) -> Tensor:
+    """Turns (N, H, W) class ids into (N, C, H, W) float32 zeros and ones."""
+    return F.one_hot(target, num_classes).movedim(-1, 1).float()
+
+
+def focal_tversky(probs: Tensor, target: Tensor, dim: tuple[int, ...], alpha: float,
+                  beta: float, gamma: float) -> Tensor:
+    """Computes the focal Tversky loss (arXiv:1810.07842, eq. 3 and 4) over `dim`."""
+    tp = (probs * target).sum(dim)
+    fp = (probs * (1 - target)).sum(dim)
+    fn = ((1 - probs) * target).sum(dim)
+    index = (tp + TVERSKY_SMOOTH) / (tp + alpha * fn + beta * fp + TVERSKY_SMOOTH)
+    # Rounding can lift the index above 1, whose fractional power is NaN.
+    return torch.clamp(1 - index, min=0) ** gamma
 
 
 @MODELS.register_module()
@@ -19,9 +50,13 @@ class FocalTverskyLoss(nn.Module):
         alpha: Weight of false negatives.
         beta: Weight of false positives.
         gamma: Focusing exponent.
+
+    Raises:
+        ValueError: When `softmax` is neither.
     """
 
     loss_name = 'focal_tversky'
+    summed_dims = (0, 1, 2, 3)
 
     def __init__(self,
                  loss_weight: float = 1.0,
@@ -30,16 +65,18 @@ class FocalTverskyLoss(nn.Module):
                  beta: float = 0.3,
                  gamma: float = 4 / 3) -> None:
         super().__init__()
+        if softmax not in SOFTMAX_MODES:
+            raise ValueError(f'softmax={softmax!r}: choose from {list(SOFTMAX_MODES)}')
         self.loss_weight = loss_weight
-        self.softmax = check_softmax(softmax)
+        self.softmax = softmax
         self.weights = dict(alpha=alpha, beta=beta, gamma=gamma)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Scalar loss of logits (N, C, H, W) for class ids (N, H, W)."""
-        probs = probabilities(logits, self.softmax)
-        target = one_hot(target, logits.shape[1])
-        return self.loss_weight * focal_tversky(
-            probs, target, dim=(0, 1, 2, 3), **self.weights)
+        """Computes the loss of logits (N, C, H, W) for class ids (N, H, W)."""
+        losses = focal_tversky(
+            probabilities(logits, self.softmax), one_hot(target, logits.shape[1]),
+            self.summed_dims, **self.weights)
+        return self.loss_weight * losses.sum()
 
 
 @MODELS.register_module()
@@ -51,13 +88,7 @@ class MultiClassFocalTverskyLoss(FocalTverskyLoss):
     """
 
     loss_name = 'multiclass_focal_tversky'
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Scalar loss of logits (N, C, H, W) for class ids (N, H, W)."""
-        probs = probabilities(logits, self.softmax)
-        target = one_hot(target, logits.shape[1])
-        per_class = focal_tversky(probs, target, dim=(0, 2, 3), **self.weights)
-        return self.loss_weight * per_class.sum()
+    summed_dims = (0, 2, 3)
 
 
 @MODELS.register_module()
@@ -66,23 +97,21 @@ class HoverDiceLoss(nn.Module):
 
     Args:
         loss_weight: Factor of the loss.
-        smooth: Added to numerator and denominator.
     """
 
     loss_name = 'dice'
 
-    def __init__(self, loss_weight: float = 1.0, smooth: float = 1e-3) -> None:
+    def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
-        self.smooth = smooth
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Scalar loss of logits (N, C, H, W) for class ids (N, H, W)."""
-        probs = logits.softmax(dim=1)
+        """Computes the loss of logits (N, C, H, W) for class ids (N, H, W)."""
+        probs = probabilities(logits)
         target = one_hot(target, logits.shape[1])
         dims = (0, 2, 3)  # a class is judged over the whole batch
-        overlap = 2 * (probs * target).sum(dims) + self.smooth
-        total = probs.sum(dims) + target.sum(dims) + self.smooth
+        overlap = 2 * (probs * target).sum(dims) + DICE_SMOOTH
+        total = probs.sum(dims) + target.sum(dims) + DICE_SMOOTH
         return self.loss_weight * (1 - overlap / total).sum()
 
 
@@ -101,7 +130,7 @@ class HVMSELoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, hv: Tensor, target: Tensor, nuclei: Tensor) -> Tensor:
-        """Scalar loss of HV maps (N, 2, H, W); `nuclei` does not matter here."""
+        """Computes the loss of HV maps (N, 2, H, W); `nuclei` does not matter here."""
         return self.loss_weight * F.mse_loss(hv, target)
 
 
@@ -115,58 +144,26 @@ class HVGradientLoss(nn.Module):
             y; 'swapped' does the reverse, as the released CellVTA code does.
 
     Raises:
-        ValueError: `axes` is neither.
+        ValueError: When `axes` is neither.
     """
 
     loss_name = 'msge'
 
     def __init__(self, loss_weight: float = 1.0, axes: str = 'matching') -> None:
         super().__init__()
-        if axes not in AXES:
-            raise ValueError(f'axes={axes!r}: choose from {list(AXES)}')
+        if axes not in GRADIENT_AXES:
+            raise ValueError(f'axes={axes!r}: choose from {list(GRADIENT_AXES)}')
         self.loss_weight = loss_weight
-        offset = torch.arange(KERNEL_SIZE) - KERNEL_SIZE // 2
+        offset = torch.arange(GRADIENT_KERNEL_SIZE) - GRADIENT_KERNEL_SIZE // 2
         y, x = torch.meshgrid(offset.float(), offset.float(), indexing='ij')
         along_x, along_y = (d / (x**2 + y**2 + 1e-15) for d in (x, y))
         kernels = [along_x, along_y] if axes == 'matching' else [along_y, along_x]
         self.register_buffer('kernels', torch.stack(kernels)[:, None], persistent=False)
 
     def forward(self, hv: Tensor, target: Tensor, nuclei: Tensor) -> Tensor:
-        """Scalar loss of HV maps (N, 2, H, W) inside `nuclei` (N, H, W) 0/1."""
+        """Computes the loss of HV maps (N, 2, H, W) inside `nuclei` (N, H, W), 0/1."""
         error = F.conv2d(
-            hv - target, self.kernels, padding=KERNEL_SIZE // 2, groups=2)
+            hv - target, self.kernels, padding=GRADIENT_KERNEL_SIZE // 2, groups=2)
         focus = nuclei[:, None].to(error)
         # The mask counts once per map, as both share it.
         return self.loss_weight * (focus * error**2).sum() / (2 * focus.sum() + 1e-8)
-
-
-def check_softmax(softmax: str) -> str:
-    """Returns `softmax`, or raises ValueError if it is no known mode."""
-    if softmax not in SOFTMAX_MODES:
-        raise ValueError(f'softmax={softmax!r}: choose from {list(SOFTMAX_MODES)}')
-    return softmax
-
-
-def probabilities(logits: Tensor, softmax: str) -> Tensor:
-    """Softmax over the channels of (N, C, H, W) logits.
-
-    'twice' is what the released code does: its losses take probabilities for logits.
-    """
-    probs = logits.softmax(dim=1)
-    return probs.softmax(dim=1) if softmax == 'twice' else probs
-
-
-def one_hot(target: Tensor, num_classes: int) -> Tensor:
-    """(N, H, W) class ids to (N, C, H, W) float32 zeros and ones."""
-    return F.one_hot(target, num_classes).movedim(-1, 1).float()
-
-
-def focal_tversky(probs: Tensor, target: Tensor, dim: tuple[int, ...], alpha: float,
-                  beta: float, gamma: float, smooth: float = 1e-6) -> Tensor:
-    """Focal Tversky loss (arXiv:1810.07842, eq. 3 and 4), sums taken over `dim`."""
-    tp = (probs * target).sum(dim)
-    fp = (probs * (1 - target)).sum(dim)
-    fn = ((1 - probs) * target).sum(dim)
-    index = (tp + smooth) / (tp + alpha * fn + beta * fp + smooth)
-    # Rounding can lift the index above 1, whose fractional power is NaN.
-    return torch.clamp(1 - index, min=0) ** gamma

@@ -1,4 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""CellViT++ (arXiv:2501.05269): a segmentor, and a classifier of its nuclei."""
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,20 +17,20 @@ from .cell_segmentor import CellSegmentor, paint_classes
 
 @MODELS.register_module()
 class CellClassifier(BaseModel):
-    """CellViT++'s classifier: two linear layers on what the encoder saw of a nucleus.
+    """CellViT++'s classifier: two linear layers over a nucleus' token.
 
-    It knows no background: whatever the segmentor found is a nucleus
+    It has no background class: whatever the segmentor found is a nucleus
     (arXiv:2501.05269).
 
     Args:
-        in_channels: D, channels of a token.
-        num_classes: C, with background.
+        in_channels: Channels of a token, D.
+        num_classes: Classes, background included, C.
         hidden_channels: Channels between the two layers.
         dropout: Share of them that is dropped in training, 0-1.
         class_weight: Weights of the classes 1..C-1 in the loss; None for equal ones.
 
     Raises:
-        ValueError: `class_weight` is not one number per class without background.
+        ValueError: When `class_weight` is not one number per class without background.
     """
 
     def __init__(self,
@@ -43,7 +44,7 @@ class CellClassifier(BaseModel):
             if len(class_weight) != num_classes - 1:
                 raise ValueError(
                     f'class_weight has {len(class_weight)} numbers: expected '
-                    f'{num_classes - 1}, one for each class but background')
+                    f'{num_classes - 1}, one for each class except background')
             class_weight = torch.tensor(class_weight, dtype=torch.float32)
         self.register_buffer('class_weight', class_weight, persistent=False)
         self.fc1 = nn.Linear(in_channels, hidden_channels)
@@ -60,8 +61,9 @@ class CellClassifier(BaseModel):
             mode: 'tensor', 'loss' or 'predict'.
 
         Returns:
-            'tensor': (N, C-1) logits of the classes 1..C-1. 'loss': the loss, and
-            `acc_cell` in percent. 'predict': `pred_label` and `gt_label` per nucleus.
+            With 'tensor' (N, C-1) logits of the classes 1..C-1; with 'loss' the loss,
+            and `acc_cell` in percent; with 'predict' a dict of `pred_label` and
+            `gt_label` per nucleus.
         """
         logits = self.fc2(self.dropout(F.relu(self.fc1(tokens))))
         if mode == 'tensor':
@@ -77,7 +79,7 @@ class CellClassifier(BaseModel):
         ]
 
     def class_probs(self, tokens: Tensor) -> Tensor:
-        """(N, C) float32 probabilities, 0-1; that of background, the first, is 0."""
+        """Returns (N, C) float32 probabilities, 0-1; those of background are 0."""
         probs = self(tokens.to(self.fc1.weight)).float().softmax(dim=1)
         return F.pad(probs, (1, 0))
 
@@ -85,7 +87,8 @@ class CellClassifier(BaseModel):
         """Refuses a checkpoint without this classifier.
 
         Raises:
-            ValueError: MMEngine would only warn, and test a random classifier.
+            ValueError: When weights are missing or of another shape; MMEngine would
+                only warn, and test a random classifier.
         """
         own = self.state_dict()
         for key, value in own.items():
@@ -101,18 +104,18 @@ class CellClassifier(BaseModel):
 
 @MODELS.register_module()
 class ReclassifyingSegmentor(CellSegmentor):
-    """A segmentor that finds nuclei, and a cell classifier that says what they are.
+    """A segmentor that finds nuclei, and a cell classifier that classifies them.
 
-    As in CellViT++ (arXiv:2501.05269) the classes need not be those of the segmentor:
-    outlines are the segmentor's, `labels`, `scores`, `class_probs` and `pred_sem_seg`
-    the classifier's. `pred_instances` also keeps the (N, D) tokens as `embeddings`.
+    As in CellViT++ (arXiv:2501.05269) the classes need not be those of the segmentor.
+    Outlines are the segmentor's; `labels`, `scores`, `class_probs` and `pred_sem_seg`
+    are the classifier's. `pred_instances` also keeps the (N, D) tokens as `embeddings`.
     `tools/train_cell_classifier.py` trains the classifier.
 
     Args:
-        cell_classifier: Config of a `CellClassifier`; it gets `in_channels` from the
-            decode head.
-        **kwargs: Arguments of `CellSegmentor`, of which `num_classes` are the
-            segmentor's own.
+        cell_classifier: Config of a `CellClassifier`, without `in_channels`: they are
+            those of the decode head.
+        **kwargs: Arguments of `CellSegmentor`; the `num_classes` of its decode head are
+            the segmentor's own.
     """
 
     def __init__(self, *args, cell_classifier: dict, **kwargs) -> None:
@@ -121,7 +124,7 @@ class ReclassifyingSegmentor(CellSegmentor):
             dict(cell_classifier, in_channels=self.decode_head.in_channels[-1]))
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Refuses: from maps alone nuclei would get the segmentor's classes.
+        """Refuses to compute maps alone: nuclei would get the segmentor's classes.
 
         Raises:
             ValueError: Always.
@@ -132,12 +135,12 @@ class ReclassifyingSegmentor(CellSegmentor):
 
     def predict_maps(self, inputs: Tensor,
                      data_samples: SampleList) -> list[tuple[Tensor, Tensor]]:
-        """Computes maps and tokens: both decide what a nucleus is."""
+        """Computes each image's maps and tokens; see `predict_maps_and_tokens`."""
         return self.predict_maps_and_tokens(inputs, data_samples)
 
     def postprocess_result(self, maps: list[tuple[Tensor, Tensor]],
                            data_samples: SampleList) -> SampleList:
-        """Turns each picture's maps into nuclei and classifies them by their tokens."""
+        """Turns each image's maps into nuclei and classifies them by their tokens."""
         super().postprocess_result([own for own, _ in maps], data_samples)
         for (own, tokens), sample in zip(maps, data_samples, strict=True):
             self._reclassify(sample, tokens, own.shape[-2:])
@@ -146,11 +149,14 @@ class ReclassifyingSegmentor(CellSegmentor):
     @torch.no_grad()
     def classify_tokens(
             self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Says what nuclei are by their tokens (N, D).
+        """Classifies nuclei by their tokens.
+
+        Args:
+            tokens: (N, D) float, of any precision.
 
         Returns:
-            Class ids (N,) from 1 on, their probabilities (N,), and those of all classes
-            (N, C), 0-1.
+            (N,) int64 class ids 1..C-1, their (N,) float32 probabilities 0-1, and the
+            (N, C) float32 probabilities of all classes.
         """
         tokens = torch.from_numpy(tokens.astype(np.float32, copy=False))
         probs = self.cell_classifier.class_probs(tokens).cpu().numpy()
@@ -158,9 +164,9 @@ class ReclassifyingSegmentor(CellSegmentor):
 
     def _reclassify(self, sample: SegDataSample, tokens: Tensor,
                     seen_shape: tuple[int, int]) -> None:
-        """Replaces the classes of the nuclei of a picture that was seen as (H, W)."""
+        """Replaces the classes of an image's nuclei; the network saw it as (H, W)."""
         nuclei = sample.pred_instances
-        # Boxes are in the original picture, tokens in what the network saw of it.
+        # Boxes are in px of the original image, tokens in the grid of the network.
         boxes = nuclei.bboxes * np.tile(seen_shape[::-1], 2)
         boxes = boxes / np.tile(sample.metainfo['ori_shape'][1::-1], 2)
         nuclei.embeddings = cell_tokens(tokens.cpu().numpy(), boxes)

@@ -11,7 +11,7 @@ def forward(model, height=64, width=96):
     return model(torch.randn(2, 3, height, width))
 
 
-def test_four_levels_at_half_to_a_sixteenth_of_a_picture_that_is_not_square():
+def test_four_levels_at_half_to_a_sixteenth_of_an_image_that_is_not_square():
     levels = forward(build(BACKBONE))
     assert [tuple(level.shape) for level in levels] == [
         (2, DIMS, 32, 48), (2, DIMS, 16, 24), (2, DIMS, 8, 12), (2, DIMS, 4, 6)
@@ -23,12 +23,12 @@ def test_class_token_follows_the_levels():
     assert len(levels) == 4 and token.shape == (2, DIMS)
 
 
-def test_class_token_beside_the_blocks_does_not_see_the_picture():
+def test_class_token_beside_the_blocks_does_not_see_the_image():
     model = build(BACKBONE, out_cls_token=True, cls_token='beside').eval()
     torch.testing.assert_close(*model(torch.randn(2, 3, 64, 64))[-1])
 
 
-def test_class_token_in_the_blocks_sees_the_picture():
+def test_class_token_in_the_blocks_sees_the_image():
     model = build(BACKBONE, out_cls_token=True, cls_token='in_blocks').eval()
     model.encoder.vit.blocks.apply(_undo_small_layer_scale)
     first, second = model(torch.randn(2, 3, 64, 64))[-1]
@@ -76,7 +76,7 @@ def test_without_pyramid_every_level_is_the_enlarged_vit_map():
     dict(injector_init=0.1, encoder=dict(frozen=False)),
     dict(conv_pyramid=False, injection_stages=()),
     dict(injector_init=0.1, out_cls_token=True),
-    dict(injector_init=0.1, conv_ffn_ratio=None, num_extra_extractors=0),
+    dict(injector_init=0.1, num_extra_extractors=0),
 ])
 def test_every_trainable_parameter_gets_a_gradient(changes):
     model = build(BACKBONE, **changes)
@@ -108,10 +108,10 @@ def test_offsets_start_on_rays_or_on_the_query():
 
 def test_drop_path_of_the_adapter_acts_only_in_training():
     model = build(BACKBONE, drop_path_rate=0.9)
-    picture = torch.randn(4, 3, 64, 64)
-    assert not torch.equal(model(picture)[2], model(picture)[2])
+    image = torch.randn(4, 3, 64, 64)
+    assert not torch.equal(model(image)[2], model(image)[2])
     model.eval()
-    torch.testing.assert_close(model(picture)[2], model(picture)[2])
+    torch.testing.assert_close(model(image)[2], model(image)[2])
 
 
 @pytest.mark.parametrize('changes, message', [

@@ -10,9 +10,9 @@ BACKBONE = dict(type='ViTTokenMaps', encoder=dict(ENCODER, init_values=None))
 
 def test_maps_are_the_patch_tokens_after_each_quarter_of_the_blocks():
     model = build(BACKBONE, encoder=dict(depth=8)).eval()
-    picture = torch.randn(2, 3, 64, 96)
-    found = model(picture)
-    tokens = model.encoder.vit._pos_embed(model.encoder.vit.patch_embed(picture))
+    image = torch.randn(2, 3, 64, 96)
+    found = model(image)
+    tokens = model.encoder.vit._pos_embed(model.encoder.vit.patch_embed(image))
     for i, block in enumerate(model.encoder.vit.blocks, start=1):
         tokens = block(tokens)
         if i % 2 == 0:
@@ -23,10 +23,10 @@ def test_maps_are_the_patch_tokens_after_each_quarter_of_the_blocks():
 
 def test_class_token_has_passed_all_blocks_and_the_norm():
     model = build(BACKBONE, out_cls_token=True).eval()
-    picture = torch.randn(2, 3, 64, 64)
+    image = torch.randn(2, 3, 64, 64)
     encoder = model.encoder
-    tokens = encoder.run_blocks(encoder.embed(picture), 0, 4)
-    torch.testing.assert_close(model(picture)[-1], model.cls_norm(tokens[:, 0]))
+    tokens = encoder.run_blocks(encoder.embed(image), 0, 4)
+    torch.testing.assert_close(model(image)[-1], model.cls_norm(tokens[:, 0]))
 
 
 def test_a_frozen_encoder_has_no_graph_and_an_open_one_trains_whole():

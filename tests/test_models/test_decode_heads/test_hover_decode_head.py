@@ -96,7 +96,7 @@ def test_checkpoint_for_another_number_of_classes_fails_loudly():
         build(HEAD).load_state_dict(state, strict=False)
 
 
-def test_in_channels_must_name_the_picture_and_four_maps():
+def test_in_channels_must_name_the_image_and_four_maps():
     with pytest.raises(ValueError, match='expected five'):
         build(HEAD, in_channels=[DIMS] * 4)
 
@@ -149,5 +149,5 @@ def test_maps_may_be_coarser_than_their_level_by_some_steps():
     (1, 2, 4, 8), (2, 2, 4, 8, 16), (1, 2, 2, 8, 16), (1, 3, 4, 8, 16),
     (1, 2, 4, 8, 32)])
 def test_strides_that_no_encoder_bridges_are_refused(strides):
-    with pytest.raises(ValueError, match=r'in_strides=\(.*expected the picture'):
+    with pytest.raises(ValueError, match=r'in_strides=\(.*expected the image'):
         build(HEAD, in_strides=strides)

@@ -25,13 +25,13 @@ def test_tokens_are_those_of_timm_itself(kind, height, width):
     encoder = randomize(TimmEncoder(**ENCODERS[kind], frozen=False))
     assert encoder.family is FAMILIES[kind]
     grid = height // 16, width // 16
-    picture = torch.randn(2, 3, height, width)
-    tokens = encoder.run_blocks(encoder.embed(picture), 0, 1, grid)  # in two steps,
+    image = torch.randn(2, 3, height, width)
+    tokens = encoder.run_blocks(encoder.embed(image), 0, 1, grid)  # in two steps,
     tokens = encoder.vit.norm(encoder.run_blocks(tokens, 1, 4, grid))  # as the adapter
     size = [side * encoder.patch_size for side in grid]
     expected = encoder.vit.forward_features(
         torch.nn.functional.interpolate(
-            picture, size, mode='bilinear', antialias=True))
+            image, size, mode='bilinear', antialias=True))
     if kind == 'sam':
         expected = expected.flatten(2).mT
     torch.testing.assert_close(tokens, expected)

@@ -48,12 +48,12 @@ def test_safetensors_file_loads_too(weights, tmp_path):
         vit_tensors(TimmEncoder(**ENCODER, weights=str(weights))))
 
 
-def test_position_embedding_of_another_picture_size_is_resampled(weights):
+def test_position_embedding_of_another_image_size_is_resampled(weights):
     encoder = TimmEncoder(**{**ENCODER, 'img_size': 128}, weights=str(weights))
     assert encoder.vit.pos_embed.shape == (1, 1 + 8 * 8, DIMS)
 
 
-def test_tokens_follow_the_size_of_the_picture():
+def test_tokens_follow_the_size_of_the_image():
     encoder = TimmEncoder(**ENCODER)
     assert encoder.embed(torch.randn(1, 3, 48, 80)).shape == (1, 1 + 3 * 5, DIMS)
 
@@ -104,7 +104,7 @@ def test_frozen_weights_that_can_be_loaded_again_are_not_saved(weights):
 
 
 @pytest.mark.parametrize(
-    'changes', [dict(save_frozen=True), dict(frozen=False), dict(weights=None)])
+    'changes', [dict(frozen=False), dict(weights=None)])
 def test_weights_that_nothing_else_holds_are_saved(weights, changes):
     encoder = TimmEncoder(**{**ENCODER, 'weights': str(weights), **changes})
     assert 'vit.blocks.0.attn.qkv.weight' in encoder.state_dict()
@@ -249,19 +249,19 @@ def test_timm_model_has_no_published_weights():
 
 
 def grey_cells(rows, columns, cell=16):
-    """A picture (1, 3, rows * cell, columns * cell) of cells of one grey each."""
+    """An image (1, 3, rows * cell, columns * cell) of cells of one grey each."""
     grey = torch.rand(1, 1, rows, columns)
     return grey.repeat_interleave(cell, 2).repeat_interleave(cell, 3).expand(-1, 3, -1,
                                                                              -1)
 
 
-def best_shift(token_map, picture, axis, cell=16):
+def best_shift(token_map, image, axis, cell=16):
     """Shift in tokens at which the tokens tell most of the grey under them."""
     shifts = [step / 8 for step in range(-8, 9)]
     inner = token_map[..., 1:-1, 1:-1].flatten(2)[0]
     scores = []
     for shift in shifts:
-        moved = picture[:, :1].roll(-round(shift * cell), axis)
+        moved = image[:, :1].roll(-round(shift * cell), axis)
         grey = torch.nn.functional.avg_pool2d(moved, cell)[..., 1:-1, 1:-1].flatten()
         both = torch.corrcoef(torch.cat([grey[None], inner]))
         scores.append(both[0, 1:].abs().mean().item())
@@ -273,13 +273,13 @@ def best_shift(token_map, picture, axis, cell=16):
 def test_tokens_lie_over_their_16_px_whatever_the_patch(patch, axis):
     encoder = TimmEncoder(**ENCODER, patch_size=patch)
     torch.nn.init.zeros_(encoder.vit.pos_embed)
-    picture = grey_cells(14, 20)
-    tokens = encoder.embed(picture)[:, 1:]
+    image = grey_cells(14, 20)
+    tokens = encoder.embed(image)[:, 1:]
     assert tokens.shape[1] == 14 * 20
     token_map = tokens.mT.unflatten(2, (14, 20))
-    assert abs(best_shift(token_map, picture, axis)) < 0.5
+    assert abs(best_shift(token_map, image, axis)) < 0.5
     # The measure sees a grid that is off by a token.
-    shifted = best_shift(token_map.roll(1, axis), picture, axis)
+    shifted = best_shift(token_map.roll(1, axis), image, axis)
     assert abs(shifted) > 0.5
 
 

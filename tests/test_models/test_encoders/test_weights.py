@@ -85,10 +85,10 @@ def test_weights_give_the_tokens_of_the_vit_that_they_are_of(
     torch.save(state, tmp_path / 'model.pth')
     encoder = TimmEncoder('vit_base_patch16_224', str(tmp_path / 'model.pth'), **TINY,
                           **arguments).eval()
-    picture = torch.randn(1, 3, 64, 64)
-    tokens = encoder.run_blocks(encoder.embed(picture), 0, 4)
+    image = torch.randn(1, 3, 64, 64)
+    tokens = encoder.run_blocks(encoder.embed(image), 0, 4)
     torch.testing.assert_close(
-        encoder.take_norm()(tokens), vit.forward_features(picture))
+        encoder.take_norm()(tokens), vit.forward_features(image))
 
 
 def test_registers_share_no_position_with_the_class_token(tmp_path):

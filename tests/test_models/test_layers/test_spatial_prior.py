@@ -8,10 +8,10 @@ from mmseg_cellvta.models.layers.spatial_prior import SpatialPriorModule
 
 
 def seen_centre(function, row, column, size=(224, 320)):
-    """Centre (y, x) px of what a place of a (1, C, h, w) map sees of a picture."""
-    picture = torch.rand(1, 3, *size, requires_grad=True)
-    function(picture)[0, :, row, column].square().sum().backward()
-    weight = picture.grad[0].abs().sum(0)
+    """Centre (y, x) px of what a place of a (1, C, h, w) map sees of an image."""
+    image = torch.rand(1, 3, *size, requires_grad=True)
+    function(image)[0, :, row, column].square().sum().backward()
+    weight = image.grad[0].abs().sum(0)
     y, x = (torch.arange(side) + 0.5 for side in size)
     return torch.stack([weight.sum(1) @ y, weight.sum(0) @ x]) / weight.sum()
 
@@ -37,12 +37,12 @@ def test_the_grids_of_branch_and_encoder_lie_over_each_other(branch, patch):
     encoder = TimmEncoder(**ENCODER, patch_size=patch)
     torch.nn.init.constant_(encoder.vit.patch_embed.proj.weight, 0.1)
 
-    def tokens(picture):
-        return encoder.embed(picture)[:, 1:].mT.unflatten(2, (14, 20))
+    def tokens(image):
+        return encoder.embed(image)[:, 1:].mT.unflatten(2, (14, 20))
 
     for row, column in ((4, 5), (7, 9), (9, 14)):
         token = seen_centre(tokens, row, column)
         middle = torch.tensor([row, column]) * 16.0 + 8
         torch.testing.assert_close(token, middle, atol=0.1, rtol=0)  # px
-        shift = seen_centre(lambda picture: branch(picture)[3], row, column) - token
+        shift = seen_centre(lambda image: branch(image)[3], row, column) - token
         torch.testing.assert_close(shift, torch.full((2, ), -7.5), atol=0.1, rtol=0)

@@ -53,7 +53,7 @@ def test_one_tile_equals_the_whole_and_more_cover_it(model, sliding):
 
 
 def test_tokens_blend_as_the_maps_do(sliding):
-    """A stand-in network whose tokens and maps say which picture rows they saw."""
+    """A stand-in network whose tokens and maps say which image rows they saw."""
     model = sliding((64, 64), (32, 32))
     inputs = torch.arange(96.0)[:, None].expand(1, 3, 96, 96)
 
@@ -77,7 +77,7 @@ def test_tiles_off_the_grid_of_tokens_are_refused(sliding, tiles):
         predict(sliding(*tiles), torch.zeros(1, 3, 96, 96))
 
 
-def test_padding_is_cut_off_to_the_tokens_that_the_picture_touches(model):
+def test_padding_is_cut_off_to_the_tokens_that_the_image_touches(model):
     padded = dict(img_padding_size=(0, 36, 0, 15))  # left, right, top, bottom
     (maps, tokens), = predict(model, torch.randn(1, 3, 64, 96), **padded)
     assert maps.shape[1:] == (49, 60)
@@ -94,6 +94,6 @@ def test_a_flipped_view_is_turned_back(model, direction):
 
 
 def test_a_flipped_view_with_padding_is_refused(model):
-    with pytest.raises(ValueError, match='flipped picture of 64 x 60 px'):
+    with pytest.raises(ValueError, match='flipped image of 64 x 60 px'):
         predict(model, torch.zeros(1, 3, 64, 64), flip=True,
                 flip_direction='horizontal', img_padding_size=(0, 4, 0, 0))

@@ -133,7 +133,7 @@ def test_boxes_are_brought_to_the_pixels_that_the_network_saw(model):
     assert sample.pred_inst_map.shape == (200, 100)
 
 
-def test_a_picture_without_nuclei(model):
+def test_an_image_without_nuclei(model):
     maps, tokens = two_nuclei()
     maps[1] = 0
     sample, = model.postprocess_result([(maps, tokens)], [square_sample()])
@@ -142,7 +142,7 @@ def test_a_picture_without_nuclei(model):
     assert sample.pred_sem_seg.data.max() == 0
 
 
-def test_the_whole_way_from_a_picture(model):
+def test_the_whole_way_from_an_image(model):
     with torch.no_grad():
         result, = model(torch.randn(1, 3, 64, 96), mode='predict')
     assert result.pred_inst_map.shape == (64, 96)
