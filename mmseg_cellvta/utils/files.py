@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Files that appear under their name only when they are complete."""
+"""Files and folders that appear under their name only when they are complete."""
 import hashlib
 import json
 import os
@@ -13,15 +13,15 @@ SETTINGS, PROGRESS = 'conversion.json', 'progress.json'
 
 @contextmanager
 def complete_file(path: str | os.PathLike) -> Iterator[Path]:
-    """Lend a hidden path beside `path`, and move what was written there onto it.
+    """Lends a hidden path beside `path`, and moves what was written there onto it.
 
     After an exception nothing is left, and an older file of that name stays.
 
     Args:
-        path (str | os.PathLike): Final path; its folder must exist.
+        path: Final path; its folder must exist.
 
     Yields:
-        Path: Where to write; it has the same suffixes.
+        Where to write; it has the same suffixes.
     """
     path = Path(path)
     part = path.with_name(f'.{os.getpid()}.{path.name}')
@@ -35,20 +35,20 @@ def complete_file(path: str | os.PathLike) -> Iterator[Path]:
 class PendingFolder:
     """A folder that appears under its name only when everything is in it.
 
-    It is filled as ``<name>.part`` beside its place. What was interrupted goes on where
-    it stopped, if it is started again with the same settings.
+    It is filled as `<name>.part` beside its place. After an interruption, a start with
+    the same settings continues in that folder.
 
     Args:
-        path (str | Path): The folder to make; it must not exist.
-        settings (dict): What the content depends on, such as the source folder and
-            options; JSON values. Stays in the folder as ``conversion.json``.
+        path: The folder to make; it must not exist.
+        settings: What the content depends on, such as the source folder and options;
+            JSON values. Stays in the folder as `conversion.json`.
 
     Attributes:
-        part (Path): The folder to write into.
+        part: The folder to write into.
 
     Raises:
-        FileExistsError: If the folder exists, or its part has other settings or was not
-            made by a conversion.
+        FileExistsError: When the folder exists, or its part has other settings or was
+            not made by a conversion.
     """
 
     def __init__(self, path: str | Path, settings: dict) -> None:
@@ -61,7 +61,7 @@ class PendingFolder:
         begun = self._read(SETTINGS)
         if begun is None:
             self.part.mkdir(parents=True, exist_ok=True)
-            self._check_empty()
+            self._refuse_foreign_files()
             self._write(SETTINGS, settings)
         elif begun != settings:
             names = sorted(begun.keys() | settings.keys())
@@ -72,19 +72,19 @@ class PendingFolder:
                 'delete it, or go on with those')
 
     def progress(self, step: str) -> int:
-        """How many items of a step are written."""
+        """Returns how many items of a step are written."""
         return (self._read(PROGRESS) or {}).get(step, 0)
 
     def record(self, step: str, done: int) -> None:
-        """Remember that the first ``done`` items of a step are safely on disk."""
+        """Notes that the first `done` items of a step are safely on disk."""
         self._write(PROGRESS, {**(self._read(PROGRESS) or {}), step: done})
 
     def publish(self) -> None:
-        """Give the folder its name."""
+        """Gives the folder its name."""
         (self.part / PROGRESS).unlink(missing_ok=True)
         os.replace(self.part, self.path)
 
-    def _check_empty(self) -> None:
+    def _refuse_foreign_files(self) -> None:
         """A folder that happens to have this name must not be taken over."""
         for path in self.part.iterdir():
             if path.name != f'{SETTINGS}.new':  # the first file of a conversion
@@ -97,16 +97,19 @@ class PendingFolder:
         return json.loads(path.read_text()) if path.is_file() else None
 
     def _write(self, name: str, content: dict) -> None:
-        """Replace a file at once: a killed process leaves the old one or the new."""
+        """Replaces a file at once: a killed process leaves the old one or the new."""
         pending = self.part / f'{name}.new'
         pending.write_text(json.dumps(content, indent=2) + '\n')
         os.replace(pending, self.part / name)
 
 
 def describe_files(paths: Sequence[str | Path]) -> dict[str, list[int]]:
-    """Size (bytes) and time of change of files that a conversion reads, as settings.
+    """Describes the files that a conversion reads, to go among its settings.
 
     A conversion must not go on with a file that was replaced in between.
+
+    Returns:
+        Size (bytes) and time of the last change (ns) of each absolute path.
     """
     return {
         str(Path(path).resolve()): [stat.st_size, stat.st_mtime_ns]
@@ -115,11 +118,11 @@ def describe_files(paths: Sequence[str | Path]) -> dict[str, list[int]]:
 
 
 def settings_digest(settings: Any, digits: int = 16) -> str:
-    """Hexadecimal digits that differ as soon as any setting does.
+    """Returns hexadecimal digits that differ as soon as any setting does.
 
     Args:
-        settings (Any): Nested dicts and lists; what JSON does not know counts as text.
-        digits (int): How many. Defaults to 16.
+        settings: Nested dicts and lists; what JSON does not know counts as text.
+        digits: Number of digits.
     """
     text = json.dumps(settings, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:digits]

@@ -1,20 +1,20 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Tiles that cover a line or a picture with overlap (plain numpy)."""
+"""Tiles that cover a line or an image with overlap. Plain numpy."""
 from collections.abc import Sequence
 
 import numpy as np
 
 
 def tile_starts(length: int, size: int, stride: int) -> list[int]:
-    """First px of each tile along one axis; the last one ends at the border.
+    """Returns the first px of each tile along one axis; the last ends at the border.
 
     Args:
-        length (int): Length of the picture, px.
-        size (int): Length of a tile, px. A shorter picture has one tile, at 0.
-        stride (int): Distance of two tiles, px, at most `size`.
+        length: Length of the image, px.
+        size: Length of a tile, px. A shorter image has one tile, at 0.
+        stride: Distance of two tiles, px, at most `size`.
 
     Raises:
-        ValueError: If `stride` is not in 1..`size`: pixels would be left out.
+        ValueError: When `stride` is not in 1..`size`: pixels would be left out.
     """
     if not 0 < stride <= size:
         raise ValueError(f'stride={stride} px for tiles of {size} px: expected 1 to '
@@ -24,14 +24,14 @@ def tile_starts(length: int, size: int, stride: int) -> list[int]:
 
 
 def blend_weight(size: Sequence[int], stride: Sequence[int]) -> np.ndarray:
-    """How much each pixel of a tile counts where tiles overlap.
+    """Returns how much each pixel of a tile counts where tiles overlap.
 
     Args:
-        size (Sequence[int]): (rows, columns) px of a tile.
-        stride (Sequence[int]): (rows, columns) px from one tile to the next.
+        size: (rows, columns) of a tile, px.
+        stride: (rows, columns) from one tile to the next, px.
 
     Returns:
-        np.ndarray: float32 of shape `size`, 1 inside, falling linearly over the overlap
+        Weights, float32 of shape `size`: 1 inside, falling linearly over the overlap
         and above 0 everywhere.
     """
     ramps = []

@@ -73,12 +73,6 @@ def test_what_has_the_name_already_is_kept(tmp_path, make):
     assert not (tmp_path / 'out.part').exists()
 
 
-def test_the_current_folder_exists_already(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileExistsError, match='exists already'):
-        PendingFolder('.', {})
-
-
 def test_a_foreign_folder_is_not_taken_over(tmp_path):
     (tmp_path / 'out.part').mkdir()
     (tmp_path / 'out.part' / 'thesis.txt').write_text('x')
@@ -105,13 +99,10 @@ def test_a_replaced_file_has_another_description(tmp_path, monkeypatch):
     assert describe_files([path]) != before
 
 
-def test_equal_settings_in_any_order_have_equal_digits():
+def test_settings_in_any_order_have_equal_digits_and_any_change_shows():
     first = settings_digest(dict(a=1, b=[2, dict(c=Path('x'))]))
     assert first == settings_digest(dict(b=[2, dict(c='x')], a=1))
     assert first == '2fc0512a3065c476'
     assert settings_digest(dict(a=1, b=[2, dict(c=Path('x'))]), digits=8) == first[:8]
-
-
-def test_any_change_shows():
     assert len({settings_digest(settings) for settings in (
         dict(a=1), dict(a=2), dict(a='1'), dict(b=1), [1], dict(a=[1]))}) == 6
