@@ -6,34 +6,35 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+from natsort import natsorted
 
-from ..datasets.labels import natural_key
 from .image_reader import ImageReader
 from .reader import SlideReader, UnreadableError
 
-PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
-TIFF_SUFFIXES = ('.tif', '.tiff')  # may be either
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
+TIFF_SUFFIXES = ('.tif', '.tiff')  # images or slides
 SLIDE_SUFFIXES = ('.svs', '.svslide', '.ndpi', '.mrxs', '.scn', '.bif', '.vms', '.vmu',
                   '.dcm')
-SUFFIXES = PICTURE_SUFFIXES + TIFF_SUFFIXES + SLIDE_SUFFIXES
-NO_READER = ('neither OpenSlide nor tiffslide is installed; run '
-             'pip install openslide-python openslide-bin tiffslide')
+INPUT_SUFFIXES = IMAGE_SUFFIXES + TIFF_SUFFIXES + SLIDE_SUFFIXES
+NO_SLIDE_LIBRARY = ('neither OpenSlide nor tiffslide is installed; run '
+                    'pip install openslide-python openslide-bin tiffslide')
 
 
 def list_inputs(sources: Iterable[str | os.PathLike]) -> list[Path]:
-    """Pictures and slides that are meant by files, folders and patterns.
+    """Lists the images and slides that files, folders and patterns name.
 
     Args:
-        sources (Iterable[str | os.PathLike]): A file is taken as it is; a folder or a
-            pattern such as ``slides/*.svs`` for the pictures and slides in it, in
-            natural order, without those of its subfolders.
+        sources: A file is taken as it is. A folder, or a pattern such as
+            `slides/*.svs`, stands for its images and slides in natural order, without
+            those in subfolders.
 
     Returns:
-        list[Path]: Files in the order of `sources`, each once.
+        Files in the order of `sources`, each once.
 
     Raises:
-        FileNotFoundError: If one of `sources` leads to no file.
-        ValueError: If two files share their name without suffix, and so their results.
+        FileNotFoundError: When one of `sources` leads to no file.
+        ValueError: When two files share their name without suffix, and so their
+            results.
     """
     paths = {}
     for source in sources:
@@ -52,28 +53,32 @@ def _list_source(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
     found = source.iterdir() if source.is_dir() else map(Path, glob(str(source)))
-    files = [path for path in found if path.suffix.lower() in SUFFIXES
+    files = [path for path in found if path.suffix.lower() in INPUT_SUFFIXES
              and not path.name.startswith('.') and path.is_file()]
     if not files:
-        raise FileNotFoundError(f'{source}: no picture or slide there; expected files '
-                                f'of the kinds {" ".join(SUFFIXES)}')
-    return sorted(files, key=lambda path: natural_key(str(path)))
+        raise FileNotFoundError(f'{source}: no image or slide there; expected files '
+                                f'of the kinds {" ".join(INPUT_SUFFIXES)}')
+    # Sorted first: natsort leaves names of equal numbers, a1 and a01, as they come.
+    return natsorted(sorted(files), key=str)
 
 
 def open_slide(source: str | os.PathLike | np.ndarray,
                mpp: float | None = None) -> SlideReader:
-    """Open a picture or slide: by OpenSlide, else tiffslide, else as a picture.
+    """Opens an image or slide with the first reader that can read it.
+
+    Slides are offered to OpenSlide, then to tiffslide; TIFF files that neither takes
+    are read as plain images.
 
     Args:
-        source (str | os.PathLike | np.ndarray): File, or RGB picture (H, W, 3) uint8.
-        mpp (float, optional): Size of a pixel of level 0, µm, instead of the file's.
+        source: Image or slide file, or RGB image, uint8 (H, W, 3), 0-255.
+        mpp: Size of a pixel of level 0, µm; None for what the file states.
 
     Returns:
-        SlideReader: Reader of the whole file; its upper left corner was read once.
+        Reader of the whole file; its upper left corner was read once.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read.
+        FileNotFoundError: When there is no such file.
+        ValueError: When it cannot be read.
     """
     if isinstance(source, np.ndarray):
         return ImageReader(source, mpp)
@@ -81,10 +86,10 @@ def open_slide(source: str | os.PathLike | np.ndarray,
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such file')
     suffix = path.suffix.lower()
-    if suffix in PICTURE_SUFFIXES:
+    if suffix in IMAGE_SUFFIXES:
         return ImageReader(path, mpp)
     readers = _slide_readers()
-    reasons = [] if readers else [NO_READER]
+    reasons = [] if readers else [NO_SLIDE_LIBRARY]
     if suffix in TIFF_SUFFIXES:
         readers.append(ImageReader)
     for reader_class in readers:
@@ -93,12 +98,13 @@ def open_slide(source: str | os.PathLike | np.ndarray,
             reader.read(0, 0, 0, 1, 1)
             return reader
         except UnreadableError as error:
-            reasons.append(str(error).removeprefix(f'{path.name}: '))
-    raise UnreadableError(f'{path.name}: ' + '; '.join(dict.fromkeys(reasons)))
+            reason = str(error).removeprefix(f'{path}: ').removeprefix(f'{path.name}: ')
+            reasons.append(reason)
+    raise UnreadableError(f'{path}: ' + '; '.join(dict.fromkeys(reasons)))
 
 
 def _slide_readers() -> list[type[SlideReader]]:
-    """Readers whose library is installed, preferred one first."""
+    """Returns the readers whose library is installed, the preferred one first."""
     readers = []
     for module, name in (('openslide_reader', 'OpenSlideReader'),
                          ('tiffslide_reader', 'TiffSlideReader')):

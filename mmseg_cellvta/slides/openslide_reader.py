@@ -13,19 +13,19 @@ from .reader import (
     white_where_transparent,
 )
 
-BLOCK = 256  # px of a level, see _read_inside
+BLOCK_PX = 256  # side of the blocks in which some levels are read, see _read_inside
 
 
 class OpenSlideReader(SlideReader):
-    """Reads what OpenSlide reads: svs, ndpi, mrxs, scn, bif, vms, tiled TIFF, ...
+    """Reader of what OpenSlide reads: svs, ndpi, mrxs, scn, bif, vms, tiled TIFF, ...
 
     Args:
-        path (Path): The file.
-        mpp (float, optional): Size of a pixel of level 0, µm, instead of the file's.
+        path: Slide file.
+        mpp: Size of a pixel of level 0, µm; None for what the file states.
 
     Raises:
-        UnreadableError: If OpenSlide does not take the file.
-        ValueError: If the file's pixels are not square.
+        UnreadableError: When OpenSlide does not read the file.
+        ValueError: When the pixels are not square.
     """
 
     def __init__(self, path: Path, mpp: float | None = None) -> None:
@@ -48,21 +48,22 @@ class OpenSlideReader(SlideReader):
 
     def _read_inside(self, level: int, x: int, y: int, width: int,
                      height: int) -> np.ndarray:
-        """Read in fixed blocks where the factor of the level is no whole number.
+        """Reads in fixed blocks where the downsampling of the level is not whole.
 
-        OpenSlide takes the corner in px of level 0, which there falls between pixels of
-        the level, and then interpolates: a pixel would depend on the corner.
+        OpenSlide takes the corner in px of level 0. In such levels it falls between two
+        pixels and OpenSlide interpolates: a pixel would depend on the corner.
         """
         downsample = self._handle.get().level_downsamples[level]
         if downsample.is_integer():
             return self._read_region(level, x, y, width, height)
-        left, top = x // BLOCK, y // BLOCK
-        right, bottom = math.ceil((x + width) / BLOCK), math.ceil((y + height) / BLOCK)
-        blocks = [[self._read_region(level, col * BLOCK, row * BLOCK, BLOCK, BLOCK)
-                   for col in range(left, right)] for row in range(top, bottom)]
-        picture = np.block([[[block] for block in row] for row in blocks])
-        x, y = x - left * BLOCK, y - top * BLOCK
-        return picture[y:y + height, x:x + width]
+        left, top = x // BLOCK_PX, y // BLOCK_PX
+        right, bottom = (math.ceil(end / BLOCK_PX) for end in (x + width, y + height))
+        blocks = [[
+            self._read_region(level, col * BLOCK_PX, row * BLOCK_PX, BLOCK_PX, BLOCK_PX)
+            for col in range(left, right)] for row in range(top, bottom)]
+        image = np.block([[[block] for block in row] for row in blocks])
+        x, y = x - left * BLOCK_PX, y - top * BLOCK_PX
+        return image[y:y + height, x:x + width]
 
     def _read_region(self, level: int, x: int, y: int, width: int,
                      height: int) -> np.ndarray:

@@ -6,27 +6,30 @@ from typing import Any
 
 import numpy as np
 
+from ..utils.images import UnreadableError
+
 # A microscope's pixels. Screens and printers write 72, 96 or 300 dpi into the same
 # field, which would be pixels of 85 µm and more.
 PLAUSIBLE_MPP = (0.05, 10)  # µm/px
-SQUARE = 0.05  # relative difference of width and height up to which a pixel is square
+SQUARE_TOLERANCE = 0.05  # largest relative difference of a square pixel's sides
+OPAQUE_ALPHA = 128  # 0-255; pixels of a slide with less are glass
 
 
 def read_on_white(shape: tuple[int, int], x: int, y: int, width: int, height: int,
                   read_inside: Callable[..., np.ndarray]) -> np.ndarray:
-    """Read any rectangle from something that can be read inside its borders only.
+    """Reads any rectangle of an image that can be read inside its borders only.
 
     Args:
-        shape (tuple[int, int]): (height, width) px of what is read.
-        x (int): Left border of the rectangle, px.
-        y (int): Upper border, px.
-        width (int): Width, px.
-        height (int): Height, px.
-        read_inside (Callable): Called with x, y, width, height of the part inside,
-            returns (height, width, 3) uint8.
+        shape: (height, width) of the image, px.
+        x: Left border of the rectangle, px.
+        y: Upper border, px.
+        width: Width, px.
+        height: Height, px.
+        read_inside: Called with x, y, width, height of the part inside, returns uint8
+            (height, width, 3).
 
     Returns:
-        np.ndarray: (height, width, 3) uint8, contiguous, white outside.
+        Pixels, uint8 (height, width, 3), contiguous, white outside the image.
     """
     left, right = max(x, 0), min(x + width, shape[1])
     top, bottom = max(y, 0), min(y + height, shape[0])
@@ -35,38 +38,35 @@ def read_on_white(shape: tuple[int, int], x: int, y: int, width: int, height: in
     inside = read_inside(left, top, right - left, bottom - top)
     if inside.shape[:2] == (height, width):
         return np.ascontiguousarray(inside)
-    picture = np.full((height, width, 3), 255, np.uint8)
-    picture[top - y:bottom - y, left - x:right - x] = inside
-    return picture
-
-
-class UnreadableError(ValueError):
-    """A file, or a part of it, that cannot be decoded."""
+    image = np.full((height, width, 3), 255, np.uint8)
+    image[top - y:bottom - y, left - x:right - x] = inside
+    return image
 
 
 class SlideReader(ABC):
-    """Reads rectangles of a picture or slide, level by level.
+    """Interface of all readers: rectangles of an image or slide, level by level.
 
-    It can be pickled, and may be used in worker processes: each opens the file anew.
+    A reader can be pickled and used in worker processes: each opens the file anew.
 
     Attributes:
-        name (str): File name with suffix, for messages.
-        shape (tuple[int, int]): (height, width) px of level 0.
-        mpp (float | None): Size of a pixel of level 0, µm, or None if not known.
-        level_shapes (tuple[tuple[int, int], ...]): (height, width) px of each level.
-        level_downsamples (tuple[float, ...]): Px of level 0 per px of each level, along
-            one axis; 1.0 first, ascending.
+        is_slide: True for a whole slide, False for an image.
+        name: File name with suffix, for messages.
+        shape: (height, width) of level 0, px.
+        mpp: Size of a pixel of level 0, µm; None if not known.
+        level_shapes: (height, width) of each level, px, finest first.
+        level_downsamples: Px of level 0 per px of each level, along one axis; 1.0
+            first, ascending.
 
     Args:
-        name (str): See above.
-        level_shapes (Sequence[tuple[int, int]]): See above, finest level first.
-        mpp (float, optional): See above.
+        name: See above.
+        level_shapes: See above.
+        mpp: See above.
 
     Raises:
-        ValueError: If `mpp` is not above 0.
+        ValueError: When `mpp` is not above 0.
     """
 
-    is_slide = True  # whether this is a whole slide, as opposed to a picture
+    is_slide = True
 
     def __init__(self, name: str, level_shapes: Sequence[tuple[int, int]],
                  mpp: float | None) -> None:
@@ -81,21 +81,21 @@ class SlideReader(ABC):
             _downsample(self.shape, shape) for shape in self.level_shapes)
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
-        """Read a rectangle given in px of its level.
+        """Reads a rectangle, which may reach over the borders.
 
         Args:
-            level (int): Level of the pyramid, 0 is the finest.
-            x (int): Left border, px; may lie outside, as any of the rectangle.
-            y (int): Upper border, px.
-            width (int): Width, px.
-            height (int): Height, px.
+            level: Level of the pyramid, 0 is the finest.
+            x: Left border, px of the level.
+            y: Upper border, px of the level.
+            width: Width, px of the level.
+            height: Height, px of the level.
 
         Returns:
-            np.ndarray: (height, width, 3) uint8, RGB, 0-255, contiguous. Transparent
-            pixels and those outside the slide are white.
+            Pixels, uint8 (height, width, 3), RGB, 0-255, contiguous. Transparent pixels
+            and those outside the slide are white.
 
         Raises:
-            UnreadableError: If the file is damaged there.
+            UnreadableError: When the file is damaged there.
         """
         def read_inside(x: int, y: int, width: int, height: int) -> np.ndarray:
             try:
@@ -111,32 +111,32 @@ class SlideReader(ABC):
     @abstractmethod
     def _read_inside(self, level: int, x: int, y: int, width: int,
                      height: int) -> np.ndarray:
-        """As `read`, for a rectangle that lies inside the level."""
+        """Reads a rectangle that lies inside the level."""
 
     @abstractmethod
     def close(self) -> None:
-        """Close the file in this process; reading opens it again."""
+        """Closes the file in this process; reading opens it again."""
 
 
 def square_mpp(name: str, mpp_x: float | None, mpp_y: float | None) -> float | None:
-    """Size of a pixel as a file states it.
+    """Returns the size of a pixel by the width and height that a file states.
 
     Args:
-        name (str): File name, for the message.
-        mpp_x (float | None): Width of a pixel, µm.
-        mpp_y (float | None): Height of a pixel, µm.
+        name: File name, for the message.
+        mpp_x: Width of a pixel, µm.
+        mpp_y: Height of a pixel, µm.
 
     Returns:
-        float | None: Mean of both, µm; None if one is missing or no microscope's.
+        The mean of both, µm; None if one is missing or no microscope has such pixels.
 
     Raises:
-        ValueError: If a pixel is not square.
+        ValueError: When a pixel is not square.
     """
     low, high = PLAUSIBLE_MPP
     if not all(mpp and low <= mpp <= high for mpp in (mpp_x, mpp_y)):
         return None
     mean = (mpp_x + mpp_y) / 2
-    if abs(mpp_x - mpp_y) > SQUARE * mean:
+    if abs(mpp_x - mpp_y) > SQUARE_TOLERANCE * mean:
         raise ValueError(
             f'{name}: its pixels are {mpp_x:g} µm wide and {mpp_y:g} µm high; expected '
             'square ones; if the file is wrong, give their size with --mpp (µm/px)')
@@ -144,21 +144,21 @@ def square_mpp(name: str, mpp_x: float | None, mpp_y: float | None) -> float | N
 
 
 def white_where_transparent(rgba: np.ndarray) -> np.ndarray:
-    """RGB of (H, W, 4) uint8 RGBA, where pixels less than half opaque become white.
+    """Returns the RGB of uint8 (H, W, 4) with white for pixels less than half opaque.
 
     The rest keeps its colour: OpenSlide leaves seams of 3/4 opacity between tiles where
-    it interpolates, which must not shine through.
+    it interpolates, and white must not shine through them.
     """
     rgb, alpha = rgba[..., :3].copy(), rgba[..., 3]
-    if alpha.min() < 128:
-        rgb[alpha < 128] = 255
+    if alpha.min() < OPAQUE_ALPHA:
+        rgb[alpha < OPAQUE_ALPHA] = 255
     return rgb
 
 
 def _downsample(shape: tuple[int, int], level_shape: tuple[int, int]) -> float:
-    """Px of level 0 per px of the level.
+    """Returns the px of level 0 per px of a level.
 
-    Scanners halve a picture and drop or pad half pixels, so the ratio of the sizes is
+    Scanners halve an image and drop or pad half pixels, so the ratio of the sizes is
     slightly off; a whole number that explains both sizes is the true one.
     """
     mean = sum(full / size for full, size in zip(shape, level_shape, strict=True)) / 2
@@ -169,15 +169,14 @@ def _downsample(shape: tuple[int, int], level_shape: tuple[int, int]) -> float:
 
 
 class ProcessHandle:
-    """An open file that each process opens for itself when it first needs it.
+    """File that each process opens for itself when it first needs it.
 
     A handle of OpenSlide or tifffile must not be shared over a fork: both processes
     would move one file position.
 
     Args:
-        open_file (Callable): Opens the file; what it returns has a ``close``. It can be
-            pickled.
-        path (str): Its argument.
+        open_file: Opens the file; can be pickled and returns an object with `close`.
+        path: The argument of `open_file`.
     """
 
     def __init__(self, open_file: Callable[[str], Any], path: str) -> None:
@@ -188,14 +187,14 @@ class ProcessHandle:
         self._handles: dict[int, Any] = {}
 
     def get(self) -> Any:
-        """What `open_file` returned in this process."""
+        """Returns what `open_file` returned in this process."""
         pid = os.getpid()
         if pid not in self._handles:
             self._handles[pid] = self.open_file(self.path)
         return self._handles[pid]
 
     def close(self) -> None:
-        """Close this process's file, if it is open; `get` opens it again."""
+        """Closes this process's file if it is open; `get` opens it again."""
         handle = self._handles.pop(os.getpid(), None)
         if handle is not None:
             handle.close()

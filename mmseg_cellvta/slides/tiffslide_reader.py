@@ -13,20 +13,20 @@ from .reader import (
     white_where_transparent,
 )
 
-MICROMETRES = {'nm': 1e-3, 'µm': 1, 'mm': 1e3}  # by name of the unit in OME-XML
+UM_PER_UNIT = {'nm': 1e-3, 'µm': 1, 'mm': 1e3}  # by name of the unit in OME-XML
 
 
 class TiffSlideReader(SlideReader):
-    """Reads tiled TIFF and OME-TIFF, also those that OpenSlide does not take.
+    """Reader of tiled TIFF and OME-TIFF, also those that OpenSlide does not read.
 
     Args:
-        path (Path): The file.
-        mpp (float, optional): Size of a pixel of level 0, µm, instead of the file's.
+        path: Slide file.
+        mpp: Size of a pixel of level 0, µm; None for what the file states.
 
     Raises:
-        UnreadableError: If tiffslide does not take the file, or it is a plain TIFF
-            without tiles, which is a picture.
-        ValueError: If the pixels are not square or not RGB with 8 bits.
+        UnreadableError: When tiffslide does not read the file, or it is a plain TIFF
+            without tiles, which is an image.
+        ValueError: When the pixels are not square or not RGB with 8 bits.
     """
 
     def __init__(self, path: Path, mpp: float | None = None) -> None:
@@ -56,11 +56,9 @@ class TiffSlideReader(SlideReader):
 
     def _read_inside(self, level: int, x: int, y: int, width: int,
                      height: int) -> np.ndarray:
-        picture = self._handle.get().read_region(
+        image = self._handle.get().read_region(
             (x, y), level, (width, height), as_array=True)
-        if picture.shape[2] == 4:
-            return white_where_transparent(picture)
-        return picture
+        return white_where_transparent(image) if image.shape[2] == 4 else image
 
     def close(self) -> None:
         self._handle.close()
@@ -74,10 +72,10 @@ class _LevelSlide(TiffSlide):
 
 
 def _ome_mpp(xml: str) -> list[float] | None:
-    """Width and height of a pixel, µm, which tiffslide does not look for in OME-XML."""
+    """Returns width and height of a pixel, µm, by OME-XML, which tiffslide ignores."""
     pixels = ElementTree.fromstring(xml).find('.//{*}Pixels')
     sizes = [(pixels.get(f'PhysicalSize{axis}'), pixels.get(
         f'PhysicalSize{axis}Unit', 'µm')) for axis in 'XY']
-    if not all(size and unit in MICROMETRES for size, unit in sizes):
+    if not all(size and unit in UM_PER_UNIT for size, unit in sizes):
         return None
-    return [float(size) * MICROMETRES[unit] for size, unit in sizes]
+    return [float(size) * UM_PER_UNIT[unit] for size, unit in sizes]

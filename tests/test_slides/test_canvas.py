@@ -8,7 +8,7 @@ from slide_files import color_field, write_slide
 from mmseg_cellvta.slides import ImageReader, SlideCanvas, TissueMask, open_slide
 from mmseg_cellvta.slides.canvas import find_tissue
 
-PICTURE = color_field(613, 805)
+IMAGE = color_field(613, 805)
 SCALES = [0.5, 0.73, 1, 1.31, 2.6, 4.5]
 PINK, GLASS = (215, 130, 180), (240, 240, 242)
 
@@ -16,11 +16,11 @@ PINK, GLASS = (215, 130, 180), (240, 240, 242)
 @pytest.fixture(scope='module', params=['array', 'pyramid', 'ome', 'single level'])
 def reader(request, tmp_path_factory):
     if request.param == 'array':
-        return ImageReader(PICTURE, mpp=0.5)
+        return ImageReader(IMAGE, mpp=0.5)
     pytest.importorskip('tiffslide' if request.param == 'ome' else 'openslide')
     levels = 1 if request.param == 'single level' else 3
     return open_slide(write_slide(
-        tmp_path_factory.mktemp('slide') / 'a.tif', PICTURE, levels=levels,
+        tmp_path_factory.mktemp('slide') / 'a.tif', IMAGE, levels=levels,
         ome=request.param == 'ome'))
 
 
@@ -30,12 +30,12 @@ def read_whole(canvas: SlideCanvas) -> np.ndarray:
 
 
 @pytest.mark.parametrize('scale', SCALES)
-def test_canvas_is_the_whole_picture_resized(reader, scale):
+def test_canvas_is_the_whole_image_resized(reader, scale):
     canvas = SlideCanvas(reader, 0.5 * scale)
     height, width = canvas.shape
     assert (height, width) == (round(613 / scale), round(805 / scale))
     assert canvas.scale == (805 / width, 613 / height)
-    resized = cv2.resize(PICTURE, (width, height), interpolation=cv2.INTER_LINEAR)
+    resized = cv2.resize(IMAGE, (width, height), interpolation=cv2.INTER_LINEAR)
     difference = np.abs(read_whole(canvas).astype(int) - resized)
     assert difference.max() <= 3 and difference.mean() < 0.6
 
@@ -56,18 +56,18 @@ def test_pixels_do_not_depend_on_the_rectangle(reader, scale):
 
 @pytest.mark.parametrize('scale', [0.73, 1.31, 2.6, 4.5])
 def test_pixels_of_noise_do_not_depend_on_the_rectangle(scale, monkeypatch):
-    """Noise shows errors that a smooth picture hides; small pieces add borders."""
+    """Noise shows errors that a smooth image hides; small pieces add borders."""
     noise = np.random.default_rng(0).integers(0, 256, (400, 500, 3), dtype=np.uint8)
     canvas = SlideCanvas(ImageReader(noise, 0.5), 0.5 * scale)
     whole = read_whole(canvas)
     np.testing.assert_array_equal(canvas.read(7, 13, 71, 53), whole[13:66, 7:78])
-    monkeypatch.setattr('mmseg_cellvta.slides.canvas.PIECE', 64)
+    monkeypatch.setattr('mmseg_cellvta.slides.canvas.PIECE_PX', 64)
     np.testing.assert_array_equal(read_whole(canvas), whole)
 
 
 def test_equal_resolution_is_a_copy():
-    canvas = SlideCanvas(ImageReader(PICTURE, 0.5), 0.5)
-    np.testing.assert_array_equal(read_whole(canvas), PICTURE)
+    canvas = SlideCanvas(ImageReader(IMAGE, 0.5), 0.5)
+    np.testing.assert_array_equal(read_whole(canvas), IMAGE)
 
 
 def test_blocks_are_averaged_before_interpolation():
@@ -79,7 +79,7 @@ def test_blocks_are_averaged_before_interpolation():
 
 def test_coarsest_level_that_is_fine_enough_is_read(tmp_path):
     pytest.importorskip('openslide')
-    reader = open_slide(write_slide(tmp_path / 'a.tif', PICTURE, levels=3))
+    reader = open_slide(write_slide(tmp_path / 'a.tif', IMAGE, levels=3))
     levels = []
     read = reader.read
 
@@ -93,19 +93,19 @@ def test_coarsest_level_that_is_fine_enough_is_read(tmp_path):
     assert levels == [0, 0, 0, 1, 1, 2, 2]
 
 
-def test_tiny_picture_keeps_one_pixel():
-    assert read_whole(SlideCanvas(ImageReader(PICTURE[:3, :3], 0.25), 8)).shape == (
+def test_tiny_image_keeps_one_pixel():
+    assert read_whole(SlideCanvas(ImageReader(IMAGE[:3, :3], 0.25), 8)).shape == (
         1, 1, 3)
 
 
 def test_unknown_size_of_pixels_is_refused_with_the_fix():
     with pytest.raises(ValueError, match=r'array: the size of its pixels is not known; '
                                          r'give it with --mpp'):
-        SlideCanvas(ImageReader(PICTURE), 0.25)
+        SlideCanvas(ImageReader(IMAGE), 0.25)
 
 
 def draw(height: int, width: int, color=GLASS) -> np.ndarray:
-    """Noisy RGB picture of one colour."""
+    """Noisy RGB image of one colour."""
     noise = np.random.default_rng(0).normal(0, 2, (height, width, 3))
     return np.clip(noise + color, 0, 255).astype(np.uint8)
 
@@ -116,11 +116,11 @@ def test_view_of_tissue_or_of_glass_alone(color, fraction):
 
 
 def test_tissue_has_a_margin_and_no_dust_or_small_holes():
-    picture = draw(200, 200)
-    picture[60:120, 50:100] = draw(60, 50, PINK)
-    picture[80:84, 70:74] = GLASS
-    picture[180:182, 180:182] = PINK
-    tissue = find_tissue(picture, 8)
+    image = draw(200, 200)
+    image[60:120, 50:100] = draw(60, 50, PINK)
+    image[80:84, 70:74] = GLASS
+    image[180:182, 180:182] = PINK
+    tissue = find_tissue(image, 8)
     assert tissue[60:120, 50:100].all() and not tissue[150:].any()
     rows, cols = np.flatnonzero(tissue.any(1)), np.flatnonzero(tissue.any(0))
     # 50 µm are 7 px of 8 µm; blurring may add one.
@@ -129,15 +129,15 @@ def test_tissue_has_a_margin_and_no_dust_or_small_holes():
 
 
 def test_large_hole_stays():
-    picture = draw(200, 200, PINK)
-    picture[50:150, 50:150] = draw(100, 100)
-    assert not find_tissue(picture, 8)[70:130, 70:130].any()
+    image = draw(200, 200, PINK)
+    image[50:150, 50:150] = draw(100, 100)
+    assert not find_tissue(image, 8)[70:130, 70:130].any()
 
 
 def test_rectangles_are_given_in_px_of_level_0():
-    picture = draw(1600, 3200)
-    picture[:, 2000:2800] = draw(1600, 800, PINK)
-    mask = TissueMask(ImageReader(picture, mpp=0.5))
+    image = draw(1600, 3200)
+    image[:, 2000:2800] = draw(1600, 800, PINK)
+    mask = TissueMask(ImageReader(image, mpp=0.5))
     assert mask.mask.shape == (100, 200)
     assert mask.fraction == pytest.approx(0.25 + 2 * 7 / 200, abs=0.011)
     assert mask.covers(1900, 0, 100, 10) and mask.covers(0, 1000, 3200, 1)

@@ -5,12 +5,11 @@ import sys
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
-from slide_files import color_field, write_slide
+from slide_files import color_field
 
-from mmseg_cellvta.slides import SlideCanvas, list_inputs, open_slide
+from mmseg_cellvta.slides import list_inputs, open_slide
 
-PICTURE = color_field(60, 90)
+IMAGE = color_field(60, 90)
 # name: (shape, µm/px, downsamples) of real files
 REAL = {
     'wsi/CMU-1-Small-Region.svs': ((2967, 2220), 0.499, (1.0,)),
@@ -24,35 +23,28 @@ UNREADABLE = ['openslide-python_unopenable.tiff', 'openslide-python_unreadable.s
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ('a_10.svs', 'a_2.PNG', 'b.ome.tif', 'notes.csv', '.hidden.png',
-                 'inner/c.png'):
+    for name in ('a_10.svs', 'a_2.PNG', 'a_010.svs', 'b.ome.tif', 'notes.csv',
+                 '.hidden.png', 'inner/c.png'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
 
 
-def names(paths):
-    return [path.name for path in paths]
-
-
-def test_folder_gives_its_own_files_in_natural_order(folder):
-    assert names(list_inputs([folder])) == ['a_2.PNG', 'a_10.svs', 'b.ome.tif']
-
-
-def test_files_come_as_given_and_once(folder):
-    given = [folder / 'notes.csv', folder / 'b.ome.tif', folder, folder / 'b.ome.tif']
-    assert names(list_inputs(given)) == [
-        'notes.csv', 'b.ome.tif', 'a_2.PNG', 'a_10.svs']
-
-
-def test_patterns(folder):
-    assert names(list_inputs([str(folder / 'a_*')])) == ['a_2.PNG', 'a_10.svs']
+@pytest.mark.parametrize(('given', 'expected'), [
+    ([''], ['a_2.PNG', 'a_010.svs', 'a_10.svs', 'b.ome.tif']),
+    (['a_*'], ['a_2.PNG', 'a_010.svs', 'a_10.svs']),
+    # A file is taken as it is, and each once.
+    (['notes.csv', 'b.ome.tif', '', 'b.ome.tif'],
+     ['notes.csv', 'b.ome.tif', 'a_2.PNG', 'a_010.svs', 'a_10.svs'])])
+def test_files_folders_and_patterns_in_natural_order(folder, given, expected):
+    paths = list_inputs([folder / source for source in given])
+    assert [path.name for path in paths] == expected
 
 
 @pytest.mark.parametrize('source', ['*.ndpi', 'missing.svs', 'empty'])
 def test_nothing_found_names_the_source(folder, source):
     (folder / 'empty').mkdir()
-    with pytest.raises(FileNotFoundError, match='no picture or slide there') as caught:
+    with pytest.raises(FileNotFoundError, match='no image or slide there') as caught:
         list_inputs([folder / source])
     assert str(caught.value).startswith(f'{folder / source}: ')
 
@@ -111,24 +103,17 @@ def test_both_libraries_read_the_same(shared_dir):
 @pytest.mark.parametrize('name', UNREADABLE)
 def test_unreadable_slides_are_named_with_the_reason(shared_dir, libraries, name):
     reason = r'\((Bogus marker length|.*52479)'
-    with pytest.raises(ValueError, match=f'^{name}: .*{reason}'):
+    with pytest.raises(ValueError, match=f'{name}: .*{reason}'):
         open_slide(shared_dir / 'data/wsi' / name)
-
-
-def test_slide_without_size_of_pixels_needs_it(shared_dir, libraries):
-    path = shared_dir / 'data/wsi/tcga-cr-7395-01a-01-ts1.svs'
-    with pytest.raises(ValueError, match=r'tcga.*svs: the size of its pixels is not'):
-        SlideCanvas(open_slide(path), 0.25)
-    assert SlideCanvas(open_slide(path, mpp=0.25), 0.5).shape == (1784, 2222)
 
 
 @pytest.mark.parametrize('name', ['a.svs', 'a.tif'])
 def test_missing_libraries_are_named_with_the_command(tmp_path, monkeypatch, name):
     hide(monkeypatch, 'openslide', 'tiffslide')
     (tmp_path / name).write_bytes(b'II*\0 damaged')
-    with pytest.raises(ValueError, match=rf'^{name}: neither .*pip install'):
+    with pytest.raises(ValueError, match=rf'{name}: neither .*pip install'):
         open_slide(tmp_path / name)
-    tifffile.imwrite(tmp_path / 'plain.tif', PICTURE)
+    tifffile.imwrite(tmp_path / 'plain.tif', IMAGE)
     assert open_slide(tmp_path / 'plain.tif').shape == (60, 90)
 
 
@@ -137,26 +122,8 @@ def test_missing_file_is_named(tmp_path):
         open_slide(tmp_path / 'a.svs')
 
 
-def test_tiff_without_tiles_is_a_picture(tmp_path):
-    tifffile.imwrite(tmp_path / 'a.tif', PICTURE)
-    assert not open_slide(tmp_path / 'a.tif').is_slide
-
-
-def test_ome_tiff_keeps_levels_and_size_of_pixels(tmp_path, libraries):
-    path = write_slide(tmp_path / 'a.tif', PICTURE, mpp=0.25, levels=2, ome=True)
-    reader = open_slide(path)
-    assert reader.mpp == 0.25 and reader.level_downsamples == (1.0, 2.0)
-
-
 def test_sixteen_bit_slide_is_refused(tmp_path, libraries):
     path = tmp_path / 'a.ome.tif'
-    tifffile.imwrite(path, PICTURE.astype(np.uint16), photometric='rgb', tile=(16, 16))
+    tifffile.imwrite(path, IMAGE.astype(np.uint16), photometric='rgb', tile=(16, 16))
     with pytest.raises(ValueError, match='a.ome.tif: .*expected RGB with 8 bits'):
         open_slide(path)
-
-
-def test_pixels_that_are_not_square_need_their_size(tmp_path):
-    Image.fromarray(PICTURE).save(tmp_path / 'a.png', dpi=(50800, 25400))
-    with pytest.raises(ValueError, match=r'a.png: its pixels are 0.5 µm wide and 1 µm'):
-        open_slide(tmp_path / 'a.png')
-    assert open_slide(tmp_path / 'a.png', mpp=0.5).mpp == 0.5

@@ -3,24 +3,25 @@ import numpy as np
 
 
 def hv_target(inst_map: np.ndarray) -> np.ndarray:
-    """Horizontal and vertical distances of nucleus pixels to their nucleus centre.
+    """Computes the horizontal and vertical distance of pixels to their nucleus' centre.
 
-    The regression target of HoVer-Net (Graham et al., Medical Image Analysis 2019,
-    section 3.1), with the centre convention of its released code: pixels count from
-    one, the centre from zero, so the zero lies one pixel left of and above the rounded
-    centre of mass. Distances are scaled per nucleus, axis and side to reach -1 and 1.
+    This is the regression target of HoVer-Net (Graham et al., Medical Image Analysis
+    2019, section 3.1), with the centre convention of its released code: pixels count
+    from one, the centre from zero, so the zero lies one pixel left of and above the
+    rounded centre of mass. Distances are scaled per nucleus, axis and side to reach -1
+    and 1.
 
-    Cost is linear in the pixels: nuclei are grouped by id, never masked one by one.
+    The cost is linear in the pixels: nuclei are grouped by id, never masked one by one.
 
     Args:
-        inst_map (np.ndarray): (H, W) of any integer dtype; 0 is background, every
-            other value a nucleus id. Gaps between the ids are allowed.
+        inst_map: Nucleus ids, (H, W) of any integer dtype, 0 background. Gaps between
+            the ids are allowed.
 
     Returns:
-        np.ndarray: (2, H, W) float32 in [-1, 1], x (horizontal) first, 0 on background.
+        Distances, (2, H, W) float32 in [-1, 1], x (horizontal) first, 0 on background.
 
     Raises:
-        ValueError: If the map is not two-dimensional or not of an integer dtype.
+        ValueError: When the map is not two-dimensional or not of an integer dtype.
     """
     if inst_map.ndim != 2 or not np.issubdtype(inst_map.dtype, np.integer):
         raise ValueError(
@@ -40,7 +41,7 @@ def hv_target(inst_map: np.ndarray) -> np.ndarray:
 
 
 def _scale_sides(offset: np.ndarray, groups: np.ndarray, num: int) -> np.ndarray:
-    """Divide negative and positive offsets by the largest of their own nucleus."""
+    """Divides negative and positive offsets by the largest of their own nucleus."""
     lowest = np.zeros(num, dtype=np.int64)
     highest = np.zeros(num, dtype=np.int64)
     np.minimum.at(lowest, groups, offset)

@@ -10,21 +10,22 @@ from mmengine.structures import PixelData
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
-from ..labels import check_labels, open_npy, read_labels
+from ...utils.images import read_image
+from ..labels import check_labels, read_labels
 from .hv_target import hv_target
 
 
 @TRANSFORMS.register_module()
 class LoadCellImage(BaseTransform):
-    """Load a picture file, or one image of a ``.npy`` stack of RGB images.
+    """Loads an image file, or one image of a `.npy` stack of RGB images.
 
-    Takes no argument, because ``mmseg.apis.inference_model`` turns the first transform
-    of a test pipeline into ``LoadImageFromNDArray`` and keeps its arguments.
+    Takes no argument, because `mmseg.apis.inference_model` turns the first transform of
+    a test pipeline into `LoadImageFromNDArray` and keeps its arguments.
 
     Required Keys:
 
     - img_path
-    - img_index (optional, for a ``.npy`` file)
+    - img_index (optional, for a `.npy` file)
 
     Added Keys:
 
@@ -35,14 +36,13 @@ class LoadCellImage(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Load the image."""
+        """Loads the image."""
         path = results['img_path']
         if 'img_index' in results:
-            # OpenMMLab pipelines are BGR; CoNIC stores RGB.
-            img = open_npy(path)[results['img_index'], ..., ::-1].copy()
+            img = _to_bgr(read_image(path, results['img_index']))
         else:
             # A copy: transforms may write into it, the cache must stay as it is.
-            img = read_image(path).copy()
+            img = _read_cached(path).copy()
         results['img'] = img
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         results.setdefault('sample_name', Path(path).stem)
@@ -50,29 +50,30 @@ class LoadCellImage(BaseTransform):
 
 
 @lru_cache(maxsize=32)
-def read_image(path: str) -> np.ndarray:
-    """Read a picture file as uint8 (H, W, 3), BGR; the last 32 stay in memory."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'{path}: no such image file')
-    img = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if img is None:
-        raise ValueError(f'{path}: not a readable picture (png, tif or jpg)')
-    return img
+def _read_cached(path: str) -> np.ndarray:
+    """Reads an image file as uint8 (H, W, 3), BGR; random crops visit it again."""
+    return _to_bgr(read_image(path))
+
+
+def _to_bgr(img: np.ndarray) -> np.ndarray:
+    """Swaps the channels: OpenMMLab's pipelines are BGR."""
+    return cv2.cvtColor(img, cv2.COLOR_RGB2BGR)
 
 
 @TRANSFORMS.register_module()
 class LoadCellAnnotations(BaseTransform):
-    """Load the instance map and the class map of an image.
+    """Loads the instance map and the class map of an image.
 
-    mmseg's ``LoadAnnotations`` reads one map and truncates it to 8 bits; nuclei need
-    two, with more than 255 ids. Does nothing where ``label_path`` is absent, so that
-    the same test pipeline serves images without labels.
+    mmseg's `LoadAnnotations` reads one map and truncates it to 8 bits; nuclei need two,
+    with more than 255 ids. Does nothing where `label_path` is absent, so that the same
+    test pipeline serves images without labels.
 
     Required Keys:
 
-    - label_path (optional): ``.npy`` or ``.mat``, see ``read_labels``.
-    - label_index (optional): Picture in a ``.npy`` of many.
-    - ori_shape (optional): Size of the picture, to which the labels must be equal.
+    - label_path (optional): `.npy` or `.mat`, see `read_labels`.
+    - label_index (optional): Number of the image in a `.npy` file of many.
+    - ori_shape (optional): (height, width) px of the image; the labels must have the
+      same.
     - num_classes
     - class_of_id (optional): New class of each class id in the file.
 
@@ -87,7 +88,7 @@ class LoadCellAnnotations(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Load both maps."""
+        """Loads both maps."""
         path = results.get('label_path')
         if path is None:
             return results
@@ -98,8 +99,8 @@ class LoadCellAnnotations(BaseTransform):
         name = path if index is None else f'{path}[{index}]'
         inst_map, class_map = read_labels(path, index)
         if results.get('ori_shape', inst_map.shape) != inst_map.shape:
-            raise ValueError(f'{name}: {inst_map.shape} (rows, columns) px, its picture'
-                             f' {results["ori_shape"]}; they must be equal')
+            raise ValueError(f'{name}: {inst_map.shape} (rows, columns) px, its image '
+                             f'{results["ori_shape"]}; they must be equal')
         if results.get('class_of_id') is not None:
             class_map = np.asarray(results['class_of_id'], np.uint8)[class_map]
         check_labels(inst_map, class_map, results['num_classes'], name)
@@ -112,7 +113,7 @@ class LoadCellAnnotations(BaseTransform):
 
 @TRANSFORMS.register_module()
 class GenerateHoverTargets(BaseTransform):
-    """Make the horizontal and vertical distance maps of HoVer-Net.
+    """Makes the horizontal and vertical distance maps of HoVer-Net.
 
     The values are directions: a flip or rotation after this transform would leave them
     wrong, so it comes after the last geometric transform.
@@ -127,14 +128,14 @@ class GenerateHoverTargets(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Add the distance maps."""
+        """Adds the distance maps."""
         results['gt_hv_map'] = hv_target(results['gt_inst_map'])
         return results
 
 
 @TRANSFORMS.register_module()
 class PackCellInputs(PackSegInputs):
-    """Pack image, class map, instance map and HV map for the model.
+    """Packs image, class map, instance map and HV map for the model.
 
     Required Keys:
 
@@ -144,21 +145,21 @@ class PackCellInputs(PackSegInputs):
     Added Keys:
 
     - inputs (Tensor): uint8 (3, H, W), BGR, 0-255.
-    - data_samples (:obj:`SegDataSample`): ``gt_sem_seg`` (1, H, W) int64,
-      ``gt_inst_map`` (1, H, W) int32, ``gt_hv_map`` (2, H, W) float32.
+    - data_samples (SegDataSample): `gt_sem_seg` (1, H, W) int64, `gt_inst_map`
+      (1, H, W) int32, `gt_hv_map` (2, H, W) float32.
 
     Args:
-        meta_keys (Sequence[str]): Keys that become metainfo of the data sample.
+        meta_keys: Keys that become metainfo of the data sample.
     """
 
     def __init__(self, meta_keys: Sequence[str] = (
             'img_path', 'img_index', 'sample_name', 'ori_shape', 'img_shape',
             'pad_shape', 'scale_factor', 'flip', 'flip_direction', 'mpp',
-            'tissue')) -> None:
+            'network_mpp', 'tissue')) -> None:
         super().__init__(meta_keys=meta_keys)
 
     def transform(self, results: dict) -> dict:
-        """Pack the results."""
+        """Packs the results."""
         packed = super().transform(results)
         for key in ('gt_inst_map', 'gt_hv_map'):
             if key in results:

@@ -1,4 +1,10 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""Transforms that change the pixel values of an image and leave its labels.
+
+MMCV's colour transforms are not used: `mmcv.adjust_hue` overflows for negative factors
+under numpy 2. Random numbers come from numpy's global generator, which MMEngine seeds
+in every worker.
+"""
 import cv2
 import numpy as np
 from mmseg.registry import TRANSFORMS
@@ -12,11 +18,7 @@ DENSITY = -np.log(np.maximum(np.arange(256), 0.5) / 255).astype(np.float32)
 
 
 class RandomPhotometric(RandomTransform):
-    """Base of transforms that change pixel values with a given probability.
-
-    mmcv's colour transforms are not used: ``mmcv.adjust_hue`` overflows for negative
-    factors under numpy 2. Random numbers come from numpy's global generator, which
-    MMEngine seeds in every worker.
+    """Base of the augmentations that change pixel values.
 
     Required Keys:
 
@@ -27,33 +29,32 @@ class RandomPhotometric(RandomTransform):
     - img
 
     Args:
-        prob (float): Probability of changing an image, in [0, 1].
+        prob: Probability of changing an image, in [0, 1].
     """
 
     def change(self, img: np.ndarray) -> np.ndarray:
-        """Change an image, uint8 (H, W, 3), BGR; random numbers are drawn here."""
+        """Changes an image, uint8 (H, W, 3), BGR; draws random numbers."""
         raise NotImplementedError
 
     def transform(self, results: dict) -> dict:
-        """Change the image or leave it."""
+        """Changes the image or leaves it."""
         if np.random.rand() < self.prob:
             results['img'] = self.change(results['img'])
         return results
 
 
 def to_uint8(img: np.ndarray) -> np.ndarray:
-    """Round and clip to 0-255."""
+    """Rounds and clips to 0-255."""
     return np.clip(np.rint(img), 0, 255).astype(np.uint8)
 
 
 @TRANSFORMS.register_module()
 class CellBlur(RandomPhotometric):
-    """Box blur.
+    """Blurs with a box.
 
     Args:
-        prob (float): Probability of changing an image, in [0, 1].
-        kernel_sizes (Tuple[int]): Sides of the box in px, one is drawn. Defaults to
-            (3, 5, 7, 9).
+        prob: Probability of changing an image, in [0, 1].
+        kernel_sizes: Sides of the box, px; one is drawn.
     """
 
     def __init__(self, prob: float,
@@ -68,12 +69,12 @@ class CellBlur(RandomPhotometric):
 
 @TRANSFORMS.register_module()
 class CellGaussNoise(RandomPhotometric):
-    """Gaussian noise, independent per pixel and channel.
+    """Adds Gaussian noise, independent per pixel and channel.
 
     Args:
-        prob (float): Probability of changing an image, in [0, 1].
-        max_variance (float): Variance is uniform from 0 to this, in squared units of
-            the 0-255 scale. Defaults to 10.
+        prob: Probability of changing an image, in [0, 1].
+        max_variance: Largest variance, squared units of the 0-255 scale; uniform from
+            0.
     """
 
     def __init__(self, prob: float, max_variance: float = 10.0) -> None:
@@ -87,15 +88,14 @@ class CellGaussNoise(RandomPhotometric):
 
 @TRANSFORMS.register_module()
 class CellColorJitter(RandomPhotometric):
-    """Change brightness, contrast, saturation and hue, in random order.
+    """Changes brightness, contrast, saturation and hue, in random order.
 
     Args:
-        prob (float): Probability of changing an image, in [0, 1].
-        brightness (float): Greatest relative change. Defaults to 0.25.
-        contrast (float): Greatest relative change. Defaults to 0.25.
-        saturation (float): Greatest relative change. Defaults to 0.1.
-        hue (float): Greatest shift, as a fraction of the colour circle. Defaults to
-            0.05.
+        prob: Probability of changing an image, in [0, 1].
+        brightness: Largest relative change.
+        contrast: Largest relative change.
+        saturation: Largest relative change.
+        hue: Largest shift, as a fraction of the colour circle.
     """
 
     def __init__(self, prob: float, brightness: float = 0.25, contrast: float = 0.25,
@@ -124,7 +124,7 @@ class CellColorJitter(RandomPhotometric):
 
 
 def shift_hue(img: np.ndarray, fraction: float) -> np.ndarray:
-    """Turn the hue of a uint8 BGR image by a fraction of the colour circle."""
+    """Turns the hue of a uint8 BGR image by a fraction of the colour circle."""
     hsv = cv2.cvtColor(img, cv2.COLOR_BGR2HSV)
     # OpenCV keeps the hue of 8-bit images in 0-179, two degrees per step.
     hsv[..., 0] = (hsv[..., 0].astype(np.int16) + round(180 * fraction)) % 180
@@ -133,20 +133,18 @@ def shift_hue(img: np.ndarray, fraction: float) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class CellStainJitter(RandomPhotometric):
-    """Make the stains stronger, weaker or of another tint, as other laboratories do.
+    """Makes the stains stronger, weaker or of another tint, as other laboratories do.
 
-    The picture is taken apart into optical densities of hematoxylin, eosin and a
-    residual (Ruifrok and Johnston 2001); each is scaled and shifted by an amount of its
-    own, and the picture is put together again (Tellez et al. 2018,
-    https://arxiv.org/abs/1808.05896). Glass, which has no density, moves only by the
-    shift.
+    Splits the image into optical densities of hematoxylin, eosin and a residual
+    (Ruifrok and Johnston 2001), scales and shifts each by its own random amount, and
+    composes the image again (Tellez et al. 2018, https://arxiv.org/abs/1808.05896).
+    Glass, which has no density, changes only by the shift.
 
     Args:
-        prob (float): Probability of changing an image, in [0, 1].
-        scale (float): Greatest relative change of a density. Defaults to 0.2.
-        shift (float): Greatest change of a density that is added everywhere, in units
-            of the natural logarithm; 0.05 is five percent of the light. Defaults to
-            0.05.
+        prob: Probability of changing an image, in [0, 1].
+        scale: Largest relative change of a density.
+        shift: Largest amount added to a density everywhere, in units of the natural
+            logarithm; 0.05 is five percent of the light.
     """
 
     def __init__(self, prob: float, scale: float = 0.2, shift: float = 0.05) -> None:
@@ -157,7 +155,7 @@ class CellStainJitter(RandomPhotometric):
     def change(self, img: np.ndarray) -> np.ndarray:
         factors = np.random.uniform(1 - self.scale, 1 + self.scale, 3)
         shifts = np.random.uniform(-self.shift, self.shift, 3)
-        # Apart, change, together: one linear map of the densities, RGB.
+        # To stains, change, back to RGB: one linear map of the densities.
         matrix = hed_from_rgb * factors @ rgb_from_hed
         offset = shifts @ rgb_from_hed
         density = DENSITY[img[..., ::-1]]
@@ -169,14 +167,14 @@ class CellStainJitter(RandomPhotometric):
 
 @TRANSFORMS.register_module()
 class CellSuperpixels(RandomPhotometric):
-    """Paint some superpixels (SLIC) in their mean colour.
+    """Paints some superpixels (SLIC) in their mean colour.
 
     Args:
-        prob (float): Probability of changing an image, in [0, 1].
-        replace_prob (float): Probability of painting one superpixel. Defaults to 0.1.
-        num_segments (int): Number of superpixels. Defaults to 200.
-        max_side (int): A larger image is reduced to this longer side, in px, and
-            enlarged again, as in the paper's setting. Defaults to 128.
+        prob: Probability of changing an image, in [0, 1].
+        replace_prob: Probability of painting a superpixel, in [0, 1].
+        num_segments: Number of superpixels.
+        max_side: Longer side, px, to which a larger image is reduced before it is
+            enlarged again, as in the paper's setting.
     """
 
     def __init__(self, prob: float, replace_prob: float = 0.1, num_segments: int = 200,
@@ -204,14 +202,12 @@ class CellSuperpixels(RandomPhotometric):
 
 @TRANSFORMS.register_module()
 class CellZoomBlur(RandomPhotometric):
-    """Mean of the image at growing magnifications about its centre.
+    """Averages the image at growing magnifications about its centre.
 
     Args:
-        prob (float): Probability of changing an image, in [0, 1].
-        max_factor (float): Greatest magnification is uniform from 1 to this. Defaults
-            to 1.05.
-        step (Tuple[float, float]): Range of the step between magnifications. Defaults
-            to (0.01, 0.03).
+        prob: Probability of changing an image, in [0, 1].
+        max_factor: Upper bound of the largest magnification, which is uniform from 1.
+        step: Range of the step between magnifications.
     """
 
     def __init__(self, prob: float, max_factor: float = 1.05,
