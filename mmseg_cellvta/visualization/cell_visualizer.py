@@ -10,27 +10,24 @@ from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 
 from ..evaluation.functional import instance_classes
-from .drawing import draw_cells, draw_panels, enlarge
-
-# Smaller pictures are enlarged, so that a contour does not hide its nucleus.
-MIN_SIDE_PX = 512
+from .drawing import draw_instance_map, draw_panels, enlarge, panel_scale
 
 
 @VISUALIZERS.register_module()
 class CellVisualizer(SegLocalVisualizer):
     """Outlines nuclei in class colours, ground truth beside prediction.
 
-    Class names and colours come from ``dataset_meta``, which the runner sets from the
+    Class names and colours come from `dataset_meta`, which the runner sets from the
     data set.
 
     Args:
-        name (str): Name of the instance. Defaults to 'visualizer'.
-        *args: Positional arguments of ``Visualizer``: image, vis_backends, save_dir.
-        classes (Sequence[str], optional): Class names, background first.
-        palette (Sequence, optional): One RGB colour, 0-255, per class.
-        dataset_name (str, optional): Data set of MMSegmentation whose class names and
-            colours are taken where ``classes`` or ``palette`` is missing.
-        **kwargs: Other arguments of ``SegLocalVisualizer``.
+        name: Name of the instance.
+        *args: Positional arguments of `Visualizer`: image, vis_backends, save_dir.
+        classes: Class names, background first.
+        palette: One colour per class, RGB 0-255.
+        dataset_name: Data set of MMSegmentation whose class names and colours are taken
+            where `classes` or `palette` is missing.
+        **kwargs: Other arguments of `SegLocalVisualizer`.
     """
 
     def __init__(
@@ -62,23 +59,21 @@ class CellVisualizer(SegLocalVisualizer):
         with_image: bool = False,
         **kwargs,
     ) -> None:
-        """Draw one sample; show it, write it to a file or give it to the backends.
+        """Draws one sample; shows it, writes it to a file or gives it to the backends.
 
         Args:
-            name (str): Name of the picture.
-            image (np.ndarray): RGB picture, (H, W, 3) uint8, 0-255.
-            data_sample (SegDataSample, optional): Ground truth (``gt_inst_map`` and
-                ``gt_sem_seg``) and prediction (``pred_inst_map`` and
-                ``pred_instances``), in pixels of ``image``.
-            draw_gt (bool): Whether to draw ground truth. Defaults to True.
-            draw_pred (bool): Whether to draw the prediction. Defaults to True.
-            show (bool): Whether to open a window. Defaults to False.
-            wait_time (float): How long it stays open, in seconds. Defaults to 0.
-            out_file (str, optional): File to write instead of using the backends.
-            step (int): Step that the backends record. Defaults to 0.
-            with_labels (bool): Whether to draw titles and legend. Defaults to True.
-            with_image (bool): Whether to put the bare picture first.
-                Defaults to False.
+            name: Name of the image.
+            image: RGB image, (H, W, 3) uint8, 0-255.
+            data_sample: Ground truth (`gt_inst_map` and `gt_sem_seg`) and prediction
+                (`pred_inst_map` and `pred_instances`), in px of `image`.
+            draw_gt: Draw the ground truth.
+            draw_pred: Draw the prediction.
+            show: Open a window.
+            wait_time: How long it stays open, s.
+            out_file: File to write instead of using the backends.
+            step: Step that the backends record.
+            with_labels: Draw titles and legend.
+            with_image: Put the bare image first.
             **kwargs: Arguments of other versions of MMSegmentation; not used.
         """
         layers = self._collect(data_sample, draw_gt, draw_pred)
@@ -94,7 +89,7 @@ class CellVisualizer(SegLocalVisualizer):
     def _collect(
         self, data_sample: SegDataSample | None, draw_gt: bool, draw_pred: bool
     ) -> list:
-        """(title, inst_map, classes of its instances) of what is there to draw."""
+        """Returns (title, inst_map, classes of its instances) of each panel."""
         layers = []
         if draw_gt and data_sample is not None and 'gt_inst_map' in data_sample:
             inst_map = _to_map(data_sample.gt_inst_map)
@@ -110,21 +105,21 @@ class CellVisualizer(SegLocalVisualizer):
     def _draw(
         self, image: np.ndarray, layers: list, with_labels: bool, with_image: bool
     ) -> np.ndarray:
-        """RGB picture with one panel per layer, or the bare picture without layers."""
+        """Draws one panel per layer, or the bare image without layers; RGB."""
         palette = self.dataset_meta['palette']
-        scale = max(1, -(-MIN_SIDE_PX // min(image.shape[:2])))
+        scale = panel_scale(image)
         panels = []
         if with_image or not layers:
-            panels.append(('Picture', enlarge(image, scale)))
+            panels.append(('Image', enlarge(image, scale)))
         for title, inst_map, classes in layers:
-            drawing = draw_cells(image, inst_map, classes, palette, scale)
+            drawing = draw_instance_map(image, inst_map, classes, palette, scale)
             panels.append((f'{title}: {len(classes)} nuclei', drawing))
         if not with_labels or not layers:
             return np.concatenate([drawing for _, drawing in panels], axis=1)
         return draw_panels(panels, self._legend(layers))
 
     def _legend(self, layers: list) -> list:
-        """(class name with its counts, colour) per class, without background."""
+        """Returns (class name with its counts, colour) per class, no background."""
         names, palette = self.dataset_meta['classes'], self.dataset_meta['palette']
         counts = [np.bincount(layer[2], minlength=len(names)) for layer in layers]
         return [
@@ -134,5 +129,5 @@ class CellVisualizer(SegLocalVisualizer):
 
 
 def _to_map(field: PixelData) -> np.ndarray:
-    """The (1, H, W) field as an (H, W) int32 array."""
+    """Returns the (1, H, W) field as an (H, W) int32 array."""
     return np.asarray(field.cpu().data)[0].astype(np.int32)
