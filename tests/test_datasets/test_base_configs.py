@@ -12,6 +12,8 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
+from mmseg_cellvta.utils.network_scale import announce_network_mpp
+
 CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 
 
@@ -35,8 +37,13 @@ def data_of(conic_dir, make_consep):
                 pannuke=conic_dir / 'pannuke')
 
 
+# µm/px of the networks that the configs for these data have.
+MPP = dict(conic=0.5 * 256 / 480, consep=0.44, synthetic_conic=0.5, pannuke=0.25)
+
+
 def load(name, folder):
     cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    announce_network_mpp(MPP[name])  # as the model does that is built before the data
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.num_workers, loader.persistent_workers = 0, False
         dataset = loader.dataset.get('dataset', loader.dataset)  # inside RepeatDataset
@@ -123,6 +130,7 @@ def test_consep_trains_on_22_and_tests_on_the_other_5():
 
 
 def test_real_consep_crops_and_whole_images(shared_dir):
+    announce_network_mpp(MPP['consep'])
     cfg = Config.fromfile(CONFIGS / 'consep.py')
     for loader in (cfg.train_dataloader, cfg.test_dataloader):
         loader.dataset.data_root = str(shared_dir / 'data' / 'CoNSeP' / 'Train')

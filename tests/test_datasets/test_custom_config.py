@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from mmseg_cellvta.conversion.custom import convert_custom
 from mmseg_cellvta.conversion.writers import Tiling
+from mmseg_cellvta.utils.network_scale import announce_network_mpp
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 SHAPES = [(300, 400), (100, 700), (90, 130)]  # (height, width) px
@@ -20,7 +21,7 @@ SHAPES = [(300, 400), (100, 700), (90, 130)]  # (height, width) px
 
 @pytest.fixture(params=['tiny', 'uni'])
 def cfg(request, tmp_path):
-    """A leaf config on pictures larger and smaller than a crop, at 0.4 µm/px."""
+    """A leaf config on images larger and smaller than a crop, at 0.4 µm/px."""
     for i, shape in enumerate(SHAPES):
         write_image(tmp_path / f'own/train/images/a{i}.png', shape)
         write_labels(tmp_path / f'own/train/labels/a{i}.npy', shape)
@@ -32,6 +33,7 @@ def cfg(request, tmp_path):
         assert loader.dataset.num_classes == cfg.num_classes
         loader.dataset.update(
             data_root=str(tmp_path / 'out'), ann_file='train.txt', num_classes=3)
+    announce_network_mpp(cfg.mpp)  # as the model does that is built before the data
     return cfg
 
 
@@ -39,19 +41,7 @@ def scaled(shape, mpp):
     return tuple(round(length * 0.4 / mpp) for length in shape)
 
 
-def test_one_value_sets_the_scale_everywhere(cfg):
-    pipelines = [cfg.train_dataloader.dataset.pipeline, cfg.train_pipeline,
-                 cfg.val_dataloader.dataset.pipeline, cfg.test_pipeline,
-                 cfg.test_dataloader.dataset.pipeline,
-                 cfg.tta_pipeline[1].transforms[0]]
-    for pipeline in pipelines:
-        scale, = (step.mpp for step in pipeline if step.type == 'ResizeToMpp')
-        assert scale == cfg.mpp == cfg.model.post_processor.mpp
-    assert cfg.model.decode_head.num_classes == cfg.num_classes
-    assert cfg.model.test_cfg.mode == 'slide'
-
-
-def test_pictures_smaller_than_a_crop_make_a_batch_with_others(cfg):
+def test_images_smaller_than_a_crop_make_a_batch_with_others(cfg):
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     preprocessor = MODELS.build(cfg.model.data_preprocessor)
     for _ in range(8):  # every random branch is met sooner or later
@@ -73,7 +63,7 @@ def test_pictures_smaller_than_a_crop_make_a_batch_with_others(cfg):
             assert ((sample.gt_sem_seg.data[0] > 0) == inside).all()
 
 
-def test_whole_pictures_are_tested_at_their_own_pixels(cfg):
+def test_whole_images_are_tested_at_their_own_pixels(cfg):
     packed = DATASETS.build(cfg.test_dataloader.dataset)[0]
     sample = packed['data_samples']
     assert packed['inputs'].shape[1:] == scaled((300, 400), cfg.mpp)
@@ -82,7 +72,7 @@ def test_whole_pictures_are_tested_at_their_own_pixels(cfg):
 
 
 @pytest.mark.parametrize('index', range(3))
-def test_pictures_of_any_size_are_segmented_tile_by_tile(cfg, index):
+def test_images_of_any_size_are_segmented_tile_by_tile(cfg, index):
     cfg.model.decode_head.update(in_channels=[3, 32, 32, 32, 32], channels=2,
                                  num_classes=3)
     cfg.model.backbone.encoder.update(
@@ -102,12 +92,12 @@ def test_flipped_views_of_test_time_augmentation(cfg):
     torch.testing.assert_close(packed['inputs'][0].flip(2), packed['inputs'][1])
 
 
-def test_picture_without_resolution_needs_a_word_in_the_config(cfg):
-    picture = dict(img=np.zeros((64, 64, 3), np.uint8))
+def test_image_without_resolution_needs_a_word_in_the_config(cfg):
+    image = dict(img=np.zeros((64, 64, 3), np.uint8))
     cfg.test_pipeline[0].type = 'LoadImageFromNDArray'  # as inference_model does
     with pytest.raises(ValueError, match='set source_mpp'):
-        Compose(cfg.test_pipeline)(dict(picture))
+        Compose(cfg.test_pipeline)(dict(image))
     cfg.merge_from_dict({'test_pipeline.1.source_mpp': 0.5})
-    packed = Compose(cfg.test_pipeline)(dict(picture))
+    packed = Compose(cfg.test_pipeline)(dict(image))
     assert packed['data_samples'].img_shape == (
         round(64 * 0.5 / cfg.mpp), round(64 * 0.5 / cfg.mpp))

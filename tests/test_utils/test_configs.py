@@ -18,6 +18,55 @@ def test_options_replace_settings_of_the_file(tmp_path):
     assert part_config(cfg, 'test')['ann_file'] == 'val.txt'
 
 
+@pytest.fixture
+def inheriting(tmp_path):
+    """A config whose base hands names on, and another file that it takes them from."""
+    (tmp_path / 'base.py').write_text(
+        "root, size = '/µ', (1, 2)  # µ\nsteps = [dict(type='Crop', size=size)]\n"
+        'train_dataloader = dict(dataset=dict(data_root=root, pipeline=steps))\n'
+        'test_dataloader = train_dataloader\n')
+    (tmp_path / 'leaf').mkdir()
+    (tmp_path / 'leaf/config.py').write_text(
+        "_base_ = '../base.py'\nlr = 1e-3\nunused = 3\n"
+        'optim_wrapper = dict(lr=lr, factor=2 * lr)\n'
+        'val_dataloader = dict(dataset=dict(pipeline={{_base_.steps}}))\n')
+    return tmp_path / 'leaf/config.py'
+
+
+def test_a_name_goes_wherever_the_file_hands_it(inheriting):
+    cfg = load_config(inheriting, ['lr=0.5', 'root=/new', 'size=(3,4)'])
+    assert cfg.optim_wrapper == dict(lr=0.5, factor=1.0)
+    for part in ('train', 'test'):
+        dataset = part_config(cfg, part)
+        assert dataset.data_root == '/new' and dataset.pipeline[0].size == (3, 4)
+    assert part_config(cfg, 'val').pipeline[0].size == (3, 4)
+    assert cfg.filename == str(inheriting)
+
+
+def test_a_part_of_a_name_goes_there_too(inheriting):
+    cfg = load_config(inheriting, {'steps.0.size': 9})
+    assert [part_config(cfg, part).pipeline[0].size
+            for part in ('train', 'val', 'test')] == [9] * 3
+
+
+@pytest.mark.parametrize(('option', 'message'), [
+    ('rate=1', 'rate: .*config.py has no rate'),
+    ('optim.lr=1', 'optim.lr: .*config.py has no optim'),
+    ('unused=4', 'unused: nothing in .*config.py follows from this name; no setting'),
+    ('lr', 'lr: expected key=value')])
+def test_an_option_without_effect_is_refused(inheriting, option, message):
+    with pytest.raises(ValueError, match=message):
+        load_config(inheriting, [option])
+
+
+def test_a_dumped_config_names_the_key_that_does(inheriting, tmp_path):
+    load_config(inheriting).dump(tmp_path / 'dumped.py')
+    with pytest.raises(ValueError, match='set optim_wrapper.lr'):
+        load_config(tmp_path / 'dumped.py', ['lr=1'])
+    assert load_config(tmp_path / 'dumped.py', ['optim_wrapper.lr=1']
+                       ).optim_wrapper.lr == 1
+
+
 def test_a_missing_part_is_none(tmp_path):
     (tmp_path / 'config.py').write_text('val_dataloader = None\n')
     cfg = load_config(tmp_path / 'config.py')

@@ -10,7 +10,6 @@ from mmseg_cellvta.datasets.transforms import (
     CellRandomRotate90,
     CellRandomSizedCrop,
 )
-from mmseg_cellvta.datasets.transforms.geometric import split_copies
 
 MOTIONS = [
     dict(type='CellRandomRotate90', prob=1.0),
@@ -49,7 +48,7 @@ def test_any_scanner_comes_to_the_same_scale(mpp):
     assert results['img'].shape[:2] == results['gt_inst_map'].shape == expected
 
 
-def test_labels_keep_their_ids_and_stay_under_their_picture():
+def test_labels_keep_their_ids_and_stay_under_their_image():
     results = sample(mpp=0.5)
     before = results['gt_inst_map'].copy()
     after = build(mpp=0.25)(results)['gt_inst_map']
@@ -70,7 +69,14 @@ def test_a_square_stays_at_its_place_at_an_odd_scale():
     assert np.abs(boxes[0] - boxes[1]).max() <= 1
 
 
-def test_pictures_that_do_not_say_their_scale_take_that_of_the_config():
+def test_an_image_of_the_networks_scale_stays_as_it_is():
+    before = sample(mpp=0.25)
+    results = build(mpp=0.25)(dict(before))
+    assert results['img'] is before['img']
+    assert results['scale_factor'] == (1, 1) and results['network_mpp'] == 0.25
+
+
+def test_images_that_do_not_say_their_scale_take_that_of_the_config():
     transform = build(mpp=0.25, source_mpp=0.5)
     assert transform(sample(mpp=0.25))['img'].shape == (256, 256, 3)
     assert transform(sample())['img'].shape == (512, 512, 3)
@@ -154,7 +160,7 @@ def test_image_and_both_maps_move_together(motion):
 
 
 @pytest.mark.parametrize('motion', MOTIONS[:3], ids=lambda m: m['type'])
-def test_labels_are_not_shifted_against_the_picture(motion):
+def test_labels_are_not_shifted_against_the_image(motion):
     np.random.seed(0)
     transform = TRANSFORMS.build(motion)
     shifts = []
@@ -223,12 +229,18 @@ def test_affine_without_shift_is_identity():
 
 
 def test_mirrored_copy_becomes_a_nucleus_of_its_own():
-    inst_map = np.zeros((8, 20), np.int32)
-    inst_map[2:5, 2:5] = inst_map[2:5, 10:13] = 400  # a nucleus and its mirror image
-    inst_map[2:5, 5:8] = 401  # touches the first
-    split = split_copies(inst_map)
+    """Whatever the dtypes: class ids may be int32 too, and stay what they are."""
+    inst_map = np.zeros((9, 20), np.int32)
+    inst_map[3:6, 2:5] = inst_map[3:6, 10:13] = 400  # a nucleus and its mirror image
+    inst_map[3:6, 5:8] = 401  # touches the first
+    results = CellRandomAffine(prob=1.0, max_shift=0.0)(dict(
+        img=np.zeros((9, 20, 3), np.uint8), gt_inst_map=inst_map,
+        gt_seg_map=np.where(inst_map > 0, 7, 0).astype(np.int32),
+        seg_fields=['gt_inst_map', 'gt_seg_map']))
+    split = results['gt_inst_map']
     assert split.dtype == np.int32
-    assert len({split[3, 3], split[3, 6], split[3, 11]} - {0}) == 3
+    assert len({split[4, 3], split[4, 6], split[4, 11]} - {0}) == 3
+    assert set(results['gt_seg_map'].ravel()) == {0, 7}
 
 
 @pytest.mark.parametrize('make', [

@@ -24,7 +24,7 @@ SIDE = 480  # px of an enlarged patch
 
 
 def true_maps(inputs, _):
-    """In place of the network: perfect maps of the labels that stand in the picture."""
+    """In place of the network: perfect maps of the labels that stand in the image."""
     maps = []
     for inst_map, class_map, _ in inputs.numpy().astype(np.int32):
         nuclei = inst_map > 0
@@ -37,7 +37,7 @@ def true_maps(inputs, _):
 @pytest.fixture
 def model():
     model = build(SEGMENTOR, decode_head=dict(num_classes=CLASSES),
-                  post_processor=CONFIG.model.post_processor)
+                  post_processor=CONFIG.model.post_processor, mpp=CONFIG.model.mpp)
     model.test_cfg = ConfigDict(CONFIG.model.test_cfg)
     model.encode_decode = true_maps
     return model
@@ -45,18 +45,17 @@ def model():
 
 def find(model, inst_map, class_map):
     """Instance map that testing gives for a 256 px patch at 0.5 µm/px."""
-    enlarge = TRANSFORMS.build(
-        next(step for step in CONFIG.test_pipeline if step['type'] == 'ResizeToMpp'))
+    enlarge = TRANSFORMS.build(dict(type='ResizeToMpp'))  # to the scale of `model`
     results = enlarge(dict(
         img=np.zeros((*inst_map.shape, 3), np.uint8), mpp=0.5,
         gt_inst_map=inst_map, gt_seg_map=class_map,
         seg_fields=['gt_inst_map', 'gt_seg_map']))
     layers = [results['gt_inst_map'], results['gt_seg_map'], results['img'][..., 0]]
-    picture = torch.from_numpy(np.stack(layers).astype(np.float32))[None]
-    assert picture.shape[2:] == (SIDE, SIDE)
+    image = torch.from_numpy(np.stack(layers).astype(np.float32))[None]
+    assert image.shape[2:] == (SIDE, SIDE)
     sample = SegDataSample(metainfo=dict(
         ori_shape=inst_map.shape, img_shape=results['img_shape']))
-    return model.predict(picture, [sample])[0].pred_inst_map.data[0].numpy()
+    return model.predict(image, [sample])[0].pred_inst_map.data[0].numpy()
 
 
 def best_iou(true, pred):
@@ -112,7 +111,7 @@ def patches_at_20x(path, side=256):
 def test_real_nuclei_come_back_also_at_the_seams(model, shared_dir):
     folder = shared_dir / 'data' / 'CoNSeP' / 'Train' / 'Labels'
     whole = build(SEGMENTOR, decode_head=dict(num_classes=CLASSES),
-                  post_processor=CONFIG.model.post_processor)
+                  post_processor=CONFIG.model.post_processor, mpp=CONFIG.model.mpp)
     whole.encode_decode = true_maps
     scale = SIDE / 256
     seam = np.zeros((256, 256), bool)
