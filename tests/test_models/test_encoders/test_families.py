@@ -72,37 +72,29 @@ def test_sam_windows_hide_what_is_outside_until_a_global_block():
     assert changed[0] == 0 and changed[1] > 1e-4
 
 
-def test_sam_has_neither_neck_nor_norm_nor_prefix():
-    encoder = TimmEncoder(**ENCODERS['sam'])
-    assert not any('neck' in key for key in encoder.state_dict())
-    assert list(encoder.take_norm().parameters()) == []
-    assert encoder.num_prefix_tokens == 0
+def sam_of_its_authors(state):
+    renamed = {'image_encoder.' + key.replace('mlp.fc', 'mlp.lin'): value
+               for key, value in state.items()}
+    return {**renamed, 'mask_decoder.iou_token.weight': torch.zeros(1, 256)}
 
 
-def test_sam_weights_in_the_layout_of_its_authors_load(tmp_path):
-    vit = randomize(timm.create_model('samvit_base_patch16', **{
-        key: value for key, value in ENCODERS['sam'].items() if key != 'name'}))
-    state = {
-        'image_encoder.' + key.replace('mlp.fc', 'mlp.lin'): value
-        for key, value in vit.state_dict().items()
-    }
-    state['mask_decoder.iou_token.weight'] = torch.zeros(1, 256)
-    torch.save(state, tmp_path / 'sam_vit_b.pth')
-    encoder = TimmEncoder(**ENCODERS['sam'], weights=str(tmp_path / 'sam_vit_b.pth'))
-    for key, value in encoder.vit.state_dict().items():
-        assert torch.equal(value, vit.state_dict()[key]), key
-
-
-def test_dinov3_weights_in_the_layout_of_its_authors_load(tmp_path):
-    arguments = dict(ENCODERS['rotary'], name='vit_small_patch16_dinov3')
-    vit = randomize(timm.create_model(arguments.pop('name'), **arguments))
-    state = {
+def dinov3_of_its_authors(state):
+    renamed = {
         key.replace('reg_token', 'storage_tokens').replace(
             'gamma_1', 'ls1.gamma').replace('gamma_2', 'ls2.gamma'): value
-        for key, value in vit.state_dict().items() if not key.startswith('head')
+        for key, value in state.items() if not key.startswith('head')
     }
-    state['rope_embed.periods'] = torch.zeros(4)
-    torch.save(state, tmp_path / 'dinov3.pth')
-    encoder = TimmEncoder(**ENCODERS['rotary'], weights=str(tmp_path / 'dinov3.pth'))
+    return {**renamed, 'rope_embed.periods': torch.zeros(4)}
+
+
+@pytest.mark.parametrize(('kind', 'architecture', 'rename'), [
+    ('sam', 'samvit_base_patch16', sam_of_its_authors),
+    ('rotary', 'vit_small_patch16_dinov3', dinov3_of_its_authors)])
+def test_weights_with_the_names_of_the_authors_load(
+        kind, architecture, rename, tmp_path):
+    arguments = {k: v for k, v in ENCODERS[kind].items() if k != 'name'}
+    vit = randomize(timm.create_model(architecture, **arguments))
+    torch.save(rename(vit.state_dict()), tmp_path / 'theirs.pth')
+    encoder = TimmEncoder(**ENCODERS[kind], weights=str(tmp_path / 'theirs.pth'))
     for key, value in encoder.vit.state_dict().items():
         assert torch.equal(value, vit.state_dict()[key]), key

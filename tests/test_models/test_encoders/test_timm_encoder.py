@@ -10,6 +10,7 @@ from tiny_models import DIMS, ENCODER
 
 from mmseg_cellvta.models.encoders import TimmEncoder
 
+HUB = 'mmseg_cellvta.models.encoders.weights.load_state_dict_from_hf'
 FRESH = {key: value for key, value in ENCODER.items() if key != 'name'}
 
 
@@ -32,20 +33,15 @@ def assert_same(first, second):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_local_file_fills_every_tensor_but_the_classifier(weights):
-    encoder = TimmEncoder(**ENCODER, weights=str(weights))
-    saved = torch.load(weights, weights_only=True)
-    assert_same(
-        vit_tensors(encoder),
-        {key: value for key, value in saved.items() if not key.startswith('head')})
-
-
-def test_safetensors_file_loads_too(weights, tmp_path):
-    path = tmp_path / 'vit.safetensors'
-    save_file(torch.load(weights, weights_only=True), path)
+@pytest.mark.parametrize('suffix', ['pth', 'safetensors'])
+def test_file_fills_every_tensor_but_the_classifier(weights, suffix):
+    state = torch.load(weights, weights_only=True)
+    path = weights.with_suffix(f'.{suffix}')
+    if suffix == 'safetensors':
+        save_file(state, path)
     assert_same(
         vit_tensors(TimmEncoder(**ENCODER, weights=str(path))),
-        vit_tensors(TimmEncoder(**ENCODER, weights=str(weights))))
+        {key: value for key, value in state.items() if not key.startswith('head')})
 
 
 def test_position_embedding_of_another_image_size_is_resampled(weights):
@@ -53,31 +49,11 @@ def test_position_embedding_of_another_image_size_is_resampled(weights):
     assert encoder.vit.pos_embed.shape == (1, 1 + 8 * 8, DIMS)
 
 
-def test_tokens_follow_the_size_of_the_image():
-    encoder = TimmEncoder(**ENCODER)
-    assert encoder.embed(torch.randn(1, 3, 48, 80)).shape == (1, 1 + 3 * 5, DIMS)
-
-
-def test_blocks_give_the_features_of_timm_itself(weights):
-    encoder = TimmEncoder(**ENCODER, weights=str(weights)).eval()
-    vit = timm.create_model(ENCODER['name'], num_classes=5, **FRESH).eval()
-    vit.load_state_dict(torch.load(weights, weights_only=True))
-    image = torch.randn(1, 3, 64, 64)
-    tokens = encoder.run_blocks(encoder.embed(image), 0, 2)
-    tokens = encoder.run_blocks(tokens, 2, 4)
-    torch.testing.assert_close(encoder.take_norm()(tokens), vit.forward_features(image))
-
-
-def test_frozen_encoder_stays_in_eval_mode_without_gradients():
-    encoder = TimmEncoder(**ENCODER).train()
-    assert not any(module.training for module in encoder.modules())
-    assert not any(p.requires_grad for p in encoder.parameters())
-
-
-def test_unfrozen_encoder_trains():
-    encoder = TimmEncoder(**ENCODER, frozen=False).train()
-    assert encoder.vit.blocks[0].training
-    assert all(p.requires_grad for p in encoder.parameters())
+@pytest.mark.parametrize('frozen', [True, False])
+def test_a_frozen_encoder_stays_in_eval_mode_without_gradients(frozen):
+    encoder = TimmEncoder(**ENCODER, frozen=frozen).train()
+    assert {block.training for block in encoder.vit.blocks} == {not frozen}
+    assert {p.requires_grad for p in encoder.parameters()} == {not frozen}
 
 
 def test_stochastic_depth_acts_in_a_frozen_encoder_that_asks_for_it():
@@ -101,47 +77,53 @@ def test_taken_norm_is_trainable_and_leaves_the_frozen_part():
 def test_frozen_weights_that_can_be_loaded_again_are_not_saved(weights):
     encoder = TimmEncoder(**ENCODER, weights=str(weights))
     assert list(encoder.state_dict()) == ['fingerprint']
+    encoder = copy.deepcopy(encoder)  # as EMA does
+    encoder.load_state_dict(encoder.state_dict())
+    assert list(encoder.state_dict()) == ['fingerprint']
+    encoder.unfreeze()
+    assert 'vit.blocks.0.attn.qkv.weight' in encoder.state_dict()
 
 
-@pytest.mark.parametrize(
-    'changes', [dict(frozen=False), dict(weights=None)])
+@pytest.mark.parametrize('changes', [dict(frozen=False), dict(weights=None)])
 def test_weights_that_nothing_else_holds_are_saved(weights, changes):
     encoder = TimmEncoder(**{**ENCODER, 'weights': str(weights), **changes})
     assert 'vit.blocks.0.attn.qkv.weight' in encoder.state_dict()
 
 
-@pytest.mark.parametrize('load', [
-    lambda module, state: module.load_state_dict(state),
-    lambda module, state: mmengine_load(module, state, strict=True)
-])
-def test_slim_state_loads_strictly_and_keeps_the_encoder(weights, load):
-    model = torch.nn.ModuleDict(
-        dict(encoder=TimmEncoder(**ENCODER, weights=str(weights))))
-    before = vit_tensors(model['encoder'])
-    load(model, model.state_dict())
-    assert_same(vit_tensors(model['encoder']), before)
-
-
-@pytest.mark.parametrize('load', [
-    lambda module, state: module.load_state_dict(state),
-    lambda module, state: mmengine_load(module, state)
-])
-def test_slim_state_of_another_encoder_fails_loudly(weights, load):
+@pytest.mark.parametrize('load', [torch.nn.Module.load_state_dict, mmengine_load])
+def test_slim_state_loads_strictly_and_keeps_the_encoder_it_is_of(weights, load):
     encoder = TimmEncoder(**ENCODER, weights=str(weights))
+    before = vit_tensors(encoder)
+    model = torch.nn.ModuleDict(dict(encoder=encoder))
+    load(model, model.state_dict(), strict=True)
+    assert_same(vit_tensors(encoder), before)
     with pytest.raises(ValueError, match='trained on another encoder.*encoder.weights'):
         load(TimmEncoder(**ENCODER), encoder.state_dict())
 
 
-def test_full_state_of_another_architecture_fails_loudly():
+def test_full_state_of_another_architecture_is_refused():
     state = TimmEncoder(**ENCODER).state_dict()
     with pytest.raises(ValueError, match='another encoder.*expected.*encoder.name'):
         TimmEncoder(**{**ENCODER, 'embed_dim': 64}).load_state_dict(state)
 
 
-def test_copy_for_ema_keeps_the_encoder_and_stays_slim(weights):
-    encoder = copy.deepcopy(TimmEncoder(**ENCODER, weights=str(weights)))
-    encoder.load_state_dict(encoder.state_dict())
-    assert list(encoder.state_dict()) == ['fingerprint']
+def without_a_tensor(path):
+    state = torch.load(path, weights_only=True)
+    state.pop('blocks.3.mlp.fc1.weight')
+    torch.save(state, path)
+
+
+@pytest.mark.parametrize(('spoil', 'changes', 'message'), [
+    (lambda path: path.write_bytes(path.read_bytes()[:2000]), {},
+     'vit.pth: not a readable weight file'),
+    (without_a_tensor, {}, '1 of .*missing.*blocks.3.mlp.fc1.weight'),
+    (lambda path: None, dict(embed_dim=64), r'has shape \(1, 1, 32\).*expects.*64'),
+])
+def test_a_file_that_does_not_fit_is_named_with_the_reason(
+        weights, spoil, changes, message):
+    spoil(weights)
+    with pytest.raises(ValueError, match=message):
+        TimmEncoder(**{**ENCODER, **changes}, weights=str(weights))
 
 
 def test_missing_file_says_what_to_set():
@@ -149,70 +131,51 @@ def test_missing_file_says_what_to_set():
         TimmEncoder(**ENCODER, weights='no/uni.bin')
 
 
-def test_truncated_file_is_named(weights):
-    weights.write_bytes(weights.read_bytes()[:2000])
-    with pytest.raises(ValueError, match='vit.pth: not a readable weight file'):
-        TimmEncoder(**ENCODER, weights=str(weights))
+@pytest.mark.parametrize(('name', 'weights', 'asked'), [
+    (ENCODER['name'], 'hf-hub:owner/page', ('owner/page', {})),
+    ('UNI2-h', 'published', ('MahmoodLab/UNI2-h', {})),
+    ('GPFM', 'published', ('majiabo/GPFM', dict(filename='GPFM.pth'))),
+    (ENCODER['name'], 'hf-hub:UNI', ('UNI', {})),
+])
+def test_hub_that_cannot_be_reached_names_page_and_way_out(
+        monkeypatch, name, weights, asked):
+    requests = []
 
-
-def test_weights_of_another_width_name_the_tensor_and_both_shapes(weights):
-    with pytest.raises(ValueError, match=r'has shape \(1, 1, 32\).*expects.*64'):
-        TimmEncoder(**{**ENCODER, 'embed_dim': 64}, weights=str(weights))
-
-
-def test_weights_that_lack_tensors_are_refused(weights):
-    state = torch.load(weights, weights_only=True)
-    state.pop('blocks.3.mlp.fc1.weight')
-    torch.save(state, weights)
-    with pytest.raises(ValueError, match='1 of .*missing.*blocks.3.mlp.fc1.weight'):
-        TimmEncoder(**ENCODER, weights=str(weights))
-
-
-def test_hub_that_cannot_be_reached_names_page_and_way_out(monkeypatch):
-    def refuse(*args, **kwargs):
+    def refuse(repository, **kwargs):
+        requests.append((repository, kwargs))
         raise OSError('401 Client Error: gated\nmore lines')
 
-    monkeypatch.setattr(
-        'mmseg_cellvta.models.encoders.weights.load_state_dict_from_hf', refuse)
+    monkeypatch.setattr(HUB, refuse)
     with pytest.raises(RuntimeError) as error:
-        TimmEncoder(**ENCODER, weights='hf-hub:MahmoodLab/UNI')
+        TimmEncoder(name, weights, embed_dim=32, depth=4, num_heads=2)
     message = str(error.value)
-    assert 'https://huggingface.co/MahmoodLab/UNI' in message
+    assert f'https://huggingface.co/{asked[0]} and' in message
     assert 'hf auth login' in message and '401 Client Error: gated' in message
     assert '\n' not in message
+    assert requests == [(asked[0], dict(weights_only=True, **asked[1]))]
 
 
 def test_hub_weights_are_those_of_the_page(monkeypatch, weights):
-    asked = []
-
-    def serve(repository, **kwargs):
-        asked.append(repository)
-        return torch.load(weights, weights_only=True)
-
     monkeypatch.setattr(
-        'mmseg_cellvta.models.encoders.weights.load_state_dict_from_hf', serve)
-    encoder = TimmEncoder(**ENCODER, weights='hf-hub:owner/page')
-    assert asked == ['owner/page']
+        HUB, lambda repository, **kwargs: torch.load(weights, weights_only=True))
     assert_same(
-        vit_tensors(encoder), vit_tensors(TimmEncoder(**ENCODER, weights=str(weights))))
+        vit_tensors(TimmEncoder(**ENCODER, weights='hf-hub:owner/page')),
+        vit_tensors(TimmEncoder(**ENCODER, weights=str(weights))))
 
 
-@pytest.mark.parametrize(('name', 'message'), [
-    ('resnet18', "encoder.name='resnet18' is no ViT.*encoders.md"),
-    ('vit_relpos_small_patch16_224', 'is no ViT that can be opened'),
-    ('vit_of_nowhere', "encoder.name='vit_of_nowhere' is neither.*UNI2-h"),
-    ('vit_small_patch16_rope_mixed_224', 'rotations that differ from block'),
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (dict(name='resnet18'), "encoder.name='resnet18' is no ViT.*encoders.md"),
+    (dict(name='vit_relpos_small_patch16_224'), 'is no ViT that can be opened'),
+    (dict(name='vit_of_nowhere'), "encoder.name='vit_of_nowhere' is neither.*UNI2-h"),
+    (dict(name='vit_small_patch16_rope_mixed_224'), 'rotations that differ from block'),
+    (dict(weights='published'), "weights='published': vit_tiny.*hf-hub"),
+    (dict(mlp_layer='SwiGLUpacked'), 'timm cannot build it.*correct its arguments'),
+    (dict(depht=4), 'timm cannot build it.*correct its arguments'),
+    (dict(act_layer='silly'), 'timm cannot build it.*correct its arguments'),
 ])
-def test_model_that_is_no_known_vit_is_refused(name, message):
+def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        TimmEncoder(name)
-
-
-@pytest.mark.parametrize('argument', [
-    dict(mlp_layer='SwiGLUpacked'), dict(depht=4), dict(act_layer='silly')])
-def test_wrong_argument_of_the_timm_model_is_named(argument):
-    with pytest.raises(ValueError, match='timm cannot build it.*correct its arguments'):
-        TimmEncoder(**ENCODER, **argument)
+        TimmEncoder(**(arguments if 'name' in arguments else {**ENCODER, **arguments}))
 
 
 def test_name_of_the_table_brings_its_arguments_and_takes_others():
@@ -220,32 +183,6 @@ def test_name_of_the_table_brings_its_arguments_and_takes_others():
     assert (encoder.embed_dims, encoder.num_blocks) == (32, 4)
     assert (encoder.patch_size, encoder.num_prefix_tokens) == (14, 9)
     assert type(encoder.vit.blocks[0].mlp).__name__ == 'GluMlp'  # SwiGLU, packed
-
-
-def test_published_weights_are_asked_for_where_the_table_says(monkeypatch):
-    asked = []
-
-    def refuse(repository, **kwargs):
-        asked.append((repository, kwargs))
-        raise OSError('offline')
-
-    monkeypatch.setattr(
-        'mmseg_cellvta.models.encoders.weights.load_state_dict_from_hf', refuse)
-    for name in ('UNI2-h', 'GPFM'):
-        with pytest.raises(RuntimeError, match=r'https://huggingface.co/\w+/\S+ and'):
-            TimmEncoder(name, weights='published', embed_dim=32, depth=4, num_heads=2)
-    with pytest.raises(RuntimeError, match='hf-hub:UNI: .*could not be fetched'):
-        TimmEncoder(**ENCODER, weights='hf-hub:UNI')
-    assert asked == [
-        ('MahmoodLab/UNI2-h', dict(weights_only=True)),
-        ('majiabo/GPFM', dict(weights_only=True, filename='GPFM.pth')),
-        ('UNI', dict(weights_only=True)),
-    ]
-
-
-def test_timm_model_has_no_published_weights():
-    with pytest.raises(ValueError, match="weights='published': vit_tiny.*hf-hub"):
-        TimmEncoder(**ENCODER, weights='published')
 
 
 def grey_cells(rows, columns, cell=16):
