@@ -109,7 +109,7 @@ def test_pictures_with_one_nucleus_or_none_are_read(tmp_path, nuclei):
 
 @pytest.mark.parametrize(('name', 'message'), [
     ('a.npy', 'a.npy: not a complete .npy file'), ('a.mat', 'a.mat: not a readable'),
-    ('a.tif', 'a.tif: not a readable picture'), ('a.xml', 'a.xml: not XML'),
+    ('a.tif', 'a.tif: not a readable image'), ('a.xml', 'a.xml: not XML'),
     ('a.json', 'a.json: not JSON')])
 def test_damaged_files_are_named(tmp_path, name, message):
     (tmp_path / name).write_text('neither here nor there')

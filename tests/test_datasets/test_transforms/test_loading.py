@@ -18,53 +18,32 @@ from mmseg_cellvta.datasets.transforms import (
 BGR = np.full((6, 9, 3), (10, 100, 200), np.uint8)
 
 
-@pytest.mark.parametrize('suffix', ['png', 'tif', 'jpg'])
-def test_picture_file_is_bgr(tmp_path, suffix):
-    path = str(tmp_path / f'a.{suffix}')
-    cv2.imwrite(path, BGR)
-    results = LoadCellImage()(dict(img_path=path))
-    assert np.abs(results['img'].astype(int) - BGR).max() <= 3  # jpg loses a little
-    assert results['ori_shape'] == results['img_shape'] == (6, 9)
-    assert results['sample_name'] == 'a'
+@pytest.fixture(params=['file', 'stack'])
+def info(request, tmp_path):
+    """An image in a file of its own, or in a stack of RGB images."""
+    if request.param == 'file':
+        cv2.imwrite(str(tmp_path / 'a.png'), BGR)
+        return dict(img_path=str(tmp_path / 'a.png'))
+    np.save(tmp_path / 'images.npy', np.stack([BGR, BGR])[..., ::-1])
+    return dict(img_path=str(tmp_path / 'images.npy'), img_index=1, sample_name='a')
 
 
-def test_gray_picture_gets_three_channels(tmp_path):
-    path = str(tmp_path / 'a.png')
-    cv2.imwrite(path, BGR[..., 0])
-    assert LoadCellImage()(dict(img_path=path))['img'].shape == (6, 9, 3)
+def test_image_is_bgr_and_may_be_changed(info):
+    for _ in range(2):
+        results = LoadCellImage()(dict(info))
+        np.testing.assert_array_equal(results['img'], BGR)
+        assert results['img'].flags.c_contiguous
+        assert results['ori_shape'] == results['img_shape'] == (6, 9)
+        assert results['sample_name'] == 'a'
+        results['img'][:] = 0
 
 
-def test_writing_into_an_image_does_not_change_the_next_one(tmp_path):
-    path = str(tmp_path / 'a.png')
-    cv2.imwrite(path, BGR)
-    LoadCellImage()(dict(img_path=path))['img'][:] = 0
-    np.testing.assert_array_equal(LoadCellImage()(dict(img_path=path))['img'], BGR)
-
-
-def test_rgb_stack_becomes_writable_bgr(tmp_path):
-    path = str(tmp_path / 'images.npy')
-    np.save(path, BGR[None, ..., ::-1])
-    img = LoadCellImage()(dict(img_path=path, img_index=0))['img']
-    np.testing.assert_array_equal(img, BGR)
-    assert img.flags.writeable and img.flags.c_contiguous
-
-
-def test_name_of_the_dataset_is_kept(tmp_path):
-    path = str(tmp_path / 'a.png')
-    cv2.imwrite(path, BGR)
-    results = LoadCellImage()(dict(img_path=path, sample_name='x-0001'))
-    assert results['sample_name'] == 'x-0001'
-
-
-def test_missing_file_is_named():
-    with pytest.raises(FileNotFoundError, match='none.png: no such image file'):
-        LoadCellImage()(dict(img_path='none.png'))
-
-
-def test_file_that_is_no_picture_is_named(tmp_path):
-    (tmp_path / 'a.png').write_text('no picture')
-    with pytest.raises(ValueError, match='a.png: not a readable picture'):
-        LoadCellImage()(dict(img_path=str(tmp_path / 'a.png')))
+def test_last_files_stay_in_memory(tmp_path):
+    path = tmp_path / 'a.png'
+    cv2.imwrite(str(path), BGR)
+    LoadCellImage()(dict(img_path=str(path)))
+    path.unlink()
+    assert LoadCellImage()(dict(img_path=str(path)))['img'].shape == (6, 9, 3)
 
 
 def test_settings_fit_the_array_loader_that_inference_model_puts_in_its_place():
@@ -87,11 +66,6 @@ def test_ids_above_255_survive(tmp_path):
     assert results['gt_inst_map'].dtype == np.int32
     assert results['gt_seg_map'].tolist() == [[0, 1, 2]]
     assert results['gt_seg_map'].dtype == np.uint8
-
-
-def test_both_maps_join_the_fields_that_transforms_move(tmp_path):
-    info = save(tmp_path, [0, 1], [0, 1])
-    results = LoadCellAnnotations()(dict(info, seg_fields=[]))
     assert results['seg_fields'] == ['gt_inst_map', 'gt_seg_map']
 
 
@@ -100,21 +74,10 @@ def test_image_without_labels_passes_unchanged():
     assert LoadCellAnnotations()(dict(results)).keys() == results.keys()
 
 
-def test_class_beyond_8_bits_is_not_wrapped(tmp_path):
-    with pytest.raises(ValueError, match=r'labels.npy\[0\]: class id 257 \(instance 9'):
-        LoadCellAnnotations()(save(tmp_path, [0, 9], [0, 257]))
-
-
 def test_class_ids_of_the_file_are_translated(tmp_path):
     info = save(tmp_path, [0, 1, 2], [0, 1, 5])
     results = LoadCellAnnotations()(dict(info, class_of_id=(0, 1, 2, 2, 2, 2)))
     assert results['gt_seg_map'].tolist() == [[0, 1, 2]]
-
-
-def test_class_subset_is_refused(tmp_path):
-    info = save(tmp_path, [0, 1], [0, 1])
-    with pytest.raises(ValueError, match='subset of the classes'):
-        LoadCellAnnotations()(dict(info, label_map={0: 0, 1: 255}))
 
 
 @pytest.mark.parametrize('suffix', ['.npy', '.mat'])
@@ -128,11 +91,13 @@ def test_changes_to_the_maps_reach_neither_file_nor_cache(tmp_path, suffix):
             results[key][:] = 0
 
 
-def test_labels_of_another_size_than_the_picture_are_named(tmp_path):
-    write_labels(tmp_path / 'a.npy')
-    info = dict(label_path=str(tmp_path / 'a.npy'), num_classes=3, ori_shape=(60, 40))
-    with pytest.raises(ValueError, match=r'a.npy: \(40, 60\) .* picture \(60, 40\)'):
-        LoadCellAnnotations()(info)
+@pytest.mark.parametrize(('class_id', 'info', 'message'), [
+    (257, {}, r'labels.npy\[0\]: class id 257 \(instance 9'),  # 1 in 8 bits
+    (1, dict(label_map={0: 0, 1: 255}), 'labels.npy: .* subset of the classes'),
+    (1, dict(ori_shape=(2, 1)), r'labels.npy\[0\]: \(1, 2\) .* image \(2, 1\)')])
+def test_wrong_labels_are_refused(tmp_path, class_id, info, message):
+    with pytest.raises(ValueError, match=message):
+        LoadCellAnnotations()(dict(save(tmp_path, [0, 9], [0, class_id]), **info))
 
 
 def test_horizontal_map_comes_first():
