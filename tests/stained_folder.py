@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""A small folder of stained pictures with right labels, shared by tests of tools."""
+"""A small folder of stained images with right labels, shared by tests of tools."""
 from pathlib import Path
 
 import cv2
@@ -35,7 +35,7 @@ test_dataloader = dict(dataset=dict(
 
 
 def draw_labels(shift: int = 0) -> np.ndarray:
-    """Labels int32 (64, 64, 2): six nuclei, ids 3, 6 to 18, with one class each."""
+    """Labels, int32 (64, 64, 2): six nuclei, ids 3, 6 to 18, with one class each."""
     labels = np.zeros((SIDE, SIDE, 2), np.int32)
     for number in range(6):
         row, col = 8 + 26 * (number // 3), 6 + 18 * (number % 3) + shift
@@ -44,18 +44,18 @@ def draw_labels(shift: int = 0) -> np.ndarray:
 
 
 def stain(labels: np.ndarray, seed: int) -> np.ndarray:
-    """RGB picture uint8 (H, W, 3) whose nuclei are dark."""
+    """RGB image, uint8 (H, W, 3), whose nuclei are dark."""
     rng = np.random.default_rng(seed)
     image = np.where(labels[..., :1] > 0, (90, 60, 140), (230, 190, 220))
     return np.clip(image + rng.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
 
 
-def write_picture(root: Path, name: str, image: np.ndarray) -> None:
+def write_image(root: Path, name: str, image: np.ndarray) -> None:
     cv2.imwrite(str(root / IMAGE_DIR / f'{name}.png'), image[..., ::-1])
 
 
 def write_folder(root: Path) -> Path:
-    """Write a data set of three parts; returns its config, which lies beside it."""
+    """Writes a data set of three parts; returns its config, which lies beside it."""
     for folder in (IMAGE_DIR, LABEL_DIR):
         (root / folder).mkdir(parents=True)
     for part, names in NAMES.items():
@@ -63,7 +63,7 @@ def write_folder(root: Path) -> Path:
         for index, name in enumerate(names):
             labels = draw_labels(shift=index)
             np.save(root / LABEL_DIR / f'{name}.npy', labels)
-            write_picture(root, name, stain(labels, seed=ord(name[0]) + index))
+            write_image(root, name, stain(labels, seed=ord(name[0]) + index))
     write_info(root, CLASSES, PALETTE, 0.5)
     config = root.with_name(f'{root.name}_config.py')
     config.write_text(CONFIG.format(root=str(root)))

@@ -1,4 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""The health report of a data set: every fault of its images, labels and parts."""
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -8,12 +9,12 @@ from rich.table import Table
 
 from ..datasets.cell_dataset import CellDataset
 from ..datasets.labels import read_labels
-from ..datasets.transforms import LoadCellImage
 from ..evaluation.functional import instance_classes
+from ..utils.images import read_image
 from .health_checks import check_alignment, check_labels_of_image, digest
 
-# What is looked for, and what a line of the table calls it.
-UNREADABLE = dict(unreadable='pictures or labels that cannot be read')
+# The checks, and what a row of the table calls each.
+UNREADABLE = dict(unreadable='images or labels that cannot be read')
 FAULTS = dict(
     duplicate_id='one id on nuclei far apart',
     split_instance='nuclei in two pieces',
@@ -21,15 +22,15 @@ FAULTS = dict(
     negative_id='negative instance ids',
     unknown_class='class ids outside the list',
     no_class='nuclei with pixels without class',
-    no_instance='pictures with class pixels outside nuclei',
+    no_instance='images with class pixels outside nuclei',
     two_classes='nuclei of two classes',
-    different_size='pictures of another size than their labels',
-    misaligned='pictures whose nuclei are not darker than the rest',
-    repeated_image='pictures that are twice in a part',
-    leaked_image='pictures that are in another part too')
+    different_size='images of another size than their labels',
+    misaligned='images whose nuclei are not darker than the rest',
+    repeated_image='images that are twice in a part',
+    leaked_image='images that are in another part too')
 INFORMATION = dict(
-    empty='pictures without nuclei',
-    unused_class='classes of which a part has no nucleus',
+    empty='images without nuclei',
+    unused_class='classes without a nucleus in a part',
     same_part='parts that are another part')
 CHECKS = UNREADABLE | FAULTS | INFORMATION
 
@@ -39,10 +40,10 @@ class Finding:
     """Something that a check found.
 
     Attributes:
-        check (str): Name of the check, a key of ``CHECKS``.
-        part (str): 'train', 'val' or 'test'.
-        sample (str): Name of the picture; '' for what concerns the whole part.
-        detail (str): Where in the picture it is, and what was found.
+        check: Name of the check, a key of `CHECKS`.
+        part: 'train', 'val' or 'test'.
+        sample: Name of the image; '' for what concerns the whole part.
+        detail: Where in the image it is, and what was found.
     """
     check: str
     part: str
@@ -57,24 +58,24 @@ class HealthReport:
     """Collects what is wrong with the parts of a data set.
 
     Attributes:
-        findings (list[Finding]): Everything, in the order in which it was found.
-        pictures (Counter): Pictures of each part.
-        nuclei (dict[str, Counter]): Nuclei of each class id in each part.
+        findings: Everything, in the order in which it was found.
+        images: Number of images of each part.
+        nuclei: Number of nuclei of each class id in each part.
     """
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
-        self.pictures: Counter = Counter()
+        self.images: Counter = Counter()
         self.nuclei: dict[str, Counter] = {}
         self._seen: dict[bytes, list[tuple[str, str]]] = {}
 
     def add(self, part: str, sample: str, found: Sequence[tuple[str, str]]) -> None:
-        """Take up what was found in a picture: pairs of check and detail."""
+        """Adds what was found in an image: pairs of check and detail."""
         self.findings += [Finding(check, part, sample, detail)
                           for check, detail in found]
 
-    def add_picture(self, part: str, sample: str, digest: bytes) -> None:
-        """Compare a picture with all before it, by a digest of its pixels."""
+    def add_image(self, part: str, sample: str, digest: bytes) -> None:
+        """Compares an image with all before it, by a digest of its pixels."""
         before = self._seen.setdefault(digest, [])
         parts = [other for other, _ in before]
         if part in parts:
@@ -88,10 +89,10 @@ class HealthReport:
             before.append((part, sample))
 
     def finish(self, classes: Sequence[str]) -> None:
-        """Look at whole parts, when all of their pictures are in.
+        """Checks whole parts, after all of their images.
 
         Args:
-            classes (Sequence[str]): Class names, background first.
+            classes: Class names, background first.
         """
         for part, nuclei in self.nuclei.items():
             self.add(part, '', [
@@ -105,15 +106,17 @@ class HealthReport:
 
     @property
     def exit_code(self) -> int:
-        """0 nothing is wrong, 1 there are findings, 2 files cannot be read."""
+        """0 nothing is wrong, 1 something is, 2 files cannot be read."""
         found = self.counts.keys()
         if found & UNREADABLE.keys():
             return 2
         return 1 if found & FAULTS.keys() else 0
 
     def table(self) -> Table:
-        """A row for each check: how often, and where first."""
-        table = Table('check', 'count', 'first', title=self._title())
+        """Returns a table with a row for each check: how often, and where first."""
+        title = '; '.join(f'{part}: {count} images, {self.nuclei[part].total()} nuclei'
+                          for part, count in self.images.items())
+        table = Table('check', 'count', 'first', title=title)
         table.columns[1].justify = 'right'
         counts = self.counts
         first: dict[str, Finding] = {}
@@ -130,55 +133,47 @@ class HealthReport:
         return table
 
     def to_json(self) -> dict:
-        """Everything that was found, as JSON values."""
+        """Returns everything that was found, as JSON values."""
         return dict(
             parts={part: dict(pictures=count, nuclei=self.nuclei[part].total())
-                   for part, count in self.pictures.items()},
+                   for part, count in self.images.items()},
             counts={check: self.counts[check] for check in CHECKS},
             findings=[asdict(finding) for finding in self.findings])
-
-    def _title(self) -> str:
-        return '; '.join(
-            f'{part}: {count} pictures, {self.nuclei[part].total()} nuclei'
-            for part, count in self.pictures.items())
 
 
 def inspect_parts(
         parts: dict[str, list[CellDataset]],
         track: Callable[[list], Iterable] = lambda items: items) -> HealthReport:
-    """Look at every picture of a data set, one at a time.
+    """Checks every image of a data set, one at a time.
 
     Args:
-        parts (dict[str, list[CellDataset]]): Data sets of 'train', 'val' and 'test',
-            built with ``validate_labels=False``.
-        track (Callable): Wraps the iteration in a progress bar.
-
-    Returns:
-        HealthReport: What was found.
+        parts: Data sets of 'train', 'val' and 'test', built with
+            `validate_labels=False`.
+        track: Wraps the iteration in a progress bar.
     """
     report = HealthReport()
-    pictures = [(part, dataset, index) for part, datasets in parts.items()
-                for dataset in datasets for index in range(len(dataset))]
-    for part, dataset, index in track(pictures):
-        report.pictures[part] += 1
+    images = [(part, dataset, index) for part, datasets in parts.items()
+              for dataset in datasets for index in range(len(dataset))]
+    for part, dataset, index in track(images):
+        report.images[part] += 1
         report.nuclei.setdefault(part, Counter())
-        inspect_picture(report, part, dataset.get_data_info(index))
-    if pictures:
-        report.finish(pictures[0][1].metainfo['classes'])
+        inspect_image(report, part, dataset.get_data_info(index))
+    if images:
+        report.finish(images[0][1].metainfo['classes'])
     return report
 
 
-def inspect_picture(report: HealthReport, part: str, entry: dict) -> None:
-    """Look at one picture.
+def inspect_image(report: HealthReport, part: str, entry: dict) -> None:
+    """Checks one image with its labels.
 
     Args:
-        report (HealthReport): Takes up what is found.
-        part (str): Part of the data set that the picture is in.
-        entry (dict): Its entry in the data list.
+        report: Gets what is found.
+        part: Part of the data set that the image is in.
+        entry: Its entry in the data list, see `CellDataset.make_entry`.
     """
     name = entry['sample_name']
     try:
-        image = LoadCellImage().transform(dict(entry))['img']
+        image = read_image(entry['img_path'], entry.get('img_index'))
         inst_map, class_map = read_labels(entry['label_path'], entry.get('label_index'))
         class_of_id = entry['class_of_id']
         num_ids = entry['num_classes'] if class_of_id is None else len(class_of_id)
@@ -196,14 +191,21 @@ def inspect_picture(report: HealthReport, part: str, entry: dict) -> None:
     else:
         found += check_alignment(image, inst_map, nuclei.total())
     report.add(part, name, found)
-    report.add_picture(part, name, digest(image))
+    report.add_image(part, name, digest(image))
 
 
 def count_classes(inst_map: np.ndarray, class_map: np.ndarray,
-                  class_of_id: list[int] | None) -> Counter:
-    """Nuclei of each class, also of labels that are not right.
+                  class_of_id: Sequence[int] | None) -> Counter:
+    """Counts the nuclei of each class, in wrong labels too.
 
-    A nucleus has the class of most of its pixels, or -1 where there is no such class.
+    Args:
+        inst_map: Instance ids, integer (H, W), 0 background.
+        class_map: Class ids of the file, integer (H, W), 0 background.
+        class_of_id: Class of each class id of the file, where they differ.
+
+    Returns:
+        Nuclei by class id: that of most of a nucleus' pixels, or -1 if there is no such
+        class.
     """
     inst_map, class_map = np.maximum(inst_map, 0), np.maximum(class_map, 0)
     ids, _ = instance_classes(inst_map, class_map)

@@ -1,5 +1,8 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""What can be wrong with the labels of a picture. Plain numpy, linear in its pixels."""
+"""Checks of one image and its labels. Plain numpy, linear in pixels.
+
+Each check returns pairs of its name (a key of `health.CHECKS`) and where the fault is.
+"""
 import hashlib
 from dataclasses import dataclass
 
@@ -9,9 +12,9 @@ from skimage import measure
 
 from ..evaluation.functional import contingency
 
-MIN_AREA = 10  # px
-MIN_NUCLEI = 5
-# Optical density of the values 0-255, a little above zero light.
+MIN_NUCLEUS_AREA = 10  # px
+MIN_NUCLEI_ALIGNED = 5  # fewer say nothing about where the labels lie
+# Optical density (log10) of the values 0-255; 1 is added, because log 0 is infinite.
 DENSITY = -np.log10((np.arange(256) + 1) / 256)
 
 
@@ -20,9 +23,9 @@ class Pieces:
     """Connected regions of one id, diagonal neighbours included, sorted by id.
 
     Attributes:
-        ids (np.ndarray): (P,) id of each piece; an id in two pieces is there twice.
-        areas (np.ndarray): (P,) px.
-        boxes (np.ndarray): (P, 4) top, left, bottom, right px; the last two outside.
+        ids: Id of each piece, (P,); an id in two pieces occurs twice.
+        areas: Areas, (P,), px.
+        boxes: Top, left, bottom, right, (P, 4), px; the last two are exclusive.
     """
     ids: np.ndarray
     areas: np.ndarray
@@ -30,7 +33,7 @@ class Pieces:
 
     @classmethod
     def of(cls, inst_map: np.ndarray) -> 'Pieces':
-        """Find the pieces of a map of ids, 0 background."""
+        """Finds the pieces of an instance map, integer (H, W), 0 background."""
         numbers = measure.label(inst_map, background=0, connectivity=2)
         count = int(numbers.max(initial=0))
         ids = np.zeros(count + 1, np.int64)
@@ -46,23 +49,22 @@ class Pieces:
 def check_labels_of_image(
         inst_map: np.ndarray, class_map: np.ndarray, num_classes: int
 ) -> list[tuple[str, str]]:
-    """Find everything that is wrong, where ``check_labels`` stops at the first.
+    """Finds every fault of a label map; `check_labels` stops at the first.
 
     Args:
-        inst_map (np.ndarray): Instance ids, integer (H, W), 0 background.
-        class_map (np.ndarray): Class ids of the file, integer (H, W), 0 background.
-        num_classes (int): Class ids that the file may hold, background included.
+        inst_map: Instance ids, integer (H, W), 0 background.
+        class_map: Class ids of the file, integer (H, W), 0 background.
+        num_classes: Number of class ids that the file may hold, background included.
 
     Returns:
-        list[tuple[str, str]]: Name of the check (see ``HealthReport``) and where the
-        fault is.
+        Names of the checks and where the faults are.
     """
     findings = []
     negative = inst_map < 0
     if negative.any():
         findings += [('negative_id', f'instance {inst_id}')
                      for inst_id in np.unique(inst_map[negative])]
-        # Nothing else is said of them.
+        # They are background to all other checks.
         inst_map = np.where(negative, 0, inst_map)
         class_map = np.where(negative, 0, class_map)
     return (findings + _check_pieces(Pieces.of(inst_map))
@@ -72,8 +74,9 @@ def check_labels_of_image(
 def _check_pieces(pieces: Pieces) -> list[tuple[str, str]]:
     ids, first, counts = np.unique(pieces.ids, return_index=True, return_counts=True)
     areas = np.add.reduceat(pieces.areas, first) if len(ids) else first
-    findings = [('small_instance', f'instance {inst_id}: {area} px')
-                for inst_id, area in zip(ids, areas, strict=True) if area < MIN_AREA]
+    findings = [
+        ('small_instance', f'instance {inst_id}: {area} px')
+        for inst_id, area in zip(ids, areas, strict=True) if area < MIN_NUCLEUS_AREA]
     for inst_id, start, count in zip(ids, first, counts, strict=True):
         if count == 1:
             continue
@@ -86,10 +89,10 @@ def _check_pieces(pieces: Pieces) -> list[tuple[str, str]]:
 
 
 def _largest_gap(boxes: np.ndarray, areas: np.ndarray) -> float | None:
-    """Distance from the largest piece to the farthest, px; None if all are near.
+    """Returns the distance from the largest piece to the farthest, px.
 
-    Far is what is farther away than the largest piece is long, corner to corner: no
-    cut through a nucleus moves its parts that far.
+    None if it is less than the largest piece is long, corner to corner: no cut through
+    a nucleus moves its parts farther than that.
     """
     largest = boxes[areas.argmax()]
     apart = np.maximum(boxes[:, :2] - largest[2:], largest[:2] - boxes[:, 2:])
@@ -131,14 +134,14 @@ def _check_classes(inst_map: np.ndarray, class_map: np.ndarray,
 
 
 def compare_density(image: np.ndarray, nuclei: np.ndarray) -> tuple[float, float]:
-    """Mean optical density of nuclei and of what is around them.
+    """Computes the mean optical density of nuclei and of their surroundings.
 
     Args:
-        image (np.ndarray): Picture, uint8 (H, W, 3).
-        nuclei (np.ndarray): Where nuclei are, bool (H, W).
+        image: uint8 (H, W, 3), 0-255.
+        nuclei: True on nuclei, bool (H, W).
 
     Returns:
-        tuple[float, float]: Inside and outside; NaN where there is no pixel.
+        Density (log10) inside and outside; NaN where there is no pixel.
     """
     means = []
     for mask in (nuclei, ~nuclei):
@@ -150,17 +153,17 @@ def compare_density(image: np.ndarray, nuclei: np.ndarray) -> tuple[float, float
 
 def check_alignment(image: np.ndarray, inst_map: np.ndarray,
                     num_nuclei: int) -> list[tuple[str, str]]:
-    """Nuclei are stained: where they are not darker, the labels lie elsewhere.
+    """Checks that nuclei are darker than the rest: stain shows where they really are.
 
     Args:
-        image (np.ndarray): Picture, uint8 (H, W, 3).
-        inst_map (np.ndarray): Instance ids, integer (H, W), 0 background.
-        num_nuclei (int): Number of nuclei; fewer than 5 say nothing.
+        image: uint8 (H, W, 3), 0-255.
+        inst_map: Instance ids, integer (H, W), 0 background.
+        num_nuclei: Number of nuclei; with fewer than 5 nothing is checked.
 
     Returns:
-        list[tuple[str, str]]: At most one finding, as of ``check_labels_of_image``.
+        At most one finding, as those of `check_labels_of_image`.
     """
-    if num_nuclei < MIN_NUCLEI:
+    if num_nuclei < MIN_NUCLEI_ALIGNED:
         return []
     inside, outside = compare_density(image, inst_map != 0)
     if not inside <= outside:
@@ -170,7 +173,7 @@ def check_alignment(image: np.ndarray, inst_map: np.ndarray,
 
 
 def digest(image: np.ndarray) -> bytes:
-    """Equal for pictures of equal pixels, whatever file they are in."""
+    """Returns bytes that are equal for images of equal pixels, whatever their file."""
     content = hashlib.blake2b(np.ascontiguousarray(image), digest_size=16)
     content.update(repr(image.shape).encode())
     return content.digest()

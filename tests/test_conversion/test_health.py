@@ -48,12 +48,12 @@ def test_the_table_has_a_row_per_check_with_count_and_first_place():
     assert 'train: a: instance 3: classes [1, 2]' in capture.get()
 
 
-def test_equal_pictures_are_told_apart_by_part():
+def test_equal_images_are_told_apart_by_part():
     report = HealthReport()
     for part, name, content in (
             ('train', 'a', b'1'), ('train', 'b', b'2'), ('train', 'c', b'1'),
             ('val', 'd', b'2'), ('test', 'e', b'1'), ('test', 'f', b'1')):
-        report.add_picture(part, name, content)
+        report.add_image(part, name, content)
     assert [(str(found), found.check) for found in report.findings] == [
         ('train: c: equal to a', 'repeated_image'),
         ('val: d: equal to b in train', 'leaked_image'),
@@ -71,7 +71,7 @@ def test_a_class_without_nuclei_is_named_for_each_part():
 
 def test_json_holds_every_finding_and_every_count():
     report = HealthReport()
-    report.pictures['train'], report.nuclei['train'] = 2, Counter({1: 3, 2: 1})
+    report.images['train'], report.nuclei['train'] = 2, Counter({1: 3, 2: 1})
     report.add('train', 'a', [('no_class', 'instance 3: 4 px')] * 2)
     content = json.loads(json.dumps(report.to_json()))
     assert content['parts'] == dict(train=dict(pictures=2, nuclei=4))
@@ -110,4 +110,4 @@ def test_patches_of_an_array_are_read_by_index(tmp_path):
     dataset = CoNICDataset(data_root=str(tmp_path), pipeline=[], validate_labels=False)
     report = inspect_parts(dict(test=[dataset]))
     assert str(report.findings[0]) == 'test: b-0: instance 1: classes [1, 2]'
-    assert report.counts['two_classes'] == 1 and report.pictures == dict(test=3)
+    assert report.counts['two_classes'] == 1 and report.images == dict(test=3)

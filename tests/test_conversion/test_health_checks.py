@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from stained_folder import draw_labels, stain
 
+from mmseg_cellvta.conversion.health import FAULTS
 from mmseg_cellvta.conversion.health_checks import (
     Pieces,
     check_alignment,
@@ -23,63 +24,26 @@ def test_right_labels_have_no_findings():
     assert check(np.zeros((8, 8, 2), np.uint16)) == []
 
 
-def second_nucleus_far_away(labels):
-    labels[labels[..., 0] == 18] = 3, 1
+FIRST, CORNER, LAST = np.s_[8:20, 6:14], np.s_[8:10, 6:8], np.s_[34:46, 42:50]
 
 
-def cut_in_two(labels):
-    labels[13, 6:14] = 0
-
-
-def leave_nine_pixels(labels):
-    labels[8:20, 6:14] = 0
-    labels[8:11, 6:9] = 3, 1
-
-
-def negate(labels):
-    labels[8:20, 6:14, 0] = -3
-
-
-def give_unknown_class(labels):
-    labels[8:20, 6:14, 1] = 3
-
-
-def give_negative_class(labels):
-    labels[8:20, 6:14, 1] = -2
-
-
-def take_class_of_four_pixels(labels):
-    labels[8:10, 6:8, 1] = 0
-
-
-def take_id(labels):
-    labels[8:20, 6:14, 0] = 0
-
-
-def give_unknown_class_to_background(labels):
-    labels[0, 0, 1] = 255
-
-
-def give_second_class(labels):
-    labels[8:10, 6:8, 1] = 2
-
-
-@pytest.mark.parametrize('plant, finding', [
-    (second_nucleus_far_away, ('duplicate_id', 'instance 3: 2 pieces, 31 px apart')),
-    (cut_in_two, ('split_instance', 'instance 3: 2 pieces')),
-    (leave_nine_pixels, ('small_instance', 'instance 3: 9 px')),
-    (negate, ('negative_id', 'instance -3')),
-    (give_unknown_class, ('unknown_class', 'class 3: instance 3')),
-    (give_negative_class, ('unknown_class', 'class -2: instance 3')),
-    (give_unknown_class_to_background, ('unknown_class', 'class 255: in no instance')),
-    (take_class_of_four_pixels, ('no_class', 'instance 3: 4 px')),
-    (take_id, ('no_instance', '96 px of class 1')),
-    (give_second_class, ('two_classes', 'instance 3: classes [1, 2]')),
+@pytest.mark.parametrize(('changes', 'finding'), [
+    ([(LAST, (3, 1))], ('duplicate_id', 'instance 3: 2 pieces, 31 px apart')),
+    ([(np.s_[13, 6:14], 0)], ('split_instance', 'instance 3: 2 pieces')),
+    ([(FIRST, 0), (np.s_[8:11, 6:9], (3, 1))], ('small_instance', 'instance 3: 9 px')),
+    ([(FIRST, (-3, 1))], ('negative_id', 'instance -3')),
+    ([(FIRST, (3, 3))], ('unknown_class', 'class 3: instance 3')),
+    ([(FIRST, (3, -2))], ('unknown_class', 'class -2: instance 3')),
+    ([(np.s_[0, 0], (0, 255))], ('unknown_class', 'class 255: in no instance')),
+    ([(CORNER, (3, 0))], ('no_class', 'instance 3: 4 px')),
+    ([(FIRST, (0, 1))], ('no_instance', '96 px of class 1')),
+    ([(CORNER, (3, 2))], ('two_classes', 'instance 3: classes [1, 2]')),
 ])
-def test_a_fault_is_found_and_nothing_else(plant, finding):
+def test_a_fault_is_found_and_nothing_else(changes, finding):
     labels = draw_labels()
-    plant(labels)
-    assert check(labels) == [finding]
+    for where, ids in changes:
+        labels[where] = ids
+    assert check(labels) == [finding] and finding[0] in FAULTS
 
 
 def test_pieces_that_touch_at_a_corner_are_one():
@@ -96,9 +60,9 @@ def test_far_is_farther_than_the_largest_piece_is_long():
         assert [name for name, _ in check(labels)] == [expected]
 
 
-def test_every_fault_of_a_picture_is_listed():
+def test_every_fault_of_an_image_is_listed():
     labels = draw_labels()
-    cut_in_two(labels)
+    labels[13, 6:14] = 0
     labels[labels[..., 0] == 6] = 6, 9
     labels[labels[..., 0] == 9] = 9, 8
     assert [name for name, _ in check(labels)] == [

@@ -23,23 +23,23 @@ def browse(*args):
 
 
 def test_samples_of_the_pipeline_are_spread_over_the_data(config, out):
-    """12 samples in the repeated data: three pictures, four times."""
+    """12 samples in the repeated data: three images, four times."""
     assert browse(config, '--out', out, '--num', 3) == 0
     assert sorted(path.name for path in out.iterdir()) == [
         'train_00000_a_1.png', 'train_00006_a_1.png', 'train_00011_a_3.png']
-    picture = cv2.imread(str(out / 'train_00000_a_1.png'))[..., ::-1]
-    assert picture.shape[1] > 4 * 512 and picture.shape[0] > 512
+    sheet = cv2.imread(str(out / 'train_00000_a_1.png'))[..., ::-1]
+    assert sheet.shape[1] > 4 * 512 and sheet.shape[0] > 512
     for color in (*PALETTE[1:], LOW_COLOR):
-        assert (picture == color).all(axis=2).any()
+        assert (sheet == color).all(axis=2).any()
 
 
-def test_there_are_no_more_pictures_than_samples(config, out):
+def test_there_are_no_more_sheets_than_samples(config, out):
     assert browse(config, '--out', out, '--split', 'test', '--num', 99) == 0
     assert len(list(out.iterdir())) == 2
 
 
 def test_labels_of_another_size_than_the_input_are_drawn_at_their_own(config, out):
-    """The test pipeline halves the picture, not the labels, and has no HV map."""
+    """The test pipeline halves the image, not the labels, and has no HV map."""
     assert browse(config, '--out', out, '--split', 'val', '--num', 1) == 0
     assert cv2.imread(str(out / 'val_00000_b_1.png')).shape[1] > 4 * 512
 
@@ -54,14 +54,11 @@ def test_the_same_seed_draws_the_same(config, out, tmp_path):
     assert len(first) == 8 and first == again != other
 
 
-def break_label(root):
-    labels = np.load(root / 'Labels/a_1.npy')
-    labels[8:20, 6:14, 1] = 9
-    np.save(root / 'Labels/a_1.npy', labels)
-
-
 def test_a_wrong_label_is_named(config, out, tmp_path):
-    break_label(tmp_path / 'data')
+    path = tmp_path / 'data/Labels/a_1.npy'
+    labels = np.load(path)
+    labels[8:20, 6:14, 1] = 9
+    np.save(path, labels)
     assert 'a_1.npy: class id 9 (instance 3)' in browse(config, '--out', out)
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Health report of the train, val and test data that a config names.
 
-Prints a table of what is wrong with pictures, labels and splits. Ends with 0 if nothing
+Prints a table of what is wrong with images, labels and splits. Ends with 0 if nothing
 is wrong, 1 if something is (lines below the rule are information), 2 if the config or a
 file cannot be read.
 
@@ -14,18 +14,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from mmengine.config import DictAction
 from rich.console import Console
 from rich.progress import track
-
-from mmseg_cellvta.conversion.health import HealthReport, inspect_parts
-from mmseg_cellvta.utils.configs import (
-    PARTS,
-    build_cell_dataset,
-    load_config,
-    part_config,
-    unchecked_configs,
-)
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,16 +23,28 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='path of the config file')
     parser.add_argument('--out', type=Path, help='JSON file for all findings')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='settings of the config to replace: key=value')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
+                        help='settings of the config to replace')
     args = parser.parse_args()
+    if not Path(args.config).is_file():
+        parser.error(f'{args.config}: no such config file')
     if args.out is not None and not args.out.parent.is_dir():
         parser.error(f'--out {args.out}: there is no folder {args.out.parent}')
     return args
 
 
-def inspect(args: argparse.Namespace) -> HealthReport:
-    """Build the data sets and look at every picture."""
+def inspect(args: argparse.Namespace):
+    """Builds the data sets and checks every image; returns the `HealthReport`."""
+    # After the arguments: --help must not wait for torch.
+    from mmseg_cellvta.conversion.health import inspect_parts
+    from mmseg_cellvta.utils.configs import (
+        PARTS,
+        build_cell_dataset,
+        load_config,
+        part_config,
+        unchecked_configs,
+    )
+
     cfg = load_config(args.config, args.cfg_options)
     configs, same = {}, {}
     for part in PARTS:
