@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""A user's own pictures and labels, made on the spot."""
+"""A user's own images and labels, made on the spot, shared by tests."""
 import json
 from pathlib import Path
 
@@ -13,7 +13,7 @@ NUCLEI = {3: (slice(5, 13), slice(0, 8), 1), 900: (slice(5, 13), slice(8, 16), 2
 
 
 def label_maps(shape: tuple[int, int] = SHAPE) -> tuple[np.ndarray, np.ndarray]:
-    """Instance map and class map of three nuclei, two of which touch."""
+    """Returns instance map and class map of three nuclei, two of which touch."""
     inst_map, class_map = np.zeros(shape, np.uint16), np.zeros(shape, np.uint8)
     for number, (rows, cols, class_id) in NUCLEI.items():
         inst_map[rows, cols], class_map[rows, cols] = number, class_id
@@ -21,7 +21,7 @@ def label_maps(shape: tuple[int, int] = SHAPE) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_image(path: Path, shape: tuple[int, int] = SHAPE) -> None:
-    """A picture with red 200, green 120 and blue 10 to 250 from left to right."""
+    """Writes an image: red 200, green 120, blue 10 to 250 from left to right."""
     image = np.full((*shape, 3), (0, 120, 200), np.uint8)
     image[..., 0] = np.linspace(10, 250, shape[1]).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def write_image(path: Path, shape: tuple[int, int] = SHAPE) -> None:
 
 
 def write_labels(path: Path, shape: tuple[int, int] = SHAPE) -> None:
-    """The nuclei in the format that the suffix names."""
+    """Writes the nuclei in the format that the suffix names."""
     inst_map, class_map = label_maps(shape)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == '.npy':
@@ -46,7 +46,7 @@ def write_labels(path: Path, shape: tuple[int, int] = SHAPE) -> None:
 
 
 def square(rows: slice, cols: slice, class_id: int) -> dict:
-    """The outline of a nucleus as QuPath writes it."""
+    """Returns the outline of a nucleus as QuPath writes it."""
     x1, x2, y1, y2 = cols.start, cols.stop, rows.start, rows.stop
     ring = [[x1, y1], [x2, y1], [x2, y2], [x1, y2], [x1, y1]]
     return dict(

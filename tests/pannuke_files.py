@@ -8,7 +8,7 @@ TISSUES = ('Breast', 'Adrenal_gland', 'Bile-duct', 'HeadNeck')
 
 
 def draw_mask(side: int = 32, step: int = 0) -> np.ndarray:
-    """Masks (H, W, 6) of a patch with overlaps, and ids that are not in order."""
+    """Returns masks (H, W, 6) of a patch with overlaps and ids out of order."""
     mask = np.zeros((side, side, 6), np.int64)
     mask[2:8, 2 + step:8 + step, 0] = 7
     mask[5:10, 5 + step:10 + step, 4] = 7  # over the one before, with the same id
@@ -22,7 +22,7 @@ def draw_mask(side: int = 32, step: int = 0) -> np.ndarray:
 
 def write_fold(folder: Path, num: int = 4, side: int = 32,
                image_dtype: type = np.float64, mask_dtype: type = np.float64) -> Path:
-    """Write images.npy, masks.npy and types.npy; patch 1 has no nucleus."""
+    """Writes images.npy, masks.npy and types.npy; patch 1 has no nucleus."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(num)
     images = rng.integers(0, 256, (num, side, side, 3))

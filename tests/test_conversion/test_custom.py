@@ -8,7 +8,7 @@ from interrupted import run_and_kill
 from own_data import SHAPE, write_image, write_labels
 from rich.progress import Progress
 
-from mmseg_cellvta.conversion.custom import convert_custom, find_pictures, is_divided
+from mmseg_cellvta.conversion.custom import convert_custom, find_images, is_divided
 from mmseg_cellvta.conversion.splits import GroupSplit
 from mmseg_cellvta.conversion.writers import Tiling
 from mmseg_cellvta.datasets import CellFolderDataset
@@ -21,7 +21,7 @@ WHOLE, SPLIT = Tiling(), GroupSplit(0.2, 0.3)
 
 @pytest.fixture
 def source(tmp_path):
-    """Ten pictures of five patients; every format of labels is there twice."""
+    """Ten images of five patients; every format of labels is there twice."""
     for i in range(10):
         name = f'patient{i // 2}_{i}'
         suffix = ['.png', '.jpg', '.tif'][i % 3]
@@ -61,7 +61,7 @@ def test_one_class_takes_all_nuclei(source, tmp_path):
     assert sum(summary.nuclei.values()).tolist() == [30]
 
 
-def test_groups_and_tiles_of_a_picture_stay_together(source, tmp_path):
+def test_groups_and_tiles_of_an_image_stay_together(source, tmp_path):
     convert(source, tmp_path / 'out', tiling=Tiling(32, 8),
             split=GroupSplit(0.2, 0.2, r'(patient\d)'))
     parts = [lines(tmp_path / f'out/{part}.txt') for part in ('train', 'val', 'test')]
@@ -86,36 +86,35 @@ def test_names_that_differ_between_the_parts_stay(tmp_path):
     for part, name in dict(train='a', test='b').items():
         write_image(tmp_path / f'{part}/images/{name}.png')
         write_labels(tmp_path / f'{part}/labels/{name}.npy')
-    assert [picture.name for picture in find_pictures(tmp_path)] == ['a', 'b']
+    assert [image.name for image in find_images(tmp_path)] == ['a', 'b']
 
 
-def test_shares_for_divided_pictures_are_refused(source, tmp_path):
-    shutil.copytree(source, tmp_path / 'divided/train')
-    with pytest.raises(ValueError, match='divided into folders train, val and test'):
-        convert(tmp_path / 'divided', tmp_path / 'out')
+@pytest.mark.parametrize(('folder', 'split', 'message'), [
+    ('divided/train', SPLIT, 'divided into folders train, val and test'),
+    ('divided', None, 'not divided into train, val and test')])
+def test_folders_and_shares_must_fit(source, tmp_path, folder, split, message):
+    shutil.copytree(source, tmp_path / folder)
+    with pytest.raises(ValueError, match=message):
+        convert(tmp_path / 'divided', tmp_path / 'out', split=split)
 
 
-def test_folders_in_capital_letters_are_found(source, tmp_path):
-    (source / 'images').rename(source / 'Images')
-    (source / 'labels').rename(source / 'LABELS')
-    assert len(find_pictures(source)) == 10
-
-
-def test_other_files_do_not_count(source):
+def test_capital_letters_and_other_files_do_not_matter(source):
     (source / 'images/Thumbs.db').touch()
     (source / 'images/._patient0_0.png').touch()
     (source / 'labels/notes.txt').touch()
-    assert len(find_pictures(source)) == 10
+    (source / 'images').rename(source / 'Images')
+    (source / 'labels').rename(source / 'LABELS')
+    assert len(find_images(source)) == 10
 
 
-def test_picture_whose_name_ends_like_a_map_of_classes(tmp_path):
+def test_image_whose_name_ends_like_a_map_of_classes(tmp_path):
     for name, suffix in dict(a='.npy', a_class='.npy', b='.png').items():
         write_image(tmp_path / f'images/{name}.png')
         write_labels(tmp_path / f'labels/{name}{suffix}')
-    pictures = {picture.name: picture for picture in find_pictures(tmp_path)}
-    assert pictures['a'].class_path is pictures['a_class'].class_path is None
-    assert pictures['a_class'].label_path.name == 'a_class.npy'
-    assert pictures['b'].class_path.name == 'b_class.png'
+    images = {image.name: image for image in find_images(tmp_path)}
+    assert images['a'].class_path is images['a_class'].class_path is None
+    assert images['a_class'].label_path.name == 'a_class.npy'
+    assert images['b'].class_path.name == 'b_class.png'
 
 
 def remove(name):
@@ -130,7 +129,7 @@ def copy(name, to):
     (remove('labels/patient0_1.mat'), FileNotFoundError,
      r'images/patient0_1.jpg: no label patient0_1\.\* in .*labels'),
     (remove('images/patient0_1.jpg'), FileNotFoundError,
-     r'labels/patient0_1.mat: no picture patient0_1\.\* in .*images'),
+     r'labels/patient0_1.mat: no image patient0_1\.\* in .*images'),
     (copy('images/patient0_1.jpg', 'images/patient0_1.png'), ValueError,
      'images: patient0_1.jpg and patient0_1.png: which one is patient0_1'),
     (copy('labels/patient0_1.mat', 'labels/patient0_1.npy'), ValueError,
@@ -144,27 +143,23 @@ def copy(name, to):
     (lambda source: shutil.rmtree(source / 'images'), FileNotFoundError,
      'own: no folder images in it; expected images and labels, or train'),
     (lambda source: [path.unlink() for path in (source / 'images').iterdir()],
-     FileNotFoundError, 'images: no picture in it'),
+     FileNotFoundError, 'images: no image in it'),
+    (shutil.rmtree, FileNotFoundError, 'own: no such folder'),
     (lambda source: (source / 'train').mkdir(), ValueError,
      'own: holds images and also train'),
     (lambda source: write_image(source / 'images/patient0_0.png', (50, 50)), ValueError,
-     r'patient0_0.npy: \(40, 60\) \(rows, columns\) px, its picture patient0_0.png'),
+     r'patient0_0.npy: \(40, 60\) \(rows, columns\) px, its image patient0_0.png'),
     (lambda source: np.save(source / 'labels/patient0_0.npy',
                             np.full((*SHAPE, 2), 3)), ValueError,
      r'patient0_0.npy: class id 3 \(instance 3\) is outside the 3 classes'),
     (lambda source: (source / 'images/patient0_1.jpg').write_bytes(b'\xff\xd8'),
-     ValueError, 'patient0_1.jpg: not a readable picture')])
+     ValueError, 'patient0_1.jpg: not a readable image')])
 def test_wrong_files_are_named_and_nothing_appears(source, tmp_path, change, error,
                                                    message):
     change(source)
     with pytest.raises(error, match=message):
         convert(source, tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
-
-
-def test_missing_source_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='gone: no such folder'):
-        convert(tmp_path / 'gone', tmp_path / 'out')
 
 
 @pytest.mark.parametrize('mpp', [0, -1, float('nan')])

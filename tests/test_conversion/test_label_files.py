@@ -15,8 +15,8 @@ ONE_CLASS = ['background', 'nucleus']
 
 
 def read(path, classes=CLASSES, class_path=None):
-    picture = LabelledImage('a', Path('a.png'), path, class_path)
-    return LabelReader(classes)(picture, SHAPE)
+    image = LabelledImage('a', Path('a.png'), path, class_path)
+    return LabelReader(classes)(image, SHAPE)
 
 
 @pytest.mark.parametrize('suffix', ['.npy', '.mat', '.png', '.tif', '.geojson'])
@@ -100,7 +100,7 @@ def test_mask_without_ids_is_refused(tmp_path, value):
 
 
 @pytest.mark.parametrize('nuclei', [0, 1])
-def test_pictures_with_one_nucleus_or_none_are_read(tmp_path, nuclei):
+def test_images_with_one_nucleus_or_none_are_read(tmp_path, nuclei):
     inst_map = np.zeros(SHAPE, np.uint8)
     inst_map[4:9, 4:9] = nuclei
     cv2.imwrite(str(tmp_path / 'a.png'), inst_map)

@@ -81,7 +81,7 @@ def test_with_one_class_nothing_has_to_be_said(read):
     assert read([bare, feature(**named('x'))], CLASSES[:2])[1].class_id == 1
 
 
-def test_empty_collection_is_a_picture_without_nuclei(read):
+def test_empty_collection_is_an_image_without_nuclei(read):
     assert read(collect()) == []
 
 
@@ -243,8 +243,8 @@ def test_outlines_are_cut_at_the_border():
 
 @pytest.mark.parametrize('place', [
     box(14, 2, 20, 4), box(2, 12, 4, 20), box(-9, 2, -1, 4), box(2, -9, 4, -1)])
-def test_outline_beside_the_picture_is_named(place):
-    with pytest.raises(ValueError, match='a.xml: ring is outside the picture: x .*14 '
+def test_outline_beside_the_image_is_named(place):
+    with pytest.raises(ValueError, match='a.xml: ring is outside the image: x .*14 '
                        'x 12 px'):
         draw(outline(place))
 
@@ -292,7 +292,7 @@ def test_what_the_package_writes_for_qupath_comes_back():
         assert (drawn == filled).all()
 
 
-def test_work_does_not_grow_with_the_picture():
+def test_work_does_not_grow_with_the_image():
     corner = outline(box(5000.5, 5000.5, 5003.5, 5003.5))
     inst_map, _ = draw(*[corner] * 500, shape=(6000, 6000))
     assert (inst_map == 500).sum() == 9
