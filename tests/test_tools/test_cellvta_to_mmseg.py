@@ -24,9 +24,8 @@ def convert():
     return partial(run_script, 'model_converters/cellvta_to_mmseg.py')
 
 
-@pytest.mark.parametrize('wrap', [lambda s: s, lambda s: dict(model_state_dict=s)])
-def test_bare_and_wrapped_weights_are_renamed_alike(convert, tmp_path, wrap):
-    torch.save(wrap(STATE), tmp_path / 'src.pth')
+def test_weights_are_renamed_into_a_new_folder(convert, tmp_path):
+    torch.save(dict(model_state_dict=STATE), tmp_path / 'src.pth')
     convert(tmp_path / 'src.pth', tmp_path / 'out/dst.pth')
     state = torch.load(tmp_path / 'out/dst.pth', weights_only=True)['state_dict']
     assert set(state) == {

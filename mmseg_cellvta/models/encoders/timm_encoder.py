@@ -81,7 +81,7 @@ class TimmEncoder(nn.Module):
         return not self.frozen or self.weights is None
 
     def take_norm(self) -> nn.Module:
-        """Hands over the final LayerNorm, which only a class-token head needs.
+        """Takes out the final LayerNorm, which only a class-token head needs.
 
         It is trained even where the blocks are frozen; without such a head it would be
         a parameter that never gets a gradient.

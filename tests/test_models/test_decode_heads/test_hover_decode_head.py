@@ -119,14 +119,6 @@ def test_maps_of_a_plain_vit_are_enlarged_step_by_step():
     assert convolutions(head.branches['hv'].bottleneck) == [(up, DIMS, 16)]
 
 
-def test_a_step_up_is_a_transposed_convolution_then_a_block():
-    head = build(HEAD, in_strides=(1, 16, 16, 16, 16)).eval()
-    x = torch.randn(1, DIMS, 4, 4)
-    (up, block), = head.skip_encoders[3]
-    torch.testing.assert_close(
-        head.skip_encoders[3](x), block.bn(block.conv(up(x))).relu())
-
-
 def test_checkpoint_for_another_number_of_classes_is_refused():
     state = build(HEAD, num_classes=7).state_dict()
     with pytest.raises(ValueError, match='predicts 7 .*the model 3.*num_classes=7'):

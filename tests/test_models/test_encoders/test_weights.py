@@ -10,7 +10,6 @@ import torch
 from tiny_models import DIMS
 
 from mmseg_cellvta.models.encoders import TimmEncoder
-from mmseg_cellvta.models.encoders.weights import from_transformers
 
 TINY = dict(embed_dim=DIMS, depth=4, num_heads=2, img_size=64)
 LAYERSCALE = dict(init_values=1.0)
@@ -105,11 +104,6 @@ def test_registers_share_no_position_with_the_class_token(tmp_path):
                           **LAYERSCALE, **REGISTERS)
     for key, value in encoder.vit.state_dict().items():
         torch.testing.assert_close(value, vit.state_dict()[key], msg=key)
-
-
-def test_other_layouts_pass_unchanged():
-    state = tiny_vit().state_dict()
-    assert from_transformers(state) is state
 
 
 def test_weights_without_a_value_projection_are_refused(tmp_path):
