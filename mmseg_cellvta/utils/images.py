@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, IMAGELENGTH, IMAGEWIDTH
 
 COLOR_MODES = ('RGB', 'RGBA', 'L', 'LA', 'P', 'CMYK', 'YCbCr')
@@ -42,7 +42,7 @@ def read_image(path: str | os.PathLike, index: int | None = None) -> np.ndarray:
             mode.
     """
     if index is not None:
-        # Here, because the data sets import this module.
+        # Imported here, because the data sets import this module.
         from ..datasets.labels import open_npy
         return np.array(open_npy(str(path))[index])
     with _open(path) as image:
@@ -93,16 +93,18 @@ def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
         try:
             image = Image.open(file)
         except Exception as error:  # Pillow raises many types for a damaged file
+            unknown = isinstance(error, UnidentifiedImageError)
             raise UnreadableError(
-                f'{path}: not a readable image ({error}); expected png, jpg or tif '
-                'with 8 bits per channel') from error
+                f'{path}: not a readable image{"" if unknown else f" ({error})"}; '
+                'expected png, jpg or tif with 8 bits per channel') from error
         yield image
 
 
 def _check_mode(path: str | os.PathLike, image: Image.Image) -> None:
-    """Refuses images of which Pillow would keep the upper 8 bits of 16, or none.
+    """Refuses all but colours and grey of 8 bits per channel.
 
-    The upper half of the 12 bits that many cameras store in 16 is black.
+    Pillow would keep the upper 8 of 16 bits, in which the 12 bits of many cameras are
+    almost black.
     """
     bits = 8
     if image.format == 'TIFF':
@@ -136,11 +138,12 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-class _PixelLimit:
-    """Pillow's limit, which protects servers from strangers' images, while it is off.
+class _NoPixelLimit:
+    """Lifts Pillow's limit on the size of images for a while.
 
-    It is a global of Pillow, hence threads that read at the same time are counted: the
-    first takes the limit away, the last one puts it back.
+    The limit protects servers from strangers' images; the user's own may be large. It
+    is a global of Pillow, hence threads that read at the same time are counted: the
+    first one lifts the limit, the last one restores it.
     """
 
     def __init__(self) -> None:
@@ -163,4 +166,4 @@ class _PixelLimit:
                     Image.MAX_IMAGE_PIXELS = self.limit
 
 
-_no_pixel_limit = _PixelLimit()
+_no_pixel_limit = _NoPixelLimit()
