@@ -29,10 +29,10 @@ demo: install
 	    $(RUN) tools/dataset_converters/synthetic_conic.py $(DATA)
 	$(RUN) tools/train.py $(CONFIG) --work-dir $(WORK)
 	$(RUN) tools/test.py $(CONFIG) "$$(cat $(WORK)/last_checkpoint)" \
-	    --work-dir $(WORK) --out $(WORK)/predictions --show-dir $(WORK)/pictures
+	    --work-dir $(WORK) --out $(WORK)/predictions --show-dir $(WORK)/images
 	@echo
 	@echo 'metrics         : ' $(WORK)/predictions/metrics.json
-	@echo 'overlay pictures: ' $(WORK)/pictures/vis_data/vis_image
+	@echo 'overlay images  : ' $(WORK)/images/vis_data/vis_image
 	@echo 'QuPath files    : ' $(WORK)/predictions
 
 key:
