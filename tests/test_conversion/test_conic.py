@@ -5,10 +5,8 @@ import re
 import numpy as np
 import pytest
 from conic_files import TEST_SOURCES, TRAIN_SOURCES, write_conic
-from interrupted import run_and_kill
 from rich.progress import Progress
 
-from mmseg_cellvta.conversion import writers
 from mmseg_cellvta.conversion.conic import convert_conic
 from mmseg_cellvta.datasets import CoNICDataset
 
@@ -97,21 +95,6 @@ def test_impossible_folds_are_refused_before_anything_is_written(src, out, folds
     with pytest.raises(ValueError, match=f'{folds} folds: expected 2 to 10'):
         convert(src, out, folds)
     assert not out.with_name('out.part').exists()
-
-
-def test_killed_halfway_it_goes_on_to_the_same_files(src, tmp_path, monkeypatch):
-    monkeypatch.setattr(writers, 'PATCHES_PER_CHUNK', 4)
-    convert(src, tmp_path / 'whole')
-    out = tmp_path / 'out'
-    run_and_kill(lambda progress: convert_conic(src, out, 5, progress), kill_at=12)
-    assert not out.exists()
-    with pytest.raises(FileExistsError, match='other settings, folds=5, now 4'):
-        convert(src, out, 4)
-    assert not out.exists()
-    summary, _ = convert(src, out)
-    assert sum(summary.images.values()) == 20
-    for name in [*ARRAYS, 'splits/paper.json', 'splits/fold_5_of_5.json']:
-        assert (out / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
 
 
 def damage_label(src, index, value):

@@ -3,10 +3,9 @@ import shutil
 
 import numpy as np
 import pytest
-from interrupted import run_and_kill
 from own_data import write_image
 from rich.progress import Progress
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from mmseg_cellvta.conversion.consep import convert_consep, find_consep
 from mmseg_cellvta.conversion.writers import Tiling
@@ -103,15 +102,14 @@ def test_labels_without_list_of_types_are_read(source, tmp_path):
     assert convert(source, tmp_path / 'out')[0].empty['test'] == 1
 
 
-def test_killed_conversion_goes_on(source, tmp_path):
-    run_and_kill(lambda progress: convert_consep(
-        source, tmp_path / 'out', WHOLE, progress), kill_at=2)
-    assert not (tmp_path / 'out').exists()
-    written = tmp_path / 'out.part/Labels/test_1.npy'
-    before = written.stat().st_mtime_ns
-    convert(source, tmp_path / 'out')
-    assert (tmp_path / 'out/Labels/test_1.npy').stat().st_mtime_ns == before
-    assert len(list((tmp_path / 'out/Images').iterdir())) == 4
+def test_real_labels_come_through(shared_dir, tmp_path):
+    source = shared_dir / 'data' / 'CoNSeP'
+    summary, _ = convert(source, tmp_path / 'out')
+    types = np.concatenate([loadmat(path)['inst_type'].ravel().astype(int)
+                            for path in source.glob('*/Labels/*.mat')])
+    merged = np.array([0, 1, 2, 3, 3, 4, 4, 4])[types] if types.max() > 4 else types
+    assert sum(summary.nuclei.values()).tolist() == (
+        np.bincount(merged, minlength=5)[1:].tolist())
 
 
 @pytest.mark.parametrize(('gone', 'message'), [

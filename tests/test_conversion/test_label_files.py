@@ -110,17 +110,12 @@ def test_images_with_one_nucleus_or_none_are_read(tmp_path, nuclei):
 @pytest.mark.parametrize(('name', 'message'), [
     ('a.npy', 'a.npy: not a complete .npy file'), ('a.mat', 'a.mat: not a readable'),
     ('a.tif', 'a.tif: not a readable image'), ('a.xml', 'a.xml: not XML'),
-    ('a.json', 'a.json: not JSON')])
+    ('a.json', 'a.json: not JSON'), ('b.mat', 'b.mat: holds no inst_map')])
 def test_damaged_files_are_named(tmp_path, name, message):
     (tmp_path / name).write_text('neither here nor there')
+    savemat(tmp_path / 'b.mat', dict(type_map=label_maps()[1]))
     with pytest.raises(ValueError, match=message):
         read(tmp_path / name)
-
-
-def test_mat_without_instances_is_named(tmp_path):
-    savemat(tmp_path / 'a.mat', dict(type_map=label_maps()[1]))
-    with pytest.raises(ValueError, match='a.mat: holds no inst_map'):
-        read(tmp_path / 'a.mat')
 
 
 def test_outlines_without_a_pixel_are_reported(tmp_path):

@@ -21,6 +21,10 @@ RING = [[2, 3], [6, 3], [6, 8], [2, 8], [2, 3]]
 FAR = [[10, 10], [12, 10], [12, 12], [10, 12], [10, 10]]
 
 
+def box(x1, y1, x2, y2):
+    return [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+
+
 def feature(kind='Polygon', coordinates=(RING, ), **properties):
     return dict(type='Feature', geometry=dict(type=kind, coordinates=coordinates),
                 properties=properties)
@@ -66,7 +70,8 @@ def test_parts_and_holes_are_read(read):
 
 def test_of_a_cell_the_nucleus_counts(read):
     cell = feature(**named('tumour'))
-    cell['nucleusGeometry'] = dict(type='Polygon', coordinates=[FAR])
+    third = [[*point, 9] for point in FAR]  # a third coordinate does not count
+    cell['nucleusGeometry'] = dict(type='Polygon', coordinates=[third])
     assert read([cell])[0].area.area == 4
 
 
@@ -98,6 +103,8 @@ def test_empty_collection_is_an_image_without_nuclei(read):
     ([3], r'\[0\]: no feature with a geometry'),
     ([feature(coordinates=[[[1, 2], [3]]])], r'\[0\]: coordinates are no points'),
     ([feature(coordinates=[[1, 2, 3]])], r'\[0\]: expected points of two numbers'),
+    ([feature(coordinates=[[[0, 0], [1, np.nan], [2, 2]]])],
+     r'\[0\]: expected points of two numbers'),
     ([feature(coordinates=5)], r'\[0\]: coordinates are no points')])
 def test_wrong_content_is_named_with_its_place(read, content, message):
     with pytest.raises(ValueError, match=message):
@@ -142,14 +149,10 @@ def test_class_is_the_name_or_an_attribute(read_xml):
 
 
 def test_negative_region_erases(read_xml):
-    outlines = read_xml(annotation(region(RING), region(RING, NegativeROA=1),
-                                   name='tumour'))
-    assert not rasterize(outlines, (20, 20), 'a')[0].any()
-
-
-def test_stray_click_draws_nothing(read_xml):
-    outlines = read_xml(annotation(region([]), region([(3, 4)]), name='tumour'))
-    assert not rasterize(outlines, (20, 20), 'a')[0].any()
+    outlines = read_xml(annotation(region(box(0.5, 0.5, 6.5, 6.5)), region(
+        box(2.5, 2.5, 4.5, 4.5), NegativeROA=1), name='tumour'))
+    inst_map, class_map = rasterize(outlines, (20, 20), 'a')
+    assert (inst_map > 0).sum() == 36 - 4 and ((class_map > 0) == (inst_map > 0)).all()
 
 
 @pytest.mark.parametrize(('content', 'message'), [
@@ -192,10 +195,6 @@ def outline(*rings, class_id=1):
                    class_id, 'ring')
 
 
-def box(x1, y1, x2, y2):
-    return [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
-
-
 def draw(*outlines, shape=(12, 14)):
     return rasterize(outlines, shape, 'a.xml')
 
@@ -206,11 +205,6 @@ def test_pixels_are_those_whose_centre_is_inside():
     expected[3:9, 2:5] = 1
     assert (inst_map == expected).all() and (class_map == 3 * expected).all()
     assert inst_map.dtype == np.int32 and class_map.dtype == np.uint8
-
-
-def test_holes_stay_empty():
-    inst_map, _ = draw(outline(box(0.5, 0.5, 9.5, 9.5), box(3.5, 3.5, 6.5, 6.5)))
-    assert (inst_map[4:7, 4:7] == 0).all() and (inst_map > 0).sum() == 81 - 9
 
 
 def test_nucleus_within_the_hole_of_a_multipolygon_is_drawn():
@@ -230,12 +224,6 @@ def test_later_outline_wins_and_a_covered_one_is_gone():
     assert class_map[3, 3] == 2 and class_map[3, 5] == 1
 
 
-def test_class_0_erases():
-    inst_map, class_map = draw(outline(box(0.5, 0.5, 6.5, 6.5)),
-                               outline(box(2.5, 2.5, 4.5, 4.5), class_id=0))
-    assert (inst_map > 0).sum() == 36 - 4 and ((class_map > 0) == (inst_map > 0)).all()
-
-
 def test_outlines_are_cut_at_the_border():
     inst_map, _ = draw(outline(box(-5, -5, 2.5, 2.5)), outline(box(11.5, 9.5, 90, 90)))
     assert (inst_map == 1).sum() == 9 and (inst_map == 2).sum() == 4
@@ -249,32 +237,20 @@ def test_outline_beside_the_image_is_named(place):
         draw(outline(place))
 
 
-def test_outline_that_crosses_itself_keeps_both_sides():
-    area = outline([(0, 0), (8, 8), (8, 0), (0, 8)]).area
-    assert area.is_valid and area.area == pytest.approx(32)
+@pytest.mark.parametrize(('ring', 'point'), [
+    ([(0, 0), (8, 8), (8, 0), (0, 8)], (7, 4)),
+    ([(0, 0), (10, 0), (10, 10), (0, 10), (0, -2), (5, -2), (5, 3), (3, 3), (3, -1)],
+     (4, 2))])  # its end overruns its beginning
+def test_outline_that_crosses_itself_keeps_all_that_it_encloses(ring, point):
+    area = outline(ring).area
+    assert area.is_valid and shapely.Point(point).within(area)
+    assert shapely.Point(1, 4).within(area)
 
 
-def test_overrun_end_of_an_outline_makes_no_hole():
-    area = outline([(0, 0), (10, 0), (10, 10), (0, 10), (0, -2), (5, -2), (5, 3),
-                    (3, 3), (3, -1)]).area
-    assert area.is_valid and shapely.Point(4, 2).within(area)
-
-
-@pytest.mark.parametrize('ring', [[], [(2, 2)], [(2, 2), (3, 3)],
-                                  [(2, 2), (4, 4), (6, 6)]])
-def test_outline_around_nothing_draws_nothing(ring):
-    points = np.array(ring, float).reshape(-1, 2)
-    inst_map, _ = draw(Outline(make_area([points], 'x'), 1, 'x'))
-    assert not inst_map.any()
-
-
-def test_coordinate_that_is_no_number_is_named():
-    with pytest.raises(ValueError, match='ring: expected points of two numbers'):
-        outline([(0, 0), (1, np.nan), (2, 2)])
-
-
-def test_third_coordinate_does_not_count():
-    assert outline([(0, 0, 9), (4, 0, 9), (4, 4, 9)]).area.area == 8
+@pytest.mark.parametrize('ring', [[], [(2, 2)], [(2, 2), (4, 4), (6, 6)]])
+def test_stray_clicks_and_lines_draw_nothing(read_xml, ring):
+    outlines = read_xml(annotation(region(ring), name='tumour'))
+    assert not rasterize(outlines, (20, 20), 'a')[0].any()
 
 
 def test_what_the_package_writes_for_qupath_comes_back():

@@ -2,23 +2,22 @@
 """The converters as commands: their arguments, what they print, and their faults."""
 import json
 import re
-import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from conic_files import write_conic
+from interrupted import run_and_kill
 from own_data import write_image, write_labels
 from pannuke_files import write_fold
+from rich.progress import Progress
 from run_tool import TOOLS, run_script
-from scipy.io import loadmat, savemat
 
-from mmseg_cellvta.datasets import CoNSePDataset
+from mmseg_cellvta.conversion import conic, consep, custom, pannuke, writers
+from mmseg_cellvta.conversion.splits import GroupSplit
+from mmseg_cellvta.conversion.writers import Tiling
 
 CUSTOM_ARGS = ['--classes', 'tumour,other', '--mpp', 0.25]
-PIPELINE = [dict(type='LoadCellImage'), dict(type='LoadCellAnnotations')]
-MERGED = np.array([0, 1, 2, 3, 3, 4, 4, 4])
 
 
 @pytest.fixture
@@ -32,9 +31,15 @@ def run(monkeypatch, tmp_path):
     return convert
 
 
+def write_pannuke(folder):
+    write_fold(folder / 'fold2')
+    write_fold(folder / 'fold3', num=11)
+
+
 def write_consep(folder):
-    write_image(folder / 'Train/Images/train_1.png')
-    write_labels(folder / 'Train/Labels/train_1.mat')
+    for i in range(1, 11):
+        write_image(folder / f'Train/Images/train_{i}.png')
+        write_labels(folder / f'Train/Labels/train_{i}.mat')
 
 
 def write_custom(folder):
@@ -43,8 +48,8 @@ def write_custom(folder):
         write_labels(folder / f'labels/p{i // 2}_{i}.geojson')
 
 
-SOURCES = dict(conic=write_conic, pannuke=lambda folder: write_fold(folder / 'fold2'),
-               consep=write_consep, custom=write_custom)
+SOURCES = dict(conic=write_conic, pannuke=write_pannuke, consep=write_consep,
+               custom=write_custom)
 ARGS = dict(custom=CUSTOM_ARGS)
 
 
@@ -140,53 +145,29 @@ def test_divided_folders_need_no_shares(tmp_path, run):
             for part in ('train', 'val', 'test')] == [10, None, 10]
 
 
-def count_types(source):
-    """Nuclei of the merged classes 1 to 4 by ``inst_type``."""
-    types = np.concatenate([
-        loadmat(path)['inst_type'].ravel().astype(int)
-        for path in source.glob('*/Labels/*.mat')])
-    types = MERGED[types] if types.max() > 4 else types
-    return np.bincount(types, minlength=5)[1:].tolist()
-
-
-def check_consep_against_itself(tmp_path, run):
-    """The converted ground truth has every nucleus, and scores 1."""
-    run('consep')
-    dataset = CoNSePDataset(data_root=str(tmp_path / 'out'), pipeline=PIPELINE)
-    expected = count_types(tmp_path / 'src')
-    assert np.sum([sample['nuclei_per_class'] for sample in dataset], 0).tolist() == (
-        expected)
-    array = np.stack([np.stack([sample['gt_inst_map'], sample['gt_seg_map']], -1)
-                      for sample in dataset])
-    pairs = [np.unique(labels.reshape(-1, 2), axis=0)[1:] for labels in array]
-    present = np.bincount(np.concatenate(pairs)[:, 1], minlength=5)[1:]
-    assert present.tolist() == expected
-    path = tmp_path / 'true.npy'
-    np.save(path, array)
-    run_script('analysis_tools/eval_instances.py', path, path, '--num-classes', 5,
-               '--radius-px', 12, '--out', tmp_path / 'metrics.json')
-    metrics = json.loads((tmp_path / 'metrics.json').read_text())
-    assert 'cell/PQ_class_4' in metrics and 'cell/F1_det' in metrics
-    # The published panoptic quality adds a millionth to its denominators.
-    assert metrics == {name: pytest.approx(1, abs=1e-5) for name in metrics}
-
-
-def test_consep_labels_come_through_unchanged(tmp_path, run, capsys):
-    maps = np.zeros((2, 40, 60))
-    for class_id in range(1, 8):
-        maps[:, 3:12, 8 * class_id - 8:8 * class_id] = [[[90 - class_id]], [[class_id]]]
-    for name in ('Train/{}/train_1', 'Train/{}/train_2', 'Test/{}/test_1'):
-        write_image(tmp_path / f'src/{name.format("Images")}.png')
-        label_path = tmp_path / f'src/{name.format("Labels")}.mat'
-        label_path.parent.mkdir(exist_ok=True)
-        savemat(label_path, dict(inst_map=maps[0], type_map=maps[1],
-                                 inst_type=np.arange(7, 0, -1.0)[:, None]))
-    check_consep_against_itself(tmp_path, run)
-    printed = capsys.readouterr().out
-    assert 'the 7 original classes were merged to 4' in printed
-    assert '4 (28.6 %)' in printed  # 3 and 4 are epithelial, in two images
-
-
-def test_real_consep_labels_come_through_unchanged(shared_dir, tmp_path, run):
-    shutil.copytree(shared_dir / 'data' / 'CoNSeP', tmp_path / 'src')
-    check_consep_against_itself(tmp_path, run)
+@pytest.mark.parametrize(('tool', 'convert', 'args'), [
+    ('conic', conic.convert_conic, [5]), ('pannuke', pannuke.convert_pannuke, []),
+    ('consep', consep.convert_consep, [Tiling(30, 5)]),
+    ('custom', custom.convert_custom, [['background', 'tumour', 'other'], 0.25,
+                                       Tiling(), GroupSplit(0.1, 0.2)])])
+def test_killed_twice_it_goes_on_to_the_same_files(tmp_path, monkeypatch, tool, convert,
+                                                   args):
+    monkeypatch.setattr(writers, 'PATCHES_PER_CHUNK', 4)
+    SOURCES[tool](tmp_path / 'src')
+    convert(tmp_path / 'src', tmp_path / 'whole', *args, Progress(disable=True))
+    for kill_at in (3, 8):  # in PanNuke after the first fold, then in the second
+        run_and_kill(lambda progress: convert(
+            tmp_path / 'src', tmp_path / 'out', *args, progress), kill_at)
+        assert not (tmp_path / 'out').exists()
+    written = {path: path.stat().st_mtime_ns
+               for path in tmp_path.glob('out.part/Labels/*.npy')}
+    convert(tmp_path / 'src', tmp_path / 'out', *args, Progress(disable=True))
+    for path, time in written.items():
+        path = tmp_path / 'out/Labels' / path.name
+        assert path.stat().st_mtime_ns == time
+    files = [sorted(path.relative_to(folder) for path in folder.rglob('*.*'))
+             for folder in (tmp_path / 'whole', tmp_path / 'out')]
+    assert files[0] == files[1]
+    for name in files[0]:
+        assert (tmp_path / 'out' / name).read_bytes() == (
+            tmp_path / 'whole' / name).read_bytes()
