@@ -1,8 +1,10 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""Counts, areas, places and a random sample of the nuclei of a slide."""
 import heapq
 
 import numpy as np
 import shapely
+from scipy.ndimage import gaussian_filter
 
 from ..structures.cell_table import CellTable, SlideInfo, ring_polygons
 
@@ -10,9 +12,11 @@ TISSUE_SQUARE_UM = 100.0  # a sparse stroma still has a nucleus in most such squ
 AREA_STEP_UM2 = 5.0
 AREA_BINS = 40  # up to 200 µm²; the last bin holds all larger nuclei
 SAMPLE_SIZE = 12
-# Bins are the finest that a page shows of a slide, but no finer than a nucleus.
+# Bins of the density are the finest that a page shows of a slide, but no finer than a
+# nucleus.
 MAX_BINS = 500
 MIN_BIN_UM = 10.0
+SIGMA_BINS = 5.0  # of the smoothing: 50 µm in an image, 1 % of the side of a slide
 
 
 class CellStatistics:
@@ -21,16 +25,16 @@ class CellStatistics:
     Its size does not grow with the number of nuclei.
 
     Args:
-        info (SlideInfo): The picture or slide.
+        info: The image or slide.
 
     Attributes:
-        counts (np.ndarray): (C,) int64, nuclei per class.
-        area_sums (np.ndarray): (C,) float64, summed area of the nuclei, µm².
-        area_bins (np.ndarray): (C, AREA_BINS) int64, nuclei per class and area, in
-            steps of AREA_STEP_UM2.
-        grid (np.ndarray): (C, rows, columns) int32, nuclei per class and place;
-            the grid covers the whole slide.
-        sample (CellSample): Some nuclei of each class.
+        counts: (C,) int64, nuclei per class.
+        area_sums: (C,) float64, summed area of the nuclei, µm².
+        area_bins: (C, AREA_BINS) int64, nuclei per class and area, in steps of
+            AREA_STEP_UM2.
+        grid: (C, rows, columns) int32, nuclei per class and place; the grid covers the
+            whole slide.
+        sample: Some nuclei of each class.
     """
 
     def __init__(self, info: SlideInfo) -> None:
@@ -46,10 +50,10 @@ class CellStatistics:
         self._tissue = np.zeros(sides.astype(int), bool)
 
     def add(self, table: CellTable) -> None:
-        """Count the nuclei of the next table.
+        """Counts the nuclei of the next table.
 
         Raises:
-            ValueError: If a class id has no name in `info`.
+            ValueError: When a class id has no name in `info`.
         """
         if len(table) == 0:
             return
@@ -66,12 +70,17 @@ class CellStatistics:
         np.add.at(self.area_bins, (table.labels, steps), 1)
         height, width = self.info.shape
         rows, cols = self.grid.shape[1:]
-        place = _bins(table.centroids, (height / rows, width / cols), (rows, cols))
+        place = _find_bins(table.centroids, (height / rows, width / cols), (rows, cols))
         np.add.at(self.grid, (table.labels, *place), 1)
         square = TISSUE_SQUARE_UM / self.info.mpp
-        self._tissue[_bins(
+        self._tissue[_find_bins(
             table.centroids, (square, square), self._tissue.shape)] = True
         self.sample.add(table)
+
+    @property
+    def found_labels(self) -> list[int]:
+        """The classes that have nuclei."""
+        return [label for label, count in enumerate(self.counts) if label and count]
 
     @property
     def tissue_mm2(self) -> float:
@@ -85,12 +94,17 @@ class CellStatistics:
             for side, num in zip(self.info.shape, self._tissue.shape, strict=True))
         return float(heights @ self._tissue @ widths) * 1e-6
 
+    @property
+    def sigma_um(self) -> float:
+        """Sigma of the smoothing of the density, µm."""
+        bin_px = max(self.info.shape) / max(self.grid.shape[1:])
+        return SIGMA_BINS * bin_px * self.info.mpp
 
-def _bins(points: np.ndarray, size: tuple[float, float],
-          shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of a grid of (height, width) px bins where points x, y lie."""
-    cells = (points[:, ::-1] / size).astype(int)
-    return tuple(np.clip(cells, 0, np.array(shape) - 1).T)
+    def density(self, label: int | None) -> np.ndarray:
+        """Returns the nuclei of a class, or of all, per mm², (rows, columns) float."""
+        counts = self.grid[1:].sum(axis=0) if label is None else self.grid[label]
+        slide_mm2 = np.prod(self.info.shape) * self.info.mpp**2 * 1e-6
+        return smooth_density(counts, slide_mm2 / counts.size)
 
 
 class CellSample:
@@ -101,9 +115,9 @@ class CellSample:
     on the order of the nuclei, but not on how the stream is cut into tables.
 
     Args:
-        num_classes (int): Number of classes, background included.
-        size (int): Nuclei kept per class.
-        seed (int): The same seed and stream give the same sample. Defaults to 0.
+        num_classes: Number of classes, background included.
+        size: Nuclei kept per class.
+        seed: The same seed and stream give the same sample.
     """
 
     def __init__(self, num_classes: int, size: int, seed: int = 0) -> None:
@@ -112,7 +126,7 @@ class CellSample:
         self._kept = [[] for _ in range(num_classes)]
 
     def add(self, table: CellTable) -> None:
-        """Show it the next nuclei of the stream."""
+        """Takes its share of the next nuclei of the stream."""
         keys = self._rng.random(len(table))
         for label, kept in enumerate(self._kept):
             rows = np.flatnonzero(table.labels == label)
@@ -123,11 +137,38 @@ class CellSample:
                 self.size, kept + new, key=lambda cell: cell[0])
 
     def cells(self, label: int) -> list[tuple[tuple[float, float], np.ndarray]]:
-        """(centroid x, y px, outline (K, 2) x, y px) of the nuclei of a class."""
+        """Returns centroid (x, y) px and outline (K, 2) (x, y) px of each nucleus."""
         return [cell[1:] for cell in self._kept[label]]
 
 
 def grid_shape(shape: tuple[int, int], mpp: float) -> tuple[int, int]:
-    """(rows, columns) of the density maps of a slide of (height, width) px."""
+    """Returns (rows, columns) of the density of a slide of (height, width) px."""
     size = max(MIN_BIN_UM / mpp, max(shape) / MAX_BINS)
     return tuple(max(1, round(side / size)) for side in shape)
+
+
+def smooth_density(counts: np.ndarray, bin_mm2: float) -> np.ndarray:
+    """Smooths nuclei per bin to nuclei per mm².
+
+    At the border of the slide the mean is taken over the part that lies inside.
+
+    Args:
+        counts: (rows, columns) integer, nuclei per bin.
+        bin_mm2: Area of a bin, mm².
+
+    Returns:
+        (rows, columns) float64, nuclei per mm².
+    """
+    inside = gaussian_filter(np.ones(counts.shape), SIGMA_BINS, mode='constant')
+    smooth = gaussian_filter(counts.astype(float), SIGMA_BINS, mode='constant')
+    return smooth / inside / bin_mm2
+
+
+def _find_bins(points: np.ndarray, size: tuple[float, float],
+               shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns rows and columns of points (x, y) px in a grid of (height, width) bins.
+
+    `size` is that of a bin in px, (height, width); outer points go to the last bin.
+    """
+    cells = (points[:, ::-1] / size).astype(int)
+    return tuple(np.clip(cells, 0, np.array(shape) - 1).T)

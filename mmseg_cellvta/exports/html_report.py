@@ -1,55 +1,55 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+"""A page about the nuclei of a slide: where they are, how many, some of each class."""
 import base64
 import io
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
 
-import cv2
+import matplotlib
 import numpy as np
+from matplotlib.colors import ListedColormap, to_hex
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
 from ..structures.cell_table import CellTable, SlideInfo
 from ..utils.files import complete_file
+from ..visualization.drawing import draw_outlines, draw_scale_bar
 from .cell_statistics import AREA_BINS, AREA_STEP_UM2, TISSUE_SQUARE_UM, CellStatistics
 
 TEMPLATE = Path(__file__).with_name('report.html')
 ALL = 'all'  # name of the map of every class in the page and in its address
-SIGMA_BINS = 5.0  # of the smoothing: 50 µm in a picture, 1 % of the side of a slide
-LEVELS = 256  # of a map; level 0 is transparent
+COLOR_LEVELS = 256  # of a density map; level 0 is transparent
 MAX_OPACITY = 0.8  # the tissue stays visible where nuclei are densest
-# Without the violet third of the colours, which would be taken for stain.
-GREYS = np.linspace(85, 255, LEVELS).astype(np.uint8)[None]
-COLORS = cv2.applyColorMap(GREYS, cv2.COLORMAP_VIRIDIS)[0, :, ::-1]
-# Opaque soon, but from 0 on without a step that would look like a border.
-OPACITIES = np.rint(
-    255 * MAX_OPACITY * (1 - np.linspace(1, 0, LEVELS)**2)).astype(np.uint8)
-CROP_UM = 24.0  # width of a gallery picture: large nuclei with some surroundings
+CROP_UM = 24.0  # width of a gallery image: large nuclei with some surroundings
+CROP_SIDE_PX = 240  # smaller crops are enlarged, so that outlines are thin
 BAR_UM = 10.0
-JPEG_QUALITY = 88  # 0-100
+JPEG_QUALITY = 80  # 0-100
+NO_VERSION = {'Software': None}  # equal input, equal bytes
+
+# Called with (x, y, size) in whole px of level 0; returns the (size, size, 3) uint8 RGB
+# square whose first pixel is (x - size // 2, y - size // 2), white beyond the slide.
+ReadCrop = Callable[[int, int, int], np.ndarray]
 
 
 def write_report(path: str | os.PathLike, info: SlideInfo, tables: Iterable[CellTable],
-                 thumbnail: np.ndarray,
-                 read_crop: Callable[[int, int, int], np.ndarray]) -> None:
-    """Write a page about the nuclei of a slide, one file that needs no network.
+                 thumbnail: np.ndarray, read_crop: ReadCrop) -> None:
+    """Writes a page about the nuclei of a slide, one file that needs no network.
 
     Equal input gives equal bytes. Memory does not grow with the number of nuclei.
 
     Args:
-        path (str | os.PathLike): Target ``.html`` file; its folder must exist.
-        info (SlideInfo): The picture or slide.
-        tables (Iterable[CellTable]): Its nuclei, part after part, each read once.
-        thumbnail (np.ndarray): All of it in small, (h, w, 3) uint8 RGB, 0-255.
-        read_crop (Callable): Called with x, y, size in whole px of level 0; returns the
-            (size, size, 3) uint8 RGB square whose first pixel is
-            (x - size // 2, y - size // 2), white where it leaves the slide.
+        path: Target `.html` file; its folder must exist.
+        info: The image or slide.
+        tables: Its nuclei, part after part, each read once.
+        thumbnail: The whole slide in small, (h, w, 3) uint8 RGB, 0-255.
+        read_crop: Reads the images of the gallery, see `ReadCrop`.
 
     Raises:
-        ValueError: If a class id has no name in `info`.
+        ValueError: When a class id has no name in `info`.
     """
     statistics = CellStatistics(info)
     for table in tables:
@@ -60,156 +60,107 @@ def write_report(path: str | os.PathLike, info: SlideInfo, tables: Iterable[Cell
 
 
 def render_report(statistics: CellStatistics, thumbnail: np.ndarray,
-                  read_crop: Callable[[int, int, int], np.ndarray]) -> str:
-    """The whole page.
-
-    Args:
-        statistics (CellStatistics): Of all nuclei of the slide.
-        thumbnail (np.ndarray): See `write_report`, as `read_crop`.
-        read_crop (Callable): Pictures for the gallery.
-
-    Returns:
-        str: HTML that needs no other file. Equal input gives equal text.
-    """
-    info = statistics.info
+                  read_crop: ReadCrop) -> str:
+    """Returns the HTML of the page; the arguments are those of `write_report`."""
+    info, found = statistics.info, statistics.found_labels
     height, width = (side * info.mpp / 1000 for side in info.shape)
-    maps = _density_maps(statistics)
+    densities = {ALL: statistics.density(None)}
+    densities.update({info.classes[label]: statistics.density(label)
+                      for label in found})
     return Template(TEMPLATE.read_text(encoding='utf-8')).substitute(
         name=escape(info.name),
         size=f'{width:.3g} × {height:.3g} mm, {info.shape[1]} × {info.shape[0]} px, '
              f'{info.mpp:.4g} µm/px',
         total=f'{statistics.counts.sum():,}',
-        thumbnail=jpeg_uri(thumbnail),
-        ratio=f'{info.shape[1]} / {info.shape[0]}',
-        links=''.join(_link(name) for name in maps),
-        maps=''.join(_map_image(name, *drawn) for name, drawn in maps.items()),
-        color_bars=''.join(
-            _color_bar(name, top) for name, (_, top) in maps.items()),
-        sigma=f'{_sigma_um(statistics):.3g}',
-        rows=''.join(_table_row(statistics, label)
+        thumbnail=_to_uri(encode_jpeg(thumbnail), 'jpeg'),
+        width=info.shape[1], height=info.shape[0],
+        links=''.join(f'<a data-link="{escape(name)}">{escape(name)}</a>'
+                      for name in densities),
+        maps=''.join(_map_image(name, part) for name, part in densities.items()),
+        color_bars=''.join(_color_bar(name, part) for name, part in densities.items()),
+        sigma=f'{statistics.sigma_um:.3g}',
+        rows=''.join(_table_row(_title(info, label), statistics,
+                                slice(label, label + 1))
                      for label in range(1, len(info.classes))),
-        total_row=_row('All', *_figures(statistics, slice(1, None))),
+        total_row=_table_row('All', statistics, slice(1, None)),
         tissue=f'{statistics.tissue_mm2:.3g}',
         square=f'{TISSUE_SQUARE_UM:g}',
         crop=f'{CROP_UM:g}', bar=f'{BAR_UM:g}',
-        gallery=''.join(_gallery(statistics, label, read_crop)
-                        for label in _found_labels(statistics)),
-        histograms=''.join(_histogram(statistics, label)
-                           for label in _found_labels(statistics)))
+        gallery=''.join(_gallery(statistics, label, read_crop) for label in found),
+        histograms=''.join(_histogram(statistics, label) for label in found))
 
 
-def _found_labels(statistics: CellStatistics) -> list[int]:
-    """The classes that have nuclei; of the others only the table speaks."""
-    return [label for label, count in enumerate(statistics.counts) if label and count]
+# The parts of the page.
 
 
-def _density_maps(statistics: CellStatistics) -> dict[str, tuple[np.ndarray, float]]:
-    """Density and value of its last colour, nuclei per mm², of all and each found."""
-    info, grid = statistics.info, statistics.grid
-    bin_mm2 = np.prod(info.shape) * info.mpp**2 * 1e-6 / grid[0].size
-    counts = {ALL: grid[1:].sum(axis=0)}
-    counts.update({info.classes[label]: grid[label]
-                   for label in _found_labels(statistics)})
-    values = {name: density(part, bin_mm2) for name, part in counts.items()}
-    return {name: (part, round_up(part.max())) for name, part in values.items()}
+def _map_image(name: str, density: np.ndarray) -> str:
+    text = escape(f'Density map of {name} nuclei, at most {density.max():,.0f} per mm²')
+    uri = _to_uri(encode_map(density, round_up(density.max())), 'png')
+    return (f'<img data-class="{escape(name)}" alt="{text}" src="{uri}"'
+            f'{_hidden(name)}>\n')
 
 
-def _sigma_um(statistics: CellStatistics) -> float:
-    """Sigma of the smoothing of the density maps, µm."""
-    info, grid = statistics.info, statistics.grid
-    return SIGMA_BINS * max(info.shape) / max(grid.shape[1:]) * info.mpp
-
-
-def _link(name: str) -> str:
-    return f'<a data-link="{escape(name)}">{escape(name)}</a>'
+def _color_bar(name: str, density: np.ndarray) -> str:
+    levels = np.arange(COLOR_LEVELS)[None]
+    uri = _to_uri(encode_map(levels, COLOR_LEVELS - 1), 'png')
+    return (f'<p class="colors" data-class="{escape(name)}"{_hidden(name)}>'
+            f'<span>{escape(name)}: 0</span>'
+            f'<img alt="colours from low to high density" src="{uri}">'
+            f'<span>{round_up(density.max()):,g} nuclei per mm²</span></p>\n')
 
 
 def _hidden(name: str) -> str:
-    """Without the page's script, the map of all classes is the one to be seen."""
+    """Hides all maps but one, which is shown without the page's script."""
     return '' if name == ALL else ' hidden'
 
 
-def _map_image(name: str, values: np.ndarray, top: float) -> str:
-    text = escape(f'Density map of {name} nuclei, at most {values.max():,.0f} per mm²')
-    return (f'<img class="map" data-class="{escape(name)}" alt="{text}" '
-            f'src="{data_uri(encode_map(values, top), "png")}"{_hidden(name)}>')
-
-
-def _color_bar(name: str, top: float) -> str:
-    return (
-        f'<p class="colors" data-class="{escape(name)}"{_hidden(name)}>'
-        f'<span>{escape(name)}: 0</span>'
-        f'<img alt="colours from low to high density" '
-        f'src="{data_uri(encode_color_bar(), "png")}">'
-        f'<span>{top:,g} nuclei per mm²</span></p>')
-
-
-def _figures(statistics: CellStatistics, labels: slice) -> tuple[str, str, str, str]:
-    """Count, share, density and mean area of some classes together."""
+def _table_row(title: str, statistics: CellStatistics, labels: slice) -> str:
+    """Returns count, share, density and mean area of some classes together."""
     count = statistics.counts[labels].sum()
-    share = 100 * count / max(1, statistics.counts.sum())
-    if count == 0:
-        return '0', f'{share:.1f} %', '0', '–'
-    area = statistics.area_sums[labels].sum() / count
-    return (f'{count:,}', f'{share:.1f} %', f'{count / statistics.tissue_mm2:,.0f}',
-            f'{area:.1f}')
-
-
-def _row(title: str, *figures: str) -> str:
-    cells = ''.join(f'<td>{figure}</td>' for figure in figures)
+    share = f'{100 * count / max(1, statistics.counts.sum()):.1f} %'
+    cells = '0', share, '0', '–'
+    if count:
+        area = statistics.area_sums[labels].sum() / count
+        cells = (f'{count:,}', share, f'{count / statistics.tissue_mm2:,.0f}',
+                 f'{area:.1f}')
+    cells = ''.join(f'<td>{cell}</td>' for cell in cells)
     return f'<tr><th scope="row">{title}</th>{cells}</tr>\n'
 
 
-def _title(statistics: CellStatistics, label: int) -> str:
-    """The name of a class behind a square of its colour."""
-    info = statistics.info
-    return ('<svg class="swatch" viewBox="0 0 1 1" aria-hidden="true">'
-            f'<rect width="1" height="1" fill="{css_color(info.palette[label])}"/>'
-            f'</svg>{escape(info.classes[label])}')
+def _title(info: SlideInfo, label: int) -> str:
+    """Returns the name of a class after a square of its colour."""
+    return (f'<span class="swatch" style="background: {_hex(info.palette[label])}">'
+            f'</span>{escape(info.classes[label])}')
 
 
-def _table_row(statistics: CellStatistics, label: int) -> str:
-    return _row(_title(statistics, label),
-                *_figures(statistics, slice(label, label + 1)))
-
-
-def _gallery(statistics: CellStatistics, label: int, read_crop: Callable) -> str:
-    info = statistics.info
-    cells = statistics.sample.cells(label)
-    drawings = ''.join(
-        draw_cell(cell, info.mpp, info.classes[label], info.palette[label], read_crop)
-        for cell in cells)
-    return (f'<h3>{_title(statistics, label)}: {len(cells)} of '
-            f'{statistics.counts[label]:,}</h3>\n<div class="cells">{drawings}</div>\n')
+def _gallery(statistics: CellStatistics, label: int, read_crop: ReadCrop) -> str:
+    info, cells = statistics.info, statistics.sample.cells(label)
+    images = []
+    for (x, y), outline in cells:
+        crop = draw_cell((x, y), outline, info.mpp, info.palette[label], read_crop)
+        text = escape(f'{info.classes[label]} nucleus at x {x:.0f}, y {y:.0f} px')
+        images.append(f'<img class="cell" alt="{text}" title="{text}" '
+                      f'src="{_to_uri(encode_jpeg(crop), "jpeg")}">\n')
+    return (f'<h3>{_title(info, label)}: {len(cells)} of '
+            f'{statistics.counts[label]:,}</h3>\n'
+            f'<div class="cells">\n{"".join(images)}</div>\n')
 
 
 def _histogram(statistics: CellStatistics, label: int) -> str:
-    info = statistics.info
-    drawing = draw_area_histogram(
-        statistics.area_bins[label], info.classes[label], info.palette[label])
-    return (f'<figure><figcaption>{_title(statistics, label)}</figcaption>{drawing}'
-            '</figure>\n')
+    info, bins = statistics.info, statistics.area_bins[label]
+    most = int(bins.argmax()) * AREA_STEP_UM2
+    text = escape(f'Areas of {info.classes[label]} nuclei; {most:g} to '
+                  f'{most + AREA_STEP_UM2:g} µm² is the most frequent step')
+    uri = _to_uri(draw_area_histogram(bins, info.palette[label]), 'png')
+    return (f'<figure><figcaption>{_title(info, label)}</figcaption>'
+            f'<img alt="{text}" src="{uri}"></figure>\n')
 
 
-def density(counts: np.ndarray, bin_mm2: float) -> np.ndarray:
-    """Smooth nuclei per bin to nuclei per mm².
-
-    At the border of the slide the mean is taken over the part that lies inside.
-
-    Args:
-        counts (np.ndarray): (rows, columns) integer, nuclei per bin.
-        bin_mm2 (float): Area of a bin, mm².
-
-    Returns:
-        np.ndarray: (rows, columns) float64, nuclei per mm².
-    """
-    inside = gaussian_filter(np.ones(counts.shape), SIGMA_BINS, mode='constant')
-    smooth = gaussian_filter(counts.astype(float), SIGMA_BINS, mode='constant')
-    return smooth / inside / bin_mm2
+# The images on the page.
 
 
 def round_up(value: float) -> float:
-    """The next number of the form 1, 1.5, 2, 3, 5, 7 times a power of ten; 1 for 0."""
+    """Returns the next of 1, 1.5, 2, 3, 5, 7 times a power of ten; 1 for 0."""
     if value <= 0:
         return 1.0
     power = 10.0**np.floor(np.log10(value))
@@ -217,101 +168,78 @@ def round_up(value: float) -> float:
                 if step * power >= value * (1 - 1e-9))
 
 
-def encode_map(values: np.ndarray, top: float) -> bytes:
-    """A PNG picture of a density map, transparent where there are no nuclei.
+def encode_map(density: np.ndarray, top: float) -> bytes:
+    """Returns a PNG image of a density, transparent where there are no nuclei.
 
     Args:
-        values (np.ndarray): (rows, columns) nuclei per mm².
-        top (float): Value of the last colour, nuclei per mm².
+        density: (rows, columns) nuclei per mm².
+        top: Value of the last colour, nuclei per mm².
     """
-    levels = np.rint(np.clip(values / top, 0, 1) * (LEVELS - 1)).astype(np.uint8)
-    return _encode_levels(levels)
-
-
-def encode_color_bar() -> bytes:
-    """A PNG picture, 1 px high, of all colours from low to high, as over white."""
-    return _encode_levels(np.arange(LEVELS, dtype=np.uint8)[None])
-
-
-def _encode_levels(levels: np.ndarray) -> bytes:
-    picture = Image.fromarray(levels)
-    picture.putpalette(COLORS.tobytes())
+    # Without the violet third of the colours, which would be taken for stain.
+    colors = matplotlib.colormaps['viridis'](np.linspace(1 / 3, 1, COLOR_LEVELS))
+    # Opaque soon, but from 0 on without a step that would look like a border.
+    colors[:, 3] = MAX_OPACITY * (1 - np.linspace(1, 0, COLOR_LEVELS)**2)
     file = io.BytesIO()
-    picture.save(file, 'PNG', transparency=OPACITIES.tobytes())
+    imsave(file, density, vmin=0, vmax=top, cmap=ListedColormap(colors), format='png',
+           origin='upper', metadata=NO_VERSION)
     return file.getvalue()
 
 
-def data_uri(content: bytes, kind: str) -> str:
-    """The file itself as its address; `kind` is 'png' or 'jpeg'."""
+def draw_cell(centroid: tuple[float, float], outline: np.ndarray, mpp: float,
+              color: Sequence[int], read_crop: ReadCrop) -> np.ndarray:
+    """Draws a nucleus with its outline and a scale bar of BAR_UM.
+
+    Args:
+        centroid: (x, y) px of level 0.
+        outline: (K, 2), (x, y) px of level 0.
+        mpp: Size of a pixel of level 0, µm.
+        color: Colour of its class, RGB 0-255.
+        read_crop: Reads the image around it.
+
+    Returns:
+        Square RGB image of about CROP_UM, uint8, no side below CROP_SIDE_PX.
+    """
+    x, y = map(int, centroid)
+    half = max(1, round(CROP_UM / 2 / mpp))
+    scale = -(-CROP_SIDE_PX // (2 * half))
+    crop = draw_outlines(read_crop(x, y, 2 * half), [outline - (x - half, y - half)],
+                         [0], [color], scale)
+    return draw_scale_bar(crop, BAR_UM / mpp * scale)
+
+
+def draw_area_histogram(bins: np.ndarray, color: Sequence[int]) -> bytes:
+    """Returns a PNG chart of the areas of the nuclei of a class.
+
+    Args:
+        bins: (AREA_BINS,) int, nuclei per step of AREA_STEP_UM2; at least one nucleus.
+        color: Colour of the class, RGB 0-255.
+    """
+    last = AREA_BINS * AREA_STEP_UM2
+    ticks = np.linspace(0, last, 5)
+    figure = Figure(figsize=(4, 2.2), layout='constrained')
+    axes = figure.subplots()
+    axes.bar(AREA_STEP_UM2 * np.arange(AREA_BINS), 100 * bins / bins.sum(),
+             AREA_STEP_UM2, align='edge', color=_hex(color), edgecolor='0.33',
+             linewidth=0.5)
+    axes.set(xlim=(0, last), xlabel='area, µm²', ylabel='% of the nuclei')
+    axes.set_xticks(ticks, [f'{tick:g}' for tick in ticks[:-1]] + [f'{last:g}+'])
+    axes.spines[['top', 'right']].set_visible(False)
+    file = io.BytesIO()
+    figure.savefig(file, format='png', dpi=200, metadata=NO_VERSION)
+    return file.getvalue()
+
+
+def encode_jpeg(image: np.ndarray) -> bytes:
+    """Returns an RGB image, (H, W, 3) uint8, as JPEG; colours at full resolution."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, 'JPEG', quality=JPEG_QUALITY, subsampling=0)
+    return file.getvalue()
+
+
+def _to_uri(content: bytes, kind: str) -> str:
+    """Returns an image file as its address; `kind` is 'png' or 'jpeg'."""
     return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
 
 
-def jpeg_uri(image: np.ndarray) -> str:
-    """An RGB picture, (H, W, 3) uint8, as the address of a JPEG file."""
-    bgr = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
-    _, content = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return data_uri(content.tobytes(), 'jpeg')
-
-
-def css_color(color: tuple[int, int, int]) -> str:
-    """An RGB colour, 0-255, as CSS writes it."""
-    return '#{:02x}{:02x}{:02x}'.format(*color)
-
-
-def draw_cell(cell: tuple, mpp: float, name: str, color: tuple[int, int, int],
-              read_crop: Callable) -> str:
-    """A nucleus with its outline and a scale bar; the unit of the drawing is 1 µm.
-
-    Args:
-        cell (tuple): Centroid x, y and outline (K, 2) x, y, in px of level 0.
-        mpp (float): Size of a pixel of level 0, µm.
-        name (str): Class of the nucleus.
-        color (tuple[int, int, int]): Colour of the class, RGB 0-255.
-        read_crop (Callable): See `write_report`.
-    """
-    (x, y), outline = cell
-    half = max(1, round(CROP_UM / 2 / mpp))
-    picture = jpeg_uri(read_crop(int(x), int(y), 2 * half))
-    side = 2 * half * mpp
-    points = (outline - (int(x) - half, int(y) - half)) * mpp
-    points = ' '.join(f'{x:.2f},{y:.2f}' for x, y in points)
-    text = escape(f'{name} nucleus at x {x:.0f}, y {y:.0f} px')
-    return (
-        f'<svg class="cell" viewBox="0 0 {side:g} {side:g}" role="img" '
-        f'aria-label="{text}"><title>{text}</title>'
-        f'<image href="{picture}" width="{side:g}" height="{side:g}"/>'
-        f'<polygon points="{points}" class="halo"/>'
-        f'<polygon points="{points}" stroke="{css_color(color)}"/>'
-        f'<path d="M1 {side - 1:g}h{BAR_UM:g}" class="bar"/></svg>')
-
-
-def draw_area_histogram(bins: np.ndarray, name: str,
-                        color: tuple[int, int, int]) -> str:
-    """Share of the nuclei of a class per step of area, drawn as bars.
-
-    Args:
-        bins (np.ndarray): (AREA_BINS,) int, nuclei per step of AREA_STEP_UM2; at least
-            one nucleus.
-        name (str): The class.
-        color (tuple[int, int, int]): Its colour, RGB 0-255.
-    """
-    shares = bins / bins.sum()
-    width, height = 8 * AREA_BINS, 100
-    bars = ''.join(
-        f'<path d="M{8 * i} {height}v{-height * share / shares.max():.1f}h7V{height}'
-        'z"/>'
-        for i, share in enumerate(shares) if share)
-    ticks = ''.join(
-        f'<text x="{width * quarter / 4}" y="{height + 18}" text-anchor="middle">'
-        f'{quarter / 4 * AREA_BINS * AREA_STEP_UM2:g}</text>' for quarter in range(4))
-    ticks += (f'<text x="{width + 24}" y="{height + 18}" text-anchor="end">'
-              f'{AREA_BINS * AREA_STEP_UM2:g}+ µm²</text>')
-    most = int(bins.argmax()) * AREA_STEP_UM2
-    text = escape(f'Areas of {name} nuclei: {100 * shares.max():.0f} % of them have '
-                  f'{most:g} to {most + AREA_STEP_UM2:g} µm², the most frequent step')
-    return (
-        f'<svg class="histogram" viewBox="-12 -22 {width + 36} {height + 46}" '
-        f'role="img" aria-label="{text}"><title>{text}</title>'
-        f'<g fill="{css_color(color)}" class="bars">{bars}</g>'
-        f'<path d="M0 {height}H{width}" class="axis"/>{ticks}'
-        f'<text x="0" y="-8">{100 * shares.max():.0f} %</text></svg>')
+def _hex(color: Sequence[int]) -> str:
+    return to_hex(np.divide(color, 255))

@@ -13,9 +13,8 @@ import shapely
 
 from ..slides import SlideReader, open_slide
 from ..structures import SlideInfo
-from .html_report import css_color
 
-# Importing them takes seconds, and most users have no use for them.
+# Imported where they are used: it takes seconds, and few users have them.
 if TYPE_CHECKING:
     from anndata import AnnData
     from geopandas import GeoDataFrame
@@ -23,31 +22,33 @@ if TYPE_CHECKING:
     from spatialdata.transformations import BaseTransformation
     from xarray import DataArray, DataTree
 
-CENTRE = ['x_px', 'y_px']
-COLUMNS = {'cell_id', 'geometry', 'label', *CENTRE}
+CENTRE_COLUMNS = ['x_px', 'y_px']
+REQUIRED_COLUMNS = {'cell_id', 'geometry', 'label', *CENTRE_COLUMNS}
 CHUNK = 1024  # px; 3 MiB of RGB
-OUTLINES, TABLE, PICTURE = 'cells', 'cells_table', 'picture'
+# Names of the elements in a store.
+OUTLINES, TABLE, IMAGE = 'cells', 'cells_table', 'picture'
 
 
 def export_spatialdata(parquet: str | os.PathLike, out: str | os.PathLike,
-                       picture: str | os.PathLike | None = None) -> int:
-    """Write what `to_spatialdata` makes; the folder appears when it is complete.
+                       image: str | os.PathLike | None = None) -> int:
+    """Writes the store of `to_spatialdata`; the folder appears when it is complete.
 
     Args:
-        parquet (str | os.PathLike): See `to_spatialdata`, as for `picture` and errors.
-        out (str | os.PathLike): Zarr folder to make; the one around it must exist.
+        parquet: See `to_spatialdata`, as for `image` and further errors.
+        out: Zarr folder to make; the one around it must exist.
+        image: Image or slide on which the cells were found.
 
     Returns:
-        int: Number of cells.
+        Number of cells.
 
     Raises:
-        FileExistsError: If `out` exists.
+        FileExistsError: When `out` exists.
     """
     out = Path(out)
     if os.path.lexists(out):
         raise FileExistsError(f'{out}: exists already; delete it or choose another '
                               'folder')
-    data = to_spatialdata(parquet, picture)
+    data = to_spatialdata(parquet, image)
     with TemporaryDirectory(prefix='.', dir=out.parent) as folder:
         part = Path(folder) / out.name
         data.write(part, update_sdata_path=False)
@@ -56,25 +57,25 @@ def export_spatialdata(parquet: str | os.PathLike, out: str | os.PathLike,
 
 
 def to_spatialdata(parquet: str | os.PathLike,
-                   picture: str | os.PathLike | None = None) -> 'SpatialData':
-    """Bring the cells of a picture or slide into the elements of scverse.
+                   image: str | os.PathLike | None = None) -> 'SpatialData':
+    """Brings the cells of an image or slide into the elements of scverse.
 
-    Outlines and picture are aligned to the coordinate systems `global` (px of level 0)
+    Outlines and image are aligned to the coordinate systems `global` (px of level 0)
     and `um` (µm). SpatialData knows no empty shapes: without a cell there are none.
 
     Args:
-        parquet (str | os.PathLike): File of `GeoParquetWriter`.
-        picture (str | os.PathLike, optional): What the cells were found on. Pixels of
-            its level 0 are read when they are used, in chunks.
+        parquet: File of `GeoParquetWriter`.
+        image: Image or slide on which the cells were found. Pixels of its level 0 are
+            read when they are used, in chunks.
 
     Returns:
-        SpatialData: Shapes `cells` (outlines, index `cell_id`), table `cells_table` (X
-        float32: measurements; obs: class; obsm: centres x, y px, embeddings), image
-        `picture` (RGB uint8, 0-255, level 0 and halves of it down to `CHUNK` px).
+        Shapes `cells` (outlines, index `cell_id`), table `cells_table` (X float32:
+        measurements; obs: class; obsm: centres (x, y) px, embeddings), image `picture`
+        (RGB uint8, 0-255, level 0 and halves of it down to `CHUNK` px).
 
     Raises:
-        ImportError: If SpatialData is not installed.
-        ValueError: If the file is not of `GeoParquetWriter`, or the picture has another
+        ImportError: When SpatialData is not installed.
+        ValueError: When the file is not of `GeoParquetWriter`, or the image has another
             size than the one in it.
     """
     try:
@@ -90,13 +91,13 @@ def to_spatialdata(parquet: str | os.PathLike,
     if len(cells):
         data[OUTLINES] = _outlines(cells, transformations)
     data[TABLE] = _table(cells, info)
-    if picture is not None:
-        reader = open_slide(picture, info.mpp)
+    if image is not None:
+        reader = open_slide(image, info.mpp)
         if reader.shape != tuple(info.shape):
             raise ValueError(
-                f'{picture}: {_size(reader.shape)} px, but the cells of {parquet} were '
-                f'found on {_size(info.shape)} px; give that picture')
-        data[PICTURE] = _pyramid(reader, transformations)
+                f'{image}: {_size(reader.shape)} px, but the cells of {parquet} were '
+                f'found on {_size(info.shape)} px; give that image')
+        data[IMAGE] = _pyramid(reader, transformations)
     return data
 
 
@@ -105,7 +106,7 @@ def _read_cells(parquet: str | os.PathLike) -> tuple[pa.Table, SlideInfo]:
     try:
         with pq.ParquetFile(parquet) as file:
             names, metadata = file.schema_arrow.names, file.schema_arrow.metadata or {}
-            if not COLUMNS <= set(names) or b'cells' not in metadata:
+            if not REQUIRED_COLUMNS <= set(names) or b'cells' not in metadata:
                 keys = b', '.join(metadata).decode()
                 raise ValueError(
                     f'{parquet}: has the columns {", ".join(names)} and the metadata '
@@ -129,6 +130,7 @@ def _outlines(cells: pa.Table,
 def _table(cells: pa.Table, info: SlideInfo) -> 'AnnData':
     import pandas as pd
     from anndata import AnnData
+    from matplotlib.colors import to_hex
     from spatialdata.models import TableModel
 
     cell_ids, labels = (cells[name].to_numpy() for name in ('cell_id', 'label'))
@@ -142,30 +144,30 @@ def _table(cells: pa.Table, info: SlideInfo) -> 'AnnData':
         'region': pd.Categorical([OUTLINES] * len(cells), [OUTLINES]),
     }, index=cell_ids.astype(str))
     names = [column.name for column in cells.schema
-             if pa.types.is_floating(column.type) and column.name not in CENTRE]
-    obsm = dict(spatial=_columns(cells, CENTRE, np.float64))
+             if pa.types.is_floating(column.type) and column.name not in CENTRE_COLUMNS]
+    obsm = dict(spatial=_columns(cells, CENTRE_COLUMNS, np.float64))
     if 'embedding' in cells.column_names:
         vectors = cells['embedding'].combine_chunks()
         # Numba, and with it much of scverse, takes no float16.
         obsm['embedding'] = vectors.flatten().to_numpy(zero_copy_only=False).reshape(
             len(vectors), vectors.type.list_size).astype(np.float32)
-    uns = dict(
-        mpp=info.mpp, class_colors=[css_color(info.palette[label]) for label in order])
+    colors = [to_hex(np.divide(info.palette[label], 255)) for label in order]
     return TableModel.parse(
-        AnnData(_columns(cells, names, np.float32), obs, pd.DataFrame(index=names), uns,
-                obsm),
+        AnnData(
+            _columns(cells, names, np.float32), obs, var=pd.DataFrame(index=names),
+            uns=dict(mpp=info.mpp, class_colors=colors), obsm=obsm),
         region=OUTLINES if len(cells) else [], region_key='region',
         instance_key='cell_id')
 
 
 def _columns(cells: pa.Table, names: list[str], dtype: type) -> np.ndarray:
-    """Columns of numbers as an array (N, len(names))."""
+    """Returns columns of numbers as an array (N, len(names))."""
     return np.stack([cells[name].to_numpy().astype(dtype) for name in names], axis=1)
 
 
 def _pyramid(reader: SlideReader, transformations: dict[str, 'BaseTransformation']
              ) -> 'DataArray | DataTree':
-    """Level 0, and halves of it, read where and when they are needed."""
+    """Returns level 0 and halves of it, read where and when they are needed."""
     from dask import array as da
     from spatialdata.models import Image2DModel
 
@@ -184,4 +186,5 @@ def _pyramid(reader: SlideReader, transformations: dict[str, 'BaseTransformation
 
 
 def _size(shape: tuple[int, int]) -> str:
+    """Returns (height, width) as people write it."""
     return f'{shape[1]} x {shape[0]}'

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from ..exports import FORMATS
-from ..exports.html_report import write_report
 from ..slides import SlideCanvas
 from ..structures import CellTable
 from ..utils.files import complete_file
@@ -91,6 +90,8 @@ class SlideResults:
                 cv2.imwrite(str(part), picture[..., ::-1])
             tables = iter([cells])
         if self.report:
+            # Only here: Matplotlib takes half a second to import.
+            from ..exports.html_report import write_report
             write_report(self._path(REPORT), info, tables, self._thumbnail(),
                          self._read_crop)
 

@@ -13,7 +13,8 @@ Color = Sequence[int]  # RGB, 0-255
 
 # Points of cv2.polylines in 1/16 px, so that enlarged outlines are smooth.
 SUBPIXEL_BITS = 4
-THICKNESS_PX = 2  # of an outline and of a scale bar
+THICKNESS_PX = 2  # of an outline
+BAR_PX = 4  # thickness of a scale bar and its distance from the border
 TEXT_COLOR = (34, 34, 34)
 PAPER_COLOR = (255, 255, 255)
 # Smaller images are enlarged, so that an outline does not hide its nucleus.
@@ -103,8 +104,8 @@ def draw_instance_map(image: np.ndarray, inst_map: np.ndarray, classes: Sequence
 def draw_scale_bar(image: np.ndarray, length_px: float) -> np.ndarray:
     """Returns a copy of an image with a black bar on white in its lower left corner."""
     drawing = image.copy()
-    left, low = 2 * THICKNESS_PX, len(image) - 2 * THICKNESS_PX
-    right, top = left + round(length_px), low - THICKNESS_PX
+    left, low = BAR_PX, len(image) - BAR_PX
+    right, top = left + round(length_px), low - BAR_PX
     drawing[top - 1:low + 1, left - 1:right + 1] = PAPER_COLOR
     drawing[top:low, left:right] = 0
     return drawing

@@ -3,6 +3,7 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,10 +11,9 @@ import pytest
 from cell_tables import INFO, squares
 from PIL import Image
 
-from mmseg_cellvta.exports.cell_statistics import grid_shape
 from mmseg_cellvta.exports.html_report import (
-    density,
-    encode_color_bar,
+    draw_area_histogram,
+    draw_cell,
     encode_map,
     round_up,
     write_report,
@@ -24,12 +24,13 @@ needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason='no chromium to open the page')
 
 
-def write(path, tables):
-    def read_crop(x, y, size):
-        return np.full((size, size, 3), 200, np.uint8)
+def read_crop(x, y, size):
+    return np.full((size, size, 3), 200, np.uint8)
 
+
+def write(path, tables, info=INFO):
     thumbnail = np.full((70, 90, 3), 230, np.uint8)
-    write_report(path, INFO, iter(tables), thumbnail, read_crop)
+    write_report(path, info, iter(tables), thumbnail, read_crop)
     return path.read_text(encoding='utf-8')
 
 
@@ -43,6 +44,7 @@ def test_the_page_needs_no_other_file_and_counts_every_cell(tmp_path, tables):
     page = write(tmp_path / 'report.html', tables)
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
     assert '<html lang=' in page and '>40 nuclei<' in page.replace('</strong>', '<')
+    assert page.count('<img ') == len(re.findall('<img [^>]*alt="[^"]', page))
     # Of 25 and 15 cells in classes by turns, 13 + 8 are of the first.
     rows = re.findall(r'<tr>.*?</tr>', page, flags=re.DOTALL)
     immune, tumour = (next(row for row in rows if name in row)
@@ -60,7 +62,14 @@ def test_a_slide_without_cells_has_a_page(tmp_path):
     assert '0 nuclei' in write(tmp_path / 'report.html', [squares([])])
 
 
-def test_of_a_class_without_nuclei_only_the_table_speaks(tmp_path, tables):
+def test_names_are_escaped(tmp_path, tables):
+    info = replace(INFO, name='a<b>', classes=('background', '$name "1" & <i>', 'x'))
+    page = write(tmp_path / 'report.html', tables, info)
+    assert 'a<b>' not in page and '<h1>a&lt;b&gt;</h1>' in page
+    assert '<i>' not in page and '$name &quot;1&quot; &amp; &lt;i&gt;' in page
+
+
+def test_a_class_without_nuclei_is_in_the_table_only(tmp_path, tables):
     cells = tables[0]
     page = write(tmp_path / 'report.html', [cells.select(cells.labels == 1)])
     assert page.count('data-class="immune"') == 2  # map and colour bar
@@ -70,7 +79,7 @@ def test_of_a_class_without_nuclei_only_the_table_speaks(tmp_path, tables):
 
 
 def browse(folder, fragment, *options):
-    """What a browser prints of report.html in the folder."""
+    """Returns what a browser prints of report.html in the folder."""
     return subprocess.run(
         [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic',
          '--no-first-run', '--disable-background-networking',
@@ -90,7 +99,7 @@ def test_a_browser_chooses_the_class_in_the_address(tmp_path, tables):
 
 
 @needs_chromium
-def test_the_map_is_to_be_seen_where_the_nuclei_are(tmp_path):
+def test_the_map_is_seen_where_the_nuclei_are(tmp_path):
     """Immune cells on the left, tumour cells on the right of a grey slide."""
     corners = [(x, y) for y in range(100, 600, 20) for x in (100, 800)]
     write(tmp_path / 'report.html', [squares(corners)])
@@ -99,32 +108,16 @@ def test_the_map_is_to_be_seen_where_the_nuclei_are(tmp_path):
         path = tmp_path / f'{name}.png'
         browse(tmp_path, f'#class={name}', f'--screenshot={path}',
                '--window-size=700,500')
-        picture = cv2.imread(str(path)).astype(int)
-        colored = np.nonzero(np.ptp(picture, axis=2) > 30)[1]
+        screen = cv2.imread(str(path)).astype(int)
+        colored = np.nonzero(np.ptp(screen, axis=2) > 30)[1]
         assert len(colored) > 5000
         places[name] = colored.mean()
     assert places['immune'] + 100 < places['all'] < places['tumour'] - 100
 
 
 def decode(content):
-    """RGBA pixels, (H, W, 4) int."""
+    """Returns RGBA pixels, (H, W, 4) int."""
     return np.asarray(Image.open(io.BytesIO(content)).convert('RGBA')).astype(int)
-
-
-def test_bins_are_as_fine_as_a_nucleus_or_as_the_page():
-    assert grid_shape((700, 900), 0.25) == (18, 22)  # 10 µm
-    assert grid_shape((40000, 80000), 0.25) == (250, 500)  # 1/500 of the longer side
-
-
-def test_evenly_spread_nuclei_have_one_density_up_to_the_border():
-    values = density(np.full((30, 40), 2), bin_mm2=1e-4)
-    assert values == pytest.approx(2e4)
-
-
-def test_smoothing_far_from_the_border_keeps_the_number_of_nuclei():
-    counts = np.zeros((101, 101), int)
-    counts[50, 50] = 7
-    assert density(counts, bin_mm2=1e-4).sum() * 1e-4 == pytest.approx(7, rel=1e-3)
 
 
 @pytest.mark.parametrize('value, top', [
@@ -142,7 +135,38 @@ def test_a_map_is_transparent_where_there_is_nothing_and_never_hides_the_tissue(
 
 def test_colours_run_without_steps_and_are_no_stain():
     """A step would look like a border; hematoxylin and eosin are redder than green."""
-    colors = decode(encode_color_bar())[0]
+    colors = decode(encode_map(np.arange(256)[None], top=255))[0]
     assert np.abs(np.diff(colors, axis=0)).max() <= 4
     low = colors[:len(colors) // 2]
     assert (low[:, 1] > low[:, 0] + 40).all()
+
+
+@pytest.mark.parametrize('mpp, side', [(0.25, 288), (0.5, 240), (0.1, 240)])
+def test_a_cell_is_outlined_in_the_middle_of_its_surroundings(mpp, side):
+    cells = squares([(1000, 2000)], side=8 / mpp)  # 8 µm
+    read = []
+
+    def spy(x, y, size):
+        read.append((x, y))
+        return read_crop(x, y, size)
+
+    crop = draw_cell(
+        tuple(cells.centroids[0]), cells.outlines[0], mpp, (220, 30, 20), spy)
+    assert read == [(int(1000 + 4 / mpp), int(2000 + 4 / mpp))]
+    assert crop.shape == (side, side, 3)
+    px_per_um = side / 24
+    rows, cols = np.nonzero((crop == (220, 30, 20)).all(axis=2))
+    for places in (rows, cols):
+        assert [places.min(), places.max()] == pytest.approx(
+            [8 * px_per_um, 16 * px_per_um], abs=3)
+    _, cols = np.nonzero((crop == 0).all(axis=2))
+    assert np.ptp(cols) + 1 == pytest.approx(10 * px_per_um, abs=1)  # scale bar
+
+
+def test_the_highest_bar_of_a_histogram_is_that_of_the_most_frequent_area():
+    bins = np.zeros(40, int)
+    bins[10], bins[30] = 30, 10  # 50 and 150 µm²
+    chart = decode(draw_area_histogram(bins, (220, 30, 20)))[..., :3]
+    heights = (chart == (220, 30, 20)).all(axis=2).sum(axis=0)
+    first, second = np.split(heights, [len(heights) * 5 // 9])
+    assert first.max() == pytest.approx(3 * second.max(), rel=0.05)

@@ -30,8 +30,8 @@ def parquet(tmp_path):
 
 
 @pytest.fixture
-def picture(tmp_path):
-    """PNG of the size of the slide and its content, RGB."""
+def image(tmp_path):
+    """A PNG file of the size of the slide and its content, RGB."""
     pixels = color_field(*INFO.shape)
     cv2.imwrite(str(tmp_path / 'slide.png'), pixels[..., ::-1])
     return tmp_path / 'slide.png', pixels
@@ -44,9 +44,9 @@ def write(path, bands=BANDS, info=INFO):
     return path
 
 
-def export(spatialdata, parquet, picture=None):
+def export(spatialdata, parquet, image=None):
     out = parquet.with_name('cells.zarr')
-    count = export_spatialdata(parquet, out, picture)
+    count = export_spatialdata(parquet, out, image)
     data = spatialdata.read_zarr(out)
     assert len(data['cells_table']) == count
     return data
@@ -127,9 +127,9 @@ def test_embeddings_become_float32(spatialdata, tmp_path):
 
 
 @pytest.mark.parametrize('bands', [[], [squares([], embedding=3)]])
-def test_without_cells_there_is_an_empty_table(spatialdata, tmp_path, picture, bands):
+def test_without_cells_there_is_an_empty_table(spatialdata, tmp_path, image, bands):
     data = export(
-        spatialdata, write(tmp_path / 'cells.parquet', bands), picture[0])
+        spatialdata, write(tmp_path / 'cells.parquet', bands), image[0])
     table = data['cells_table']
     assert len(table) == 0 and table.obsm['spatial'].shape == (0, 2)
     assert table.obs['class'].cat.categories.tolist() == ['immune', 'tumour']
@@ -139,10 +139,10 @@ def test_without_cells_there_is_an_empty_table(spatialdata, tmp_path, picture, b
         assert table.obsm['embedding'].shape == (0, 3)
 
 
-def test_picture_is_halved_and_lies_under_the_cells(
-        spatialdata, parquet, picture, monkeypatch):
+def test_image_is_halved_and_lies_under_the_cells(
+        spatialdata, parquet, image, monkeypatch):
     monkeypatch.setattr(spatialdata_export, 'CHUNK', CHUNK)
-    path, pixels = picture
+    path, pixels = image
     found = export(spatialdata, parquet, path)['picture']
     levels = [found[name]['image'] for name in ('scale0', 'scale1', 'scale2')]
     assert len(found.children) == 3 and levels[2].shape == (3, 175, 225)
@@ -157,8 +157,8 @@ def test_picture_is_halved_and_lies_under_the_cells(
         assert extent == dict(x=(0, 900 * mpp), y=(0, 700 * mpp))
 
 
-def test_picture_is_read_chunk_by_chunk_and_not_before_it_is_used(
-        spatialdata, parquet, picture, monkeypatch):
+def test_image_is_read_chunk_by_chunk_and_not_before_it_is_used(
+        spatialdata, parquet, image, monkeypatch):
     monkeypatch.setattr(spatialdata_export, 'CHUNK', CHUNK)
     read, sizes = SlideReader.read, []
 
@@ -167,7 +167,7 @@ def test_picture_is_read_chunk_by_chunk_and_not_before_it_is_used(
         return read(self, level, x, y, width, height)
 
     monkeypatch.setattr(SlideReader, 'read', spy)
-    data = to_spatialdata(parquet, picture[0])
+    data = to_spatialdata(parquet, image[0])
     assert not sizes
     data.write(parquet.with_name('cells.zarr'))
     assert len(sizes) == 3 * 4  # each once, for all levels
@@ -175,57 +175,57 @@ def test_picture_is_read_chunk_by_chunk_and_not_before_it_is_used(
         width * height for _, width, height in sizes) == 700 * 900
 
 
-def other_picture(tmp_path, parquet, picture):
-    cv2.imwrite(str(picture), np.zeros((90, 70, 3), np.uint8))
+def other_image(tmp_path, parquet, image):
+    cv2.imwrite(str(image), np.zeros((90, 70, 3), np.uint8))
     return 'slide.png: 70 x 90 px, but .* found on 900 x 700 px'
 
 
-def text_file(tmp_path, parquet, picture):
+def text_file(tmp_path, parquet, image):
     parquet.write_text('cell_id, geometry')
     return 'cells.parquet: is not Parquet .* expected a file that tools/infer.py'
 
 
-def saved_by_others(tmp_path, parquet, picture):
+def saved_by_others(tmp_path, parquet, image):
     table = pq.read_table(parquet)
     pq.write_table(table.replace_schema_metadata(dict(geo='{}')), parquet)
     return r'cells.parquet: .* metadata keys \[geo\]; expected a file'
 
 
-def other_columns(tmp_path, parquet, picture):
+def other_columns(tmp_path, parquet, image):
     pq.write_table(pa.table(dict(x=[1], y=[2])), parquet)
     return r'cells.parquet: has the columns x, y and the metadata keys \[\]; expected'
 
 
-def no_file(tmp_path, parquet, picture):
+def no_file(tmp_path, parquet, image):
     parquet.unlink()
     return 'cells.parquet'
 
 
-def existing_output(tmp_path, parquet, picture):
+def existing_output(tmp_path, parquet, image):
     (tmp_path / 'cells.zarr').write_text('mine')
     return 'cells.zarr: exists already; delete it or choose another folder'
 
 
 @pytest.mark.parametrize('damage', [
-    other_picture, text_file, saved_by_others, other_columns, no_file, existing_output])
+    other_image, text_file, saved_by_others, other_columns, no_file, existing_output])
 def test_what_is_wrong_is_named_and_nothing_is_written(
-        spatialdata, tmp_path, parquet, picture, damage):
-    message = damage(tmp_path, parquet, picture[0])
+        spatialdata, tmp_path, parquet, image, damage):
+    message = damage(tmp_path, parquet, image[0])
     before = sorted(tmp_path.iterdir())
     with pytest.raises((ValueError, OSError), match=message):
-        export_spatialdata(parquet, tmp_path / 'cells.zarr', picture[0])
+        export_spatialdata(parquet, tmp_path / 'cells.zarr', image[0])
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_damaged_slide_leaves_nothing_behind(
-        spatialdata, tmp_path, parquet, picture, monkeypatch):
+        spatialdata, tmp_path, parquet, image, monkeypatch):
     def fail(*args):
         raise UnreadableError('slide.png: level 0 cannot be read')
 
     monkeypatch.setattr(SlideReader, 'read', fail)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(UnreadableError, match='level 0 cannot be read'):
-        export_spatialdata(parquet, tmp_path / 'cells.zarr', picture[0])
+        export_spatialdata(parquet, tmp_path / 'cells.zarr', image[0])
     assert sorted(tmp_path.iterdir()) == before
 
 

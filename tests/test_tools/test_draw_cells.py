@@ -14,7 +14,7 @@ IMMUNE, TUMOUR = INFO.palette[1:]
 
 @pytest.fixture
 def files(tmp_path):
-    """A brown picture of 60 x 80 px with cells from (10, 20) and from (50, 30) px."""
+    """A brown image of 60 x 80 px with cells from (10, 20) and from (50, 30) px."""
     cv2.imwrite(str(tmp_path / 'brown.png'), brown(60, 80)[..., ::-1])
     for suffix in ('.geojson', '.geojson.gz'):
         with GeoJsonWriter(tmp_path / f'brown{suffix}', INFO) as writer:
@@ -26,20 +26,20 @@ def brown(height, width):
     return np.full((height, width, 3), BROWN, np.uint8)
 
 
-def draw(folder, *args, picture='brown.png', cells='brown.geojson'):
-    return run_tool('analysis_tools/draw_cells.py', folder / picture, folder / cells,
-                    folder / 'out.png', *args)
+def draw(folder, *args, image='brown.png', cells='brown.geojson', out='out.png'):
+    return run_tool('analysis_tools/draw_cells.py', folder / image, folder / cells,
+                    folder / out, *args)
 
 
 def drawing(folder):
-    """The drawing without title and legend: what the picture's colour reaches."""
-    picture = cv2.imread(str(folder / 'out.png'))[..., ::-1]
-    rows, cols = np.nonzero((picture == BROWN).all(axis=2))
-    return picture[rows.min():rows.max() + 1, cols.min():cols.max() + 1]
+    """Returns the drawing without title and legend: as far as the image's colour."""
+    sheet = cv2.imread(str(folder / 'out.png'))[..., ::-1]
+    rows, cols = np.nonzero((sheet == BROWN).all(axis=2))
+    return sheet[rows.min():rows.max() + 1, cols.min():cols.max() + 1]
 
 
 def extent(image, color):
-    """Left, top, right and lower border of a colour, px; lines are up to 3 px wide."""
+    """Returns left, top, right and lower border of a colour, px; lines: up to 3 px."""
     rows, cols = np.nonzero((image == color).all(axis=2))
     return [cols.min(), rows.min(), cols.max() + 1, rows.max() + 1]
 
@@ -63,7 +63,7 @@ def test_a_window_is_enlarged_and_leaves_other_cells_out(files):
 
 def test_a_slide_is_drawn_smaller(files):
     write_slide(files / 'brown.tif', brown(512, 640), levels=2)
-    assert draw(files, '--width', 320, picture='brown.tif') == 0
+    assert draw(files, '--width', 320, image='brown.tif') == 0
     image = drawing(files)
     assert image.shape == (256, 320, 3)
     assert extent(image, TUMOUR) == pytest.approx([25, 15, 30, 20], abs=2)
@@ -71,9 +71,9 @@ def test_a_slide_is_drawn_smaller(files):
 
 def test_the_legend_has_the_colour_of_every_class_of_the_file(files):
     draw(files, '--window', 70, 0, 10, 10, '--width', 200)
-    picture = cv2.imread(str(files / 'out.png'))[..., ::-1]
+    sheet = cv2.imread(str(files / 'out.png'))[..., ::-1]
     for color in (IMMUNE, TUMOUR):
-        assert (picture == color).all(axis=2).sum() > 50
+        assert (sheet == color).all(axis=2).sum() > 50
 
 
 def test_a_compressed_file_is_drawn_alike(files):
@@ -92,11 +92,12 @@ def test_a_file_without_cells_is_named(files, content):
     assert 'other.geojson: no cells' in message and 'tools/infer.py' in message
 
 
-def test_what_is_missing_is_named(files):
-    assert 'none.png: no such file' in draw(files, picture='none.png')
-    assert 'none.geojson' in draw(files, cells='none.geojson')
-
-
-@pytest.mark.parametrize('args', [('--window', 0, 0, 0, 5), ('--width', 0)])
-def test_a_drawing_without_size_is_refused(files, args):
-    assert draw(files, *args) == 2
+@pytest.mark.parametrize('options, files_given, message', [
+    (['--window', 0, 0, 0, 5], {}, 'expected width and height of 1 or more'),
+    (['--width', 0], {}, '--width 0: expected 1 or more'),
+    ([], dict(image='none.png'), 'none.png: no such file'),
+    ([], dict(cells='none.geojson'), 'none.geojson: no such file'),
+    ([], dict(out='none/out.png'), 'there is no folder')])
+def test_wrong_arguments_are_named(files, capsys, options, files_given, message):
+    assert draw(files, *options, **files_given) == 2
+    assert message in capsys.readouterr().err

@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Draw the cells that tools/infer.py has found over their picture or slide.
+"""Draw the cells that tools/infer.py has found over their image or slide.
 
 A look without QuPath, and figures that can be made again by the same command.
 
@@ -13,11 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
-
-from mmseg_cellvta.slides import SlideCanvas, open_slide
-from mmseg_cellvta.visualization.drawing import draw_outlines, draw_panels
 
 MAX_WIDTH = 2000  # px of a drawing whose width is not given
 
@@ -25,11 +21,11 @@ MAX_WIDTH = 2000  # px of a drawing whose width is not given
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('picture', type=Path, help='picture or slide')
+    parser.add_argument('image', type=Path, help='image or slide')
     parser.add_argument('geojson', type=Path, help='its .geojson or .geojson.gz')
     parser.add_argument('out', type=Path, help='drawing to write: .png or .jpg')
     parser.add_argument('--window', type=int, nargs=4, metavar=('X', 'Y', 'W', 'H'),
-                        help='left, top, width and height, px of the picture '
+                        help='left, top, width and height, px of the image '
                         '(default: all of it)')
     parser.add_argument('--width', type=int,
                         help='width of the drawing, px (default: that of the window, '
@@ -39,18 +35,23 @@ def parse_args() -> argparse.Namespace:
         parser.error(f'--window {args.window}: expected width and height of 1 or more')
     if args.width is not None and args.width < 1:
         parser.error(f'--width {args.width}: expected 1 or more')
+    for path in (args.image, args.geojson):
+        if not path.is_file():
+            parser.error(f'{path}: no such file')
+    if not args.out.parent.is_dir():
+        parser.error(f'{args.out}: there is no folder {args.out.parent}')
     return args
 
 
 def read_cells(path: Path) -> tuple[list[np.ndarray], list[str], dict]:
-    """Read the cells of a file of `tools/infer.py`.
+    """Reads the cells of a file of `tools/infer.py`.
 
     Returns:
-        tuple: Outlines, closed rings (K, 2) of x, y px; the class name of each; and the
-        RGB colour, 0-255, by class name.
+        Outlines, closed rings (K, 2) of (x, y) px; the class name of each; and the
+        colour by class name, RGB 0-255.
 
     Raises:
-        ValueError: If the file holds something else.
+        ValueError: When the file holds something else.
     """
     outlines, names, colors = [], [], {}
     try:
@@ -68,9 +69,13 @@ def read_cells(path: Path) -> tuple[list[np.ndarray], list[str], dict]:
 
 
 def draw(args: argparse.Namespace) -> np.ndarray:
-    """The drawing with title and legend, RGB (H, W, 3) uint8."""
+    """Returns the drawing with title and legend, (H, W, 3) uint8 RGB."""
+    # After the arguments: --help must not wait for torch.
+    from mmseg_cellvta.slides import SlideCanvas, open_slide
+    from mmseg_cellvta.visualization.drawing import draw_outlines, draw_panels
+
     outlines, names, colors = read_cells(args.geojson)
-    reader = open_slide(args.picture, mpp=1.0)  # lengths are px, not µm
+    reader = open_slide(args.image, mpp=1.0)  # lengths are px, not µm
     x, y, width, height = args.window or (0, 0, *reader.shape[::-1])
     canvas = SlideCanvas(reader, width / (args.width or min(width, MAX_WIDTH)))
     corners = np.array([(x, y), (x + width, y + height)]) / canvas.scale
@@ -87,17 +92,19 @@ def draw(args: argparse.Namespace) -> np.ndarray:
     counts = np.bincount(labels, minlength=len(classes))
     legend = [(f'{name} {count:,}', colors[name])
               for name, count in zip(classes, counts, strict=True)]
-    title = (f'{args.picture.name}: {len(seen):,} cells in {width} x {height} px '
+    title = (f'{args.image.name}: {len(seen):,} cells in {width} x {height} px '
              f'at x {x}, y {y}')
     return draw_panels([(title, drawing)], legend)
 
 
 def main() -> None:
     args = parse_args()
+    import cv2
+
     try:
-        picture = draw(args)
-        if not cv2.imwrite(str(args.out), picture[..., ::-1]):
-            raise OSError(f'{args.out}: cannot be written; is there such a folder?')
+        drawing = draw(args)
+        if not cv2.imwrite(str(args.out), drawing[..., ::-1]):
+            raise OSError(f'{args.out}: cannot be written')
     except (ValueError, OSError, cv2.error) as error:
         sys.exit(f'error: {error}')
 
