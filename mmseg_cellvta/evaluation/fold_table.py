@@ -1,7 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""The results of several test runs beside published ones, as the papers print them."""
-from __future__ import annotations
-
+"""The table of a paper: results of several test runs beside published ones."""
 import csv
 import io
 import json
@@ -14,23 +12,22 @@ PREFIX = 'cell/'
 PUBLISHED = Path(__file__).with_name('published.json')
 IMAGES, TISSUES = 'mean over images', 'mean over tissues'
 POOLED = 'pooled over the data set'
-# Name and averaging of the figures that stand for all nuclei.
+# Name and averaging of the figures over all nuclei.
 FIGURES = dict(
     mPQ=IMAGES, mPQ_tissue=TISSUES, mPQ_plus=POOLED, mDQ=IMAGES, mSQ=IMAGES,
     bPQ=IMAGES, bPQ_tissue=TISSUES, bDQ=IMAGES, bSQ=IMAGES, Dice=IMAGES, AJI=IMAGES,
     F1_det=POOLED, precision_det=POOLED, recall_det=POOLED)
-NO_CLASS = ('PQ_conic', 'F1_det')
 
 
 @dataclass(frozen=True)
 class Published:
-    """Figures of a method that others have published.
+    """Published figures of a method.
 
     Attributes:
-        source (str): Where they are from.
-        figures (dict[str, str]): Figures by metric name, in the digits of the source.
-        remarks (dict[str, str]): What makes figures differ from ours of that name.
-        splits (dict[str, list[str]]): What the figures are the mean of, split by split.
+        source: The publication or log they come from.
+        figures: Figures by metric name, in the digits of the source.
+        remarks: How figures differ from ours of that name, by metric name.
+        splits: Figures of the single splits whose mean is in `figures`, by metric name.
     """
     source: str
     figures: dict[str, str]
@@ -43,9 +40,9 @@ class Row:
     """A line of the table: one figure, or several that belong together.
 
     Attributes:
-        label (str): What it is of, such as 'mPQ' or the name of a class.
-        names (tuple[str, ...]): Names of the figures.
-        averaging (tuple[str, ...]): How each of them is averaged.
+        label: First cell, such as 'mPQ' or the name of a class.
+        names: Metric names of the figures.
+        averaging: How each of them is averaged.
     """
     label: str
     names: tuple[str, ...]
@@ -53,21 +50,21 @@ class Row:
 
 
 def read_published(data_set: str) -> dict[str, Published]:
-    """Published figures of 'pannuke' or 'conic', by method."""
+    """Reads the published figures of 'pannuke' or 'conic', by method."""
     # Text: 0.530 must not be printed as 0.53, nor 0.516 as 0.5160.
     content = json.loads(PUBLISHED.read_text(encoding='utf-8'), parse_float=str)
     return {name: Published(**column) for name, column in content[data_set].items()}
 
 
 def read_metrics(path: str | Path) -> dict[str, float]:
-    """Read a ``metrics.json``.
+    """Reads a `metrics.json`.
 
     Returns:
-        dict[str, float]: Figures, 0-1, without prefix; NaN for null.
+        Figures by name without prefix, 0-1; NaN for null.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it holds something else.
+        FileNotFoundError: When there is no such file.
+        ValueError: When it holds something else.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path}: no such file')
@@ -83,27 +80,31 @@ def read_metrics(path: str | Path) -> dict[str, float]:
     for name, value in content.items():
         if not name.startswith(PREFIX):
             continue
-        if value is not None and (isinstance(value, bool)
-                                  or not isinstance(value, int | float)):
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
             raise ValueError(f'{path}: {name} is {value!r}; expected a number')
         figures[name.removeprefix(PREFIX)] = math.nan if value is None else value
     return figures
+
+
+def markdown_row(cells: Sequence[str]) -> str:
+    """Returns a line of a Markdown table."""
+    return '| ' + ' | '.join(cell.replace('|', r'\|') for cell in cells) + ' |'
 
 
 class FoldTable:
     """Figures of several test runs, their mean, and published ones.
 
     Args:
-        paths (Sequence[str | Path]): The ``metrics.json`` of each run.
-        published (dict[str, Published], optional): Columns for comparison.
+        paths: The `metrics.json` of each run.
+        published: Columns for comparison, by method.
 
     Attributes:
-        folds (list[dict[str, float]]): Figures of each run.
-        rows (dict[str, list[Row]]): Lines by section.
+        folds: Figures of each run.
+        rows: Lines of the table, by section.
 
     Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If a file is damaged, or the files are of different classes.
+        FileNotFoundError: When a file is missing.
+        ValueError: When a file is damaged, or the files are of different classes.
     """
 
     def __init__(self, paths: Sequence[str | Path],
@@ -128,18 +129,18 @@ class FoldTable:
 
     @property
     def columns(self) -> list[str]:
-        """Heads of the columns that hold figures."""
+        """Names of the columns that hold figures."""
         return [*(f'fold {number}' for number, _ in enumerate(self.paths, 1)), 'mean',
                 *self.published]
 
     def cells(self, name: str, digits: int | None) -> list[str]:
-        """A figure in every column, as text; '' where it is not known.
+        """Returns a figure in every column, as text; '' where it is not known.
 
         The mean is left empty unless every fold has the figure.
 
         Args:
-            name (str): Metric name.
-            digits (int, optional): Decimals of our own figures, None for all.
+            name: Metric name.
+            digits: Decimals of our own figures, None for all.
         """
         values = [fold.get(name, math.nan) for fold in self.folds]
         values.append(sum(values) / len(values))
@@ -150,7 +151,7 @@ class FoldTable:
             method.figures.get(name, '') for method in self.published.values()]
 
     def to_csv(self) -> str:
-        """One figure a line, with all digits."""
+        """Returns one figure per line, with all digits."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator='\n')
         writer.writerow(['figure', 'averaging', *self.columns])
@@ -161,13 +162,13 @@ class FoldTable:
         return text.getvalue()
 
     def to_markdown(self) -> str:
-        """Tables for all nuclei, classes and tissues, and where figures are from."""
+        """Returns tables for all nuclei, classes and tissues, and their sources."""
         lines = []
         for section, rows in self.rows.items():
             if not rows:
                 continue
-            lines += [_line([section, 'averaging', *self.columns]),
-                      _line(['---', '---', *['---:'] * len(self.columns)])]
+            lines += [markdown_row([section, 'averaging', *self.columns]),
+                      markdown_row(['---', '---', *['---:'] * len(self.columns)])]
             lines += [self._markdown_row(row) for row in rows]
             lines.append('')
         lines += [f'- fold {number}: {path}'
@@ -182,12 +183,13 @@ class FoldTable:
         by_figure = [self.cells(name, 4) for name in row.names]
         joined = [' / '.join(cell or '–' for cell in cells) if any(cells) else ''
                   for cells in zip(*by_figure, strict=True)]
-        return _line([row.label, ' / '.join(dict.fromkeys(row.averaging)), *joined])
+        averaging = ' / '.join(dict.fromkeys(row.averaging))
+        return markdown_row([row.label, averaging, *joined])
 
     def _classes(self) -> list[str]:
-        """Class names, which must be those of every file, in their order."""
-        listed = [[name[3:] for name in fold
-                   if name.startswith('PQ_') and name not in NO_CLASS]
+        """Returns the class names in their order; every file must have the same."""
+        listed = [[name.removeprefix('PQ_') for name in fold
+                   if name.startswith('PQ_') and name != 'PQ_conic']
                   for fold in self.folds]
         for path, classes in zip(self.paths, listed, strict=True):
             if classes != listed[0]:
@@ -196,7 +198,3 @@ class FoldTable:
                     f'{self.paths[0]} {", ".join(listed[0]) or "(none)"}; folds of one '
                     'data set have the same')
         return listed[0]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return '| ' + ' | '.join(cell.replace('|', r'\|') for cell in cells) + ' |'

@@ -28,7 +28,7 @@ def out(tmp_path):
 
 @pytest.fixture
 def cells(tmp_path):
-    """Predictions of the two test pictures: right, but for the order of the ids."""
+    """Predictions of the two test images: right, but for the order of the ids."""
     folder = tmp_path / 'cells'
     folder.mkdir()
     for index, name in enumerate(('c_1', 'c_2')):
@@ -119,7 +119,7 @@ def test_names_that_are_there_twice_are_refused(config, out):
         'test_dataloader = dict(dataset=dict(type="ConcatDataset", datasets=['
         'dict(ann_file="val.txt", **inner), inner]))\n')
     config.write_text(text)
-    assert 'b_1: 2 pictures of the test data have this name' in export(config, out)
+    assert 'b_1: 2 images of the test data have this name' in export(config, out)
 
 
 def test_a_config_without_test_data_is_refused(config, out):

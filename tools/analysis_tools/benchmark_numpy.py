@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Time the numpy parts on one core: post-processing, HV target, panoptic quality.
+"""Times the numpy parts on one core: post-processing, HV target, panoptic quality.
 
     OMP_NUM_THREADS=1 python tools/analysis_tools/benchmark_numpy.py --check
 """
@@ -11,12 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
-
-from mmseg_cellvta.datasets.transforms.hv_target import hv_target
-from mmseg_cellvta.evaluation.functional import panoptic_quality
-from mmseg_cellvta.post_processing import HoverPostProcessor
 
 NUM_CLASSES = 7
 
@@ -31,11 +26,12 @@ def parse_args() -> argparse.Namespace:
 
 def draw_nuclei(rng: np.random.Generator, side: int = 1024,
                 grid: int = 32) -> np.ndarray:
-    """Ellipses with semi-axes of 7 to 17 px on a jittered grid: many touch.
+    """Draws ellipses with semi-axes of 7 to 17 px on a jittered grid; many touch.
 
     Returns:
-        np.ndarray: (side, side) int32 ids, 0 background.
+        Instance ids, int32 (side, side), 0 background.
     """
+    import cv2
     inst_map = np.zeros((side, side), dtype=np.int32)
     pitch = side / grid
     for inst_id, (row, col) in enumerate(np.ndindex(grid, grid), start=1):
@@ -48,12 +44,16 @@ def draw_nuclei(rng: np.random.Generator, side: int = 1024,
 
 def draw_maps(inst_map: np.ndarray, rng: np.random.Generator
               ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """NP, HV and NC maps as a network would give for the nuclei, with smooth noise.
+    """Draws NP, HV and NC maps of the nuclei like a network's, with smooth noise.
 
     Returns:
-        tuple[np.ndarray, np.ndarray, np.ndarray]: (2, H, W), (2, H, W) and (C, H, W)
-        float32; the first and the last are probabilities, 0-1.
+        NP (2, H, W), HV (2, H, W) and NC (C, H, W), float32; NP and NC are
+        probabilities, 0-1.
     """
+    import cv2
+
+    from mmseg_cellvta.datasets.transforms.hv_target import hv_target
+
     def noise(channels: int, scale: float) -> np.ndarray:
         maps = rng.standard_normal((channels, *inst_map.shape), dtype=np.float32)
         maps = np.stack([cv2.GaussianBlur(m, (0, 0), 2) for m in maps])
@@ -74,10 +74,10 @@ def draw_maps(inst_map: np.ndarray, rng: np.random.Generator
 
 
 def median_seconds(function: Callable[[], object], runs: int) -> float:
-    """Median time in s, after one call to warm up.
+    """Measures the median time of a call in s, after one call to warm up.
 
-    Time on the processor: on an idle core the same as on the clock, and other people's
-    jobs do not count.
+    This is processor time: the same as the clock on an idle core, and without the time
+    that other jobs take.
     """
     function()
     times = []
@@ -97,6 +97,12 @@ def cpu_name() -> str:
 
 def main() -> int:
     args = parse_args()
+    # After the arguments: --help must not wait for torch.
+    import cv2
+
+    from mmseg_cellvta.datasets.transforms.hv_target import hv_target
+    from mmseg_cellvta.evaluation.functional import panoptic_quality
+    from mmseg_cellvta.post_processing import HoverPostProcessor
     cv2.setNumThreads(1)
     rng = np.random.default_rng(0)
     true = draw_nuclei(rng)

@@ -1,9 +1,9 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Score the nuclei that any tool has found.
+"""Scores the nuclei that any tool has found.
 
-Both arrays are (N, H, W, 2) as CoNIC distributes its labels: [..., 0] instance ids,
-0 background; [..., 1] class ids, 0 background. The metric names are those of
-CellInstanceMetric; figures are fractions, 0-1.
+Both arrays are (N, H, W, 2) in the layout of CoNIC's labels: [..., 0] instance ids,
+0 background; [..., 1] class ids, 0 background. The metrics are those of
+CellInstanceMetric, fractions 0-1.
 
 Example:
     python tools/analysis_tools/eval_instances.py labels.npy pred.npy --num-classes 7
@@ -15,23 +15,14 @@ from pathlib import Path
 
 from rich.progress import track
 
-from mmseg_cellvta.evaluation import LabelArray
-from mmseg_cellvta.evaluation.functional import (
-    format_table,
-    score_image,
-    summarize,
-    summarize_tissues,
-    write_metrics,
-)
-
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('gt', type=Path, help='truth, .npy (N, H, W, 2)')
+    parser.add_argument('gt', type=Path, help='ground truth, .npy (N, H, W, 2)')
     parser.add_argument('pred', type=Path, help='prediction, .npy (N, H, W, 2)')
     parser.add_argument('--num-classes', type=int, required=True,
-                        help='number of classes with background')
+                        help='number of classes, background included')
     parser.add_argument('--tissue', type=Path,
                         help='JSON list of the N tissue names')
     parser.add_argument('--radius-px', type=float, default=6.0,
@@ -46,11 +37,14 @@ def parse_args() -> argparse.Namespace:
         parser.error(f'--radius-px {args.radius_px}: expected more than 0')
     if args.out is not None and not args.out.parent.is_dir():
         parser.error(f'--out {args.out}: there is no folder {args.out.parent}')
+    for path in filter(None, (args.gt, args.pred, args.tissue)):
+        if not path.is_file():
+            parser.error(f'{path}: no such file')
     return args
 
 
 def load_tissues(path: Path | None, num_images: int) -> list[str | None]:
-    """One name per image, or None for each without a file."""
+    """Reads one name per image; without a file, None for each."""
     if path is None:
         return [None] * num_images
     try:
@@ -64,8 +58,10 @@ def load_tissues(path: Path | None, num_images: int) -> list[str | None]:
     return [str(name) for name in tissues]
 
 
-def evaluate(args: argparse.Namespace) -> tuple[dict[str, float], dict[str, float]]:
-    """Figures of all images, and of each tissue."""
+def score_arrays(args: argparse.Namespace) -> list:
+    """Returns an `ImageScore` per image; tells which instances have several classes."""
+    from mmseg_cellvta.evaluation.exchange import LabelArray
+    from mmseg_cellvta.evaluation.functional import score_image
     true = LabelArray(args.gt, args.num_classes)
     pred = LabelArray(args.pred, args.num_classes)
     if true.shape != pred.shape:
@@ -85,23 +81,30 @@ def evaluate(args: argparse.Namespace) -> tuple[dict[str, float], dict[str, floa
             print(f'{labels.path}: {len(labels.mixed)} instances hold more than one '
                   f'class (first: image {image}, id {instance}); each counts as the '
                   'class of most of its pixels', file=sys.stderr)
-    class_names = [f'class_{index}' for index in range(1, args.num_classes)]
-    metrics = summarize(scores, class_names)
-    print(format_table(metrics, class_names))
-    return metrics, summarize_tissues(scores)
+    return scores
 
 
 def main() -> None:
     args = parse_args()
+    # After the arguments: --help must not wait for torch.
+    from mmseg_cellvta.evaluation.functional import (
+        format_table,
+        summarize,
+        summarize_tissues,
+        write_metrics,
+    )
+    class_names = [f'class_{index}' for index in range(1, args.num_classes)]
     try:
-        metrics, by_tissue = evaluate(args)
+        scores = score_arrays(args)
+        metrics = summarize(scores, class_names)
     except (ValueError, OSError) as error:
         sys.exit(f'error: {error}')
+    print(format_table(metrics, class_names))
     print(f'\ndetection radius {args.radius_px:g} px')
     for name, value in metrics.items():
         print(f'{name:<16} {value:.4f}')
     if args.out is not None:
-        write_metrics(args.out, metrics | by_tissue)
+        write_metrics(args.out, metrics | summarize_tissues(scores))
 
 
 if __name__ == '__main__':

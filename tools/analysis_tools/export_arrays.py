@@ -1,52 +1,54 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Write truth and predictions of a config's test data for the official scorers.
+"""Writes ground truth and predictions of a config's test data for official scorers.
 
 conic:    true.npy and pred.npy, (N, H, W, 2): instance ids and class ids.
           compute_stats.py --mode=seg_class --true=OUT/true.npy --pred=OUT/pred.npy
 pannuke:  true.npy and pred.npy, (N, H, W, C): a channel of instance ids for each class
-          and the background last; types.npy: tissue of each picture.
+          and the background last; types.npy: tissue of each image.
           run.py --true_path=OUT/true --pred_path=OUT/pred --save_path=SCORES
 
-Pictures come in the order of the data set. Predictions are the files that a test run
-leaves in DIR with --out DIR --cfg-options test_evaluator.label_maps=True.
+Images come in the order of the data set. Predictions are the files that a test run
+writes to DIR with --out DIR --cfg-options test_evaluator.label_maps=True.
 
 Example:
     python tools/analysis_tools/export_arrays.py configs/cellvta_uni_conic.py arrays \\
         --predictions cells
 """
 import argparse
+import os
 from collections import Counter
 from pathlib import Path
 
-from mmengine.config import DictAction
 from rich.progress import track
-
-from mmseg_cellvta.datasets.transforms import LoadCellAnnotations
-from mmseg_cellvta.evaluation.exchange import FORMATS, export_arrays, read_label_map
-from mmseg_cellvta.utils.configs import (
-    build_cell_dataset,
-    load_config,
-    part_config,
-    unchecked_configs,
-)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='path of the config file')
-    parser.add_argument('out', help='folder to make; it must not exist')
+    parser.add_argument('out', type=Path, help='folder to make; it must not exist')
     parser.add_argument('--predictions', type=Path, metavar='DIR',
                         help='folder with <sample_name>.npy, (H, W, 2), of a test run')
-    parser.add_argument('--format', choices=FORMATS, default='conic',
-                        help='whose scorer will read it (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='settings of the config to replace: key=value')
-    return parser.parse_args()
+    parser.add_argument('--format', choices=['conic', 'pannuke'], default='conic',
+                        help='layout, by its official scorer (default: %(default)s)')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
+                        help='settings of the config to replace')
+    args = parser.parse_args()
+    if os.path.lexists(args.out):
+        parser.error(f'{args.out}: exists already; delete it or choose another folder')
+    if args.predictions is not None and not args.predictions.is_dir():
+        parser.error(f'--predictions {args.predictions}: no such folder')
+    return args
 
 
 def list_entries(args: argparse.Namespace) -> list[dict]:
-    """Entries of the test data, in order; every name must be there once."""
+    """Returns the entries of the test data, in order; their names must differ."""
+    from mmseg_cellvta.utils.configs import (
+        build_cell_dataset,
+        load_config,
+        part_config,
+        unchecked_configs,
+    )
     dataset = part_config(load_config(args.config, args.cfg_options), 'test')
     if dataset is None:
         raise ValueError(f'{args.config}: has no test_dataloader with a dataset')
@@ -55,19 +57,22 @@ def list_entries(args: argparse.Namespace) -> list[dict]:
         built = build_cell_dataset(config)
         entries += [built.get_data_info(index) for index in range(len(built))]
     if not entries:
-        raise ValueError(f'{args.config}: no picture in the test data')
+        raise ValueError(f'{args.config}: no image in the test data')
     for entry in entries:
         if entry.get('label_path') is None:
             raise ValueError(f'{entry["img_path"]}: has no labels to export')
     name, count = Counter(entry['sample_name'] for entry in entries).most_common(1)[0]
     if count > 1:
-        raise ValueError(f'{name}: {count} pictures of the test data have this name, '
+        raise ValueError(f'{name}: {count} images of the test data have this name, '
                          'so their predictions cannot be told apart')
     return entries
 
 
 def export(args: argparse.Namespace) -> int:
-    """Write the arrays; returns how many pictures are in them."""
+    """Writes the arrays and returns the number of images in them."""
+    # After the arguments: --help must not wait for torch.
+    from mmseg_cellvta.datasets.transforms import LoadCellAnnotations
+    from mmseg_cellvta.evaluation.exchange import export_arrays, read_label_map
     entries = list_entries(args)
     num_classes = entries[0]['num_classes']
     load = LoadCellAnnotations()
@@ -99,7 +104,7 @@ def main() -> None:
         count = export(args)
     except (ValueError, OSError) as error:
         raise SystemExit(f'error: {error}') from error
-    print(f'{args.out}: {count} pictures as {args.format} arrays')
+    print(f'{args.out}: {count} images as {args.format} arrays')
 
 
 if __name__ == '__main__':

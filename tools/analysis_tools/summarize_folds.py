@@ -1,9 +1,9 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Turn the results of several test runs into the table of the paper.
+"""Turns the results of several test runs into the table of a paper.
 
-One column per fold, their mean, and published figures; every row says how it is
-averaged. A cell is empty where a figure is not known, the mean also where one fold does
-not have it.
+The table has one column per fold, their mean, and published figures; every row says
+how it is averaged. A cell is empty where a figure is not known; the mean is empty as
+soon as one fold does not have the figure.
 
 Example:
     python tools/analysis_tools/summarize_folds.py split1/metrics.json \\
@@ -11,8 +11,6 @@ Example:
 """
 import argparse
 from pathlib import Path
-
-from mmseg_cellvta.evaluation.fold_table import FoldTable, read_published
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,11 +26,16 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.out is not None and not args.out.parent.is_dir():
         parser.error(f'--out {args.out}: there is no folder {args.out.parent}')
+    for path in args.metrics:
+        if not path.is_file():
+            parser.error(f'{path}: no such file')
     return args
 
 
 def main() -> None:
     args = parse_args()
+    # After the arguments: --help must not wait for torch.
+    from mmseg_cellvta.evaluation.fold_table import FoldTable, read_published
     try:
         published = read_published(args.published) if args.published else None
         table = FoldTable(args.metrics, published)

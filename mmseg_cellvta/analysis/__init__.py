@@ -1,1 +1,0 @@
-# Copyright (c) CellVTA-MMSeg contributors.
