@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Pictures of square nuclei whose colour is their class, and a network for them."""
+"""Images of square nuclei whose colour is their class, and a network for them."""
 import cv2
 import numpy as np
 import torch
@@ -21,25 +21,25 @@ MODEL = dict(
         type='CellClassifier', num_classes=len(CLASSES), hidden_channels=16))
 
 
-def write_pictures(folder, names):
-    """Writes pictures of 48 x 64 px and their labels as a `CellFolderDataset`."""
+def write_images(folder, names):
+    """Writes images of 48 x 64 px and their labels as a `CellFolderDataset`."""
     for part in ('Images', 'Labels'):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    picture = np.zeros((48, 64, 3), np.uint8)
+    image = np.zeros((48, 64, 3), np.uint8)
     labels = np.zeros((48, 64, 2), np.int32)
     for number, ((column, row), kind) in enumerate(NUCLEI.items(), start=5):
         window = (slice(16 * row + 3, 16 * row + 13),
                   slice(16 * column + 3, 16 * column + 13))
-        picture[window] = COLOURS[kind]
+        image[window] = COLOURS[kind]
         labels[window] = number, kind
     for name in names:
-        cv2.imwrite(str(folder / 'Images' / f'{name}.png'), picture)
+        cv2.imwrite(str(folder / 'Images' / f'{name}.png'), image)
         np.save(folder / 'Labels' / f'{name}.npy', labels)
     write_info(folder, CLASSES, [[0, 0, 0], [0, 0, 255], [0, 255, 0]], mpp=0.5)
 
 
 def see_colours(self, inputs, metas):
-    """Takes the place of the network: all that is not black is a nucleus.
+    """Takes the place of the network: what is not black is a nucleus.
 
     A token is the mean colour of its pixels.
     """

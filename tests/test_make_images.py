@@ -27,9 +27,9 @@ def test_cores_of_tissue_lie_on_glass(script):
 
 
 def test_the_slide_is_read_as_a_pyramid_of_half_a_micrometre(script, tmp_path):
-    picture = np.full((512, 768, 3), (200, 120, 180), np.uint8)
-    script['write_slide'](tmp_path / 'slide.tif', picture)
+    image = np.full((512, 768, 3), (200, 120, 180), np.uint8)
+    script['write_slide'](tmp_path / 'slide.tif', image)
     reader = open_slide(tmp_path / 'slide.tif')
     assert reader.is_slide and reader.mpp == pytest.approx(0.5)
     assert reader.level_shapes == ((512, 768), (256, 384), (128, 192))
-    assert (reader.read(2, 0, 0, 192, 128) == picture[:128, :192]).all()
+    assert (reader.read(2, 0, 0, 192, 128) == image[:128, :192]).all()

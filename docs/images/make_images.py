@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Make the pictures of docs/qupath.md: a drawn slide, its cells and its report.
+"""Make the images of docs/qupath.md: a drawn slide, its cells and its report.
 
 Needs Chromium, to photograph the report.
 
@@ -24,32 +24,32 @@ ROOT = Path(__file__).resolve().parents[2]
 SLIDE_SIDE = 2048  # px
 MPP = 0.5  # µm/px of drawn patches
 CORES = 5  # per row and column
-MARGIN = 60  # px of glass around all cores
-LEVELS = 3  # of the pyramid
-PART = 468, 468, 276, 276  # x, y, width, height px of the enlarged part
-SCREEN = 1000, 2085  # px
-JPEG = [cv2.IMWRITE_JPEG_QUALITY, 85]
+GLASS_MARGIN = 60  # px around all cores
+PYRAMID_LEVELS = 3
+ENLARGED_PART = 468, 468, 276, 276  # x, y, width, height px
+SCREEN = 1000, 2085  # width, height px
+JPEG_OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 85]
 
 
 def draw_slide() -> np.ndarray:
-    """Draw patches as round cores on glass, (SLIDE_SIDE, SLIDE_SIDE, 3) uint8 RGB."""
+    """Draws patches as round cores on glass, (SLIDE_SIDE, SLIDE_SIDE, 3) uint8 RGB."""
     rng = np.random.default_rng(3)
     staining = draw_staining(rng)
     slide = staining.white + rng.normal(0, staining.noise, (SLIDE_SIDE, SLIDE_SIDE, 3))
     y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
     tissue = expit((SIDE / 2 - 4 - np.hypot(x, y)) / 1.2)[..., None]
-    starts = np.linspace(MARGIN, SLIDE_SIDE - SIDE - MARGIN, CORES).round().astype(int)
-    for top in starts:
-        for left in starts:
+    starts = np.linspace(GLASS_MARGIN, SLIDE_SIDE - SIDE - GLASS_MARGIN, CORES)
+    for top in starts.round().astype(int):
+        for left in starts.round().astype(int):
             core = slide[top:top + SIDE, left:left + SIDE]
             core += tissue * (draw_patch(rng, staining)[0] - core)
     return np.clip(np.rint(slide), 0, 255).astype(np.uint8)
 
 
 def write_slide(path: Path, slide: np.ndarray) -> None:
-    """Write a pyramid as slide scanners do, each level half as large as the last."""
+    """Writes a pyramid as slide scanners do, each level half as large as the last."""
     with tifffile.TiffWriter(path) as tiff:
-        for level in range(LEVELS):
+        for level in range(PYRAMID_LEVELS):
             tiff.write(
                 cv2.resize(slide, None, fx=0.5**level, fy=0.5**level,
                            interpolation=cv2.INTER_AREA),
@@ -59,13 +59,17 @@ def write_slide(path: Path, slide: np.ndarray) -> None:
 
 
 def photograph(page: Path, out: Path) -> None:
-    """Write what a browser shows of a page as a JPEG file."""
-    picture = page.with_suffix('.png')
+    """Writes what a browser shows of a page as a JPEG file."""
+    screenshot = page.with_suffix('.png')
     subprocess.run([
         'chromium', '--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars',
-        f'--user-data-dir={page.parent / "browser"}', f'--screenshot={picture}',
+        f'--user-data-dir={page.parent / "browser"}', f'--screenshot={screenshot}',
         '--window-size={},{}'.format(*SCREEN), page.as_uri()], check=True)
-    cv2.imwrite(str(out), cv2.imread(str(picture)), JPEG)
+    convert_to_jpeg(screenshot, out)
+
+
+def convert_to_jpeg(image: Path, out: Path) -> None:
+    cv2.imwrite(str(out), cv2.imread(str(image)), JPEG_OPTIONS)
 
 
 def main() -> None:
@@ -82,11 +86,11 @@ def main() -> None:
         run_tool('infer.py', ROOT / 'configs/cellvta_tiny_synthetic.py',
                  args.checkpoint, slide, '--out', cells, '--report')
         for name, window in (('cells', (0, 0, SLIDE_SIDE, SLIDE_SIDE)),
-                             ('cells_enlarged', PART)):
+                             ('cells_enlarged', ENLARGED_PART)):
             drawing = Path(folder, f'{name}.png')
             run_tool('analysis_tools/draw_cells.py', slide, cells / 'drawn.geojson',
                      drawing, '--window', *window, '--width', 800)
-            cv2.imwrite(str(images / f'{name}.jpg'), cv2.imread(str(drawing)), JPEG)
+            convert_to_jpeg(drawing, images / f'{name}.jpg')
         photograph(cells / 'drawn_report.html', images / 'report.jpg')
 
 

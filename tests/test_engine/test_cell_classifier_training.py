@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from coloured_nuclei import CLASSES, MODEL, see_colours, write_pictures
+from coloured_nuclei import CLASSES, MODEL, see_colours, write_images
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -61,7 +61,7 @@ def test_a_changed_label_file_or_entry_is_another_picture(tmp_path, entry):
 @pytest.fixture
 def pictures(tmp_path):
     """Config of two pictures, whose five nuclei are in the cache beside them."""
-    write_pictures(tmp_path, ['a_1', 'a_2'])
+    write_images(tmp_path, ['a_1', 'a_2'])
     config = dict(type='CellFolderDataset', data_root=str(tmp_path))
     dataset = CellFolderDataset(data_root=str(tmp_path))
     cache = TokenCache(tmp_path / 'tokens')
@@ -125,7 +125,7 @@ def test_pictures_where_one_side_is_empty(true, found):
 def extraction(tmp_path, monkeypatch):
     """Model, pictures and an empty cache; the names of pictures that were seen."""
     monkeypatch.setattr(ReclassifyingSegmentor, 'encode_decode_tokens', see_colours)
-    write_pictures(tmp_path, ['a_1', 'a_2'])
+    write_images(tmp_path, ['a_1', 'a_2'])
     model = build(MODEL).eval()
     seen = []
     test_step = model.test_step
@@ -173,7 +173,7 @@ def test_the_key_follows_segmentor_and_pipeline_but_not_the_classifier(tmp_path)
 def work(tmp_path_factory):
     """A folder with the real config on drawn pictures, and a segmentor's checkpoint."""
     folder = tmp_path_factory.mktemp('classifier')
-    write_pictures(folder / 'data', ['a_1', 'a_2', 'a_3'])
+    write_images(folder / 'data', ['a_1', 'a_2', 'a_3'])
     cfg = Config.fromfile(CONFIG)
     cfg.model = MODEL
     loaders = cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader
