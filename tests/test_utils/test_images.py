@@ -79,8 +79,7 @@ KINDS = {
         tif(RGB, photometric='rgb', extratags=[
             (700, 'B', 30, b'<x tiff:Orientation="6"></x>\0\0', True)]),
         TURNS[6](RGB)),
-    'broken EXIF.jpg': (
-        pil(RGB, exif=b'Exif\0\0broken', quality=98, subsampling=0), RGB),
+    'broken EXIF.png': (pil(RGB, exif=b'Exif\0\0broken'), RGB),
     'RGBA.png': (pil(np.dstack([RGB, ALPHA])), ON_WHITE),
     'RGBA.tif': (pil(np.dstack([RGB, ALPHA])), ON_WHITE),
     'LA.png': (pil(np.dstack([GREY[..., 0], ALPHA]), 'LA'), GREY_ON_WHITE),

@@ -13,6 +13,7 @@ from mmseg_cellvta.datasets.transforms import (
     LoadCellAnnotations,
     LoadCellImage,
     PackCellInputs,
+    hv_target,
 )
 
 BGR = np.full((6, 9, 3), (10, 100, 200), np.uint8)
@@ -100,29 +101,23 @@ def test_wrong_labels_are_refused(tmp_path, class_id, info, message):
         LoadCellAnnotations()(dict(save(tmp_path, [0, 9], [0, class_id]), **info))
 
 
-def test_horizontal_map_comes_first():
-    inst_map = np.zeros((9, 9), np.int32)
+def test_targets_are_those_of_the_instance_map():
+    inst_map = np.zeros((9, 12), np.int32)
     inst_map[2:7, 2:7] = 300
-    hv_map = GenerateHoverTargets()(dict(gt_inst_map=inst_map))['gt_hv_map']
-    assert hv_map.shape == (2, 9, 9) and hv_map.dtype == np.float32
-    assert (np.diff(hv_map[0, 4, 2:7]) > 0).all()  # grows along x
-    assert (np.diff(hv_map[1, 2:7, 4]) > 0).all()  # grows along y
-    assert (hv_map[:, inst_map == 0] == 0).all()
+    np.testing.assert_array_equal(
+        GenerateHoverTargets()(dict(gt_inst_map=inst_map))['gt_hv_map'],
+        hv_target(inst_map))
 
 
-def results_of(height=4, width=6):
-    return dict(
-        img=np.arange(height * width * 3, dtype=np.uint8).reshape(height, width, 3),
-        gt_seg_map=np.ones((height, width), np.uint8),
-        gt_inst_map=np.full((height, width), 70000, np.int32),
-        gt_hv_map=np.zeros((2, height, width), np.float32), img_path='a.png',
-        sample_name='a', ori_shape=(4, 6), img_shape=(4, 6), mpp=0.5, tissue='Colon')
-
-
-def test_maps_get_their_shapes_and_dtypes():
+def test_maps_are_packed_with_their_shapes_dtypes_and_metainfo():
+    meta = dict(img_path='a.png', sample_name='a', ori_shape=(4, 6), img_shape=(4, 6),
+                mpp=0.5, network_mpp=0.25, tissue='Colon')
+    mirrored = np.full((4, 6), 70000, np.int32)[:, ::-1]
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        packed = PackCellInputs()(results_of())
+        packed = PackCellInputs()(dict(
+            img=np.zeros((4, 6, 3), np.uint8), gt_seg_map=np.ones((4, 6), np.uint8),
+            gt_inst_map=mirrored, gt_hv_map=np.zeros((2, 4, 6), np.float32), **meta))
     sample = packed['data_samples']
     assert packed['inputs'].shape == (3, 4, 6)
     assert packed['inputs'].dtype == torch.uint8
@@ -132,18 +127,7 @@ def test_maps_get_their_shapes_and_dtypes():
         data = getattr(sample, key).data
         assert (tuple(data.shape), data.dtype) == (shape, dtype), key
     assert sample.gt_inst_map.data.max() == 70000
-
-
-def test_mirrored_maps_can_be_packed():
-    results = results_of()
-    results['gt_inst_map'] = results['gt_inst_map'][:, ::-1]
-    assert PackCellInputs()(results)['data_samples'].gt_inst_map.shape == (4, 6)
-
-
-def test_metainfo_carries_name_scale_and_tissue():
-    meta = PackCellInputs()(results_of())['data_samples'].metainfo
-    assert meta == dict(img_path='a.png', sample_name='a', ori_shape=(4, 6),
-                        img_shape=(4, 6), mpp=0.5, tissue='Colon')
+    assert sample.metainfo == meta
 
 
 def test_image_without_labels_is_packed():
