@@ -17,7 +17,6 @@ for each nucleus, and class ids; 0 is background in both. There are three layout
 import csv
 import json
 import os.path as osp
-import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import lru_cache
@@ -355,9 +354,3 @@ def read_names(path: str | Path, present: Collection[str]) -> list[str]:
     if not line_of:
         raise ValueError(f'{path}: names no image')
     return list(line_of)
-
-
-def natural_key(name: str) -> tuple[list, str]:
-    """Sorts the numbers within a name by value."""
-    parts = re.split(r'([0-9]+)', name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name

@@ -5,16 +5,10 @@ import json
 import cv2
 import numpy as np
 import pytest
-from mmengine.registry import init_default_scope
 from scipy.io import savemat
 
 NAMES = [f'{source}-{i:04d}' for source in ('a_1', 'a_2', 'b_1', 'b_2')
          for i in range(2)]
-
-
-@pytest.fixture(autouse=True)
-def scope():
-    init_default_scope('mmseg')
 
 
 @pytest.fixture
@@ -40,21 +34,21 @@ def write_names(folder, names):
 
 @pytest.fixture
 def make_consep(tmp_path):
-    """Write images of 40 x 60 px with one 8 x 8 px nucleus per given class."""
+    """Writes images of 40 x 60 px with one 8 x 8 px nucleus per given class."""
 
-    def make(classes, names=('train_1', 'train_2', 'train_10')):
-        for folder in ('Images', 'Labels'):
-            (tmp_path / folder).mkdir(exist_ok=True)
-        inst_map = np.zeros((40, 60))
-        type_map = np.zeros((40, 60))
+    def make(classes, folder='consep', names=('train_1',)):
+        root = tmp_path / folder
+        for kind in ('Images', 'Labels'):
+            (root / kind).mkdir(parents=True, exist_ok=True)
+        inst_map, type_map = np.zeros((2, 40, 60))
         for i, class_id in enumerate(classes):
             inst_map[5:13, 8 * i:8 * i + 8] = 1000 + i
             type_map[5:13, 8 * i:8 * i + 8] = class_id
         for name in names:
-            cv2.imwrite(str(tmp_path / 'Images' / f'{name}.png'),
+            cv2.imwrite(str(root / f'Images/{name}.png'),
                         np.full((40, 60, 3), (10, 20, 30), np.uint8))
-            savemat(tmp_path / 'Labels' / f'{name}.mat',
+            savemat(root / f'Labels/{name}.mat',
                     dict(inst_map=inst_map, type_map=type_map))
-        return tmp_path
+        return root
 
     return make

@@ -1,39 +1,36 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import json
+import shutil
 
 import cv2
 import numpy as np
 import pytest
-from coloured_nuclei import write_pictures
 from scipy.io import savemat
 
 from mmseg_cellvta.datasets import CellFolderDataset, CoNICDataset, CoNSePDataset
-from mmseg_cellvta.datasets.labels import read_labels
+from mmseg_cellvta.datasets.labels import write_info
 
 PIPELINE = [dict(type='LoadCellImage'), dict(type='LoadCellAnnotations')]
 CLASSES = ['background', 'tumour', 'other']
 PALETTE = [[0, 0, 0], [255, 0, 0], [0, 255, 0]]
-OPTIONS = dict(pipeline=PIPELINE, class_agnostic=True)
+INFO = dict(classes=CLASSES, palette=PALETTE, mpp=0.3)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Pictures a_1, a_2 and a_10, each of another size, with two nuclei."""
+    """Images a_1, a_2 and a_10, each of another size, with two nuclei."""
+    root = tmp_path / 'folder'
     for name in ('Images', 'Labels'):
-        (tmp_path / name).mkdir()
+        (root / name).mkdir(parents=True)
     for name, side in dict(a_1=30, a_2=40, a_10=50).items():
         labels = np.zeros((side, 60, 2), np.int32)
         labels[2:8, 2:8] = 70000, 1
         labels[12:18, 2:8] = 5, 2
-        np.save(tmp_path / f'Labels/{name}.npy', labels)
+        np.save(root / f'Labels/{name}.npy', labels)
         image = np.full((side, 60, 3), (10, 20, 30), np.uint8)
-        cv2.imwrite(str(tmp_path / f'Images/{name}.png'), image)
-    write_info(tmp_path, classes=CLASSES, palette=PALETTE, mpp=0.3)
-    return tmp_path
-
-
-def write_info(folder, **info):
-    (folder / 'dataset.json').write_text(json.dumps(info))
+        cv2.imwrite(str(root / f'Images/{name}.png'), image)
+    write_info(root, **INFO)
+    return root
 
 
 def build(folder, **settings):
@@ -49,9 +46,11 @@ def test_folder_says_classes_colours_and_resolution(folder):
     assert dataset.metainfo['classes'] == CLASSES
     assert dataset.metainfo['palette'] == PALETTE
     assert dataset[0]['mpp'] == 0.3 and dataset[0]['tissue'] is None
+    assert dataset.get_data_info(0)['nuclei_per_class'] == [1, 1]
 
 
-def test_pictures_of_different_sizes_keep_their_labels(folder):
+def test_images_of_different_sizes_come_in_natural_order_with_their_labels(folder):
+    assert names_of(build(folder)) == ['a_1', 'a_2', 'a_10']
     samples = list(build(folder))
     assert [sample['img'].shape for sample in samples] == [
         (30, 60, 3), (40, 60, 3), (50, 60, 3)]
@@ -61,8 +60,11 @@ def test_pictures_of_different_sizes_keep_their_labels(folder):
         assert (sample['gt_seg_map'][sample['gt_inst_map'] == 5] == 2).all()
 
 
-def test_entries_count_the_nuclei_of_each_class(folder):
-    assert build(folder).get_data_info(0)['nuclei_per_class'] == [1, 1]
+def test_names_that_differ_in_leading_zeros_have_an_order_of_their_own(folder):
+    for name in ('a_01', 'a_001'):
+        shutil.copy(folder / 'Images/a_1.png', folder / f'Images/{name}.png')
+        shutil.copy(folder / 'Labels/a_1.npy', folder / f'Labels/{name}.npy')
+    assert names_of(build(folder)) == ['a_001', 'a_01', 'a_1', 'a_2', 'a_10']
 
 
 def test_resolution_and_names_of_classes_can_be_given(folder):
@@ -87,28 +89,20 @@ def test_another_number_of_classes_than_the_model_has_is_refused(folder):
         build(folder, num_classes=2)
 
 
-def test_all_pictures_come_in_natural_order(folder):
-    assert names_of(build(folder)) == ['a_1', 'a_2', 'a_10']
-
-
-def test_list_picks_pictures(folder):
+def test_list_picks_images(folder):
     (folder / 'train.txt').write_text('a_10\n\na_2\n')
     assert names_of(build(folder, ann_file='train.txt')) == ['a_2', 'a_10']
 
 
 @pytest.mark.parametrize(('text', 'message'), [
-    ('a_1\na_3\n', "train.txt, line 2: no image 'a_3'"),
-    ('a_1\na_2\na_1\n', "train.txt, line 3: 'a_1' is already in line 1; remove"),
-    ('\n', 'train.txt: names no image')])
+    ('a_1\na_3\n', ", line 2: no image 'a_3'"),
+    ('a_1\na_2\na_1\n', ", line 3: 'a_1' is already in line 1; remove"),
+    ('\n', ': names no image'), (None, ': no such file; it lists')])
 def test_wrong_list_is_named_with_its_line(folder, text, message):
-    (folder / 'train.txt').write_text(text)
-    with pytest.raises(ValueError, match=message):
+    if text is not None:
+        (folder / 'train.txt').write_text(text)
+    with pytest.raises((ValueError, FileNotFoundError), match=f'train.txt{message}'):
         build(folder, ann_file='train.txt')
-
-
-def test_missing_list_is_named(folder):
-    with pytest.raises(FileNotFoundError, match='val.txt: no such file; it lists'):
-        build(folder, ann_file='val.txt')
 
 
 def test_mat_labels_are_read_too(folder):
@@ -130,53 +124,30 @@ def test_folder_without_description_needs_classes_and_resolution(folder):
             build(folder, **incomplete)
 
 
-def test_one_class_is_enough(folder):
-    write_info(folder, classes=['background', 'nucleus'], palette=PALETTE[:2], mpp=1)
-    for path in (folder / 'Labels').iterdir():
-        np.save(path, np.minimum(np.load(path), [70000, 1]))
-    assert build(folder)[0]['gt_seg_map'].max() == 1
-
-
-@pytest.mark.parametrize(('change', 'message'), [
-    (dict(classes=['tumour', 'other']), r'expected a list of "background"'),
-    (dict(classes='tumour'), r'expected a list of "background"'),
-    (dict(palette=PALETTE[:2]), 'for each of the 3 classes'),
-    (dict(mpp=0), 'mpp 0; expected'),
-    (dict(mpp='40x'), 'mpp 40x; expected')])
-def test_impossible_description_is_named(folder, change, message):
-    write_info(folder, **{**dict(classes=CLASSES, palette=PALETTE, mpp=0.3), **change})
-    with pytest.raises(ValueError, match=f'dataset.json: .*{message}'):
-        build(folder)
-
-
 @pytest.mark.parametrize(('text', 'message'), [
-    ('{"classes": ', 'not JSON'), ('[]', 'holds no classes and no palette and no mpp')])
-def test_damaged_description_is_named(folder, text, message):
+    ('{"classes": ', 'not JSON'), ('[]', 'holds no classes and no palette and no mpp'),
+    *((json.dumps(INFO | change), message) for change, message in (
+        (dict(classes=['tumour', 'other']), '.*expected a list of "background"'),
+        (dict(classes='tumour'), '.*expected a list of "background"'),
+        (dict(palette=PALETTE[:2]), '.*for each of the 3 classes'),
+        (dict(mpp=0), 'mpp 0; expected'), (dict(mpp='40x'), 'mpp 40x; expected')))])
+def test_damaged_or_impossible_description_is_named(folder, text, message):
     (folder / 'dataset.json').write_text(text)
     with pytest.raises(ValueError, match=f'dataset.json: {message}'):
         build(folder)
 
 
-def test_missing_label_is_named(folder):
-    (folder / 'Labels/a_2.npy').unlink()
-    with pytest.raises(FileNotFoundError, match='a_2.npy: no such label file, and no '
-                       'a_2.mat'):
-        build(folder)
-
-
-@pytest.mark.parametrize('labels', [
-    np.zeros((40, 60), np.int32), np.zeros((40, 60, 2), np.float32)])
-def test_label_of_another_layout_is_named(folder, labels):
-    np.save(folder / 'Labels/a_2.npy', labels)
-    with pytest.raises(ValueError, match=r'a_2.npy: .*expected integer \(H, W, 2\)'):
-        build(folder)
-
-
-def test_class_outside_the_list_is_found_when_the_dataset_is_built(folder):
-    labels = np.load(folder / 'Labels/a_2.npy')
-    labels[12:18, 2:8, 1] = 3
-    np.save(folder / 'Labels/a_2.npy', labels)
-    with pytest.raises(ValueError, match=r'a_2.npy: class id 3 \(instance 5\)'):
+@pytest.mark.parametrize(('labels', 'message'), [
+    (np.zeros((40, 60), np.int32), r'.*expected integer \(H, W, 2\)'),
+    (np.zeros((40, 60, 2), np.float32), r'.*expected integer \(H, W, 2\)'),
+    (np.full((40, 60, 2), 3), r'class id 3 \(instance 3\)'),
+    (None, 'no such label file, and no a_2.mat')])
+def test_wrong_label_is_found_when_the_dataset_is_built(folder, labels, message):
+    if labels is None:
+        (folder / 'Labels/a_2.npy').unlink()
+    else:
+        np.save(folder / 'Labels/a_2.npy', labels)
+    with pytest.raises((ValueError, FileNotFoundError), match=f'a_2.npy: {message}'):
         build(folder)
 
 
@@ -184,32 +155,21 @@ def test_label_of_another_size_is_named_when_it_is_loaded(folder):
     np.save(folder / 'Labels/a_2.npy', np.zeros((40, 61, 2), np.int32))
     dataset = build(folder)
     with pytest.raises(ValueError, match=r'a_2.npy: \(40, 61\) \(rows, columns\) px, '
-                       r'its picture \(40, 60\)'):
+                       r'its image \(40, 60\)'):
         dataset[1]
 
 
-def test_labels_stay_on_disk(folder):
-    inst_map, _ = read_labels(str(folder / 'Labels/a_2.npy'))
-    assert isinstance(inst_map, np.memmap) and not inst_map.flags.writeable
+def test_a_folder_without_images_is_named(folder):
+    for image in (folder / 'Images').iterdir():
+        image.unlink()
+    with pytest.raises(ValueError, match='Images: no .png file'):
+        build(folder)
+    (folder / 'Images').rmdir()
+    with pytest.raises(FileNotFoundError, match='Images: no such folder'):
+        build(folder)
 
 
-def test_converted_consep_is_read_by_its_own_dataset(folder):
-    classes = list(CoNSePDataset.METAINFO['classes'])
-    write_info(folder, classes=classes, palette=CoNSePDataset.METAINFO['palette'],
-               mpp=0.25)
-    (folder / 'train.txt').write_text('a_2\n')
-    dataset = CoNSePDataset(data_root=str(folder), ann_file='train.txt',
-                            pipeline=PIPELINE)
-    assert (dataset[0]['mpp'], dataset[0]['tissue']) == (0.25, 'Colon')
-    assert (dataset[0]['gt_seg_map'][12:18, 2:8] == 2).all()
-
-
-def test_folder_of_other_classes_is_refused_by_the_consep_dataset(folder):
-    with pytest.raises(ValueError, match='dataset.json: lists the classes'):
-        CoNSePDataset(data_root=str(folder))
-
-
-def check(dataset, nuclei):
+def check_one_class(dataset, nuclei):
     assert dataset.metainfo['classes'] == ('background', 'nucleus')
     assert len(dataset.metainfo['palette']) == 2
     assert dataset.get_data_info(0)['nuclei_per_class'] == [nuclei]
@@ -217,21 +177,13 @@ def check(dataset, nuclei):
     np.testing.assert_array_equal(sample['gt_seg_map'], sample['gt_inst_map'] > 0)
 
 
-def test_conic(conic_dir):
-    check(CoNICDataset(data_root=str(conic_dir), **OPTIONS), 2)
-
-
-@pytest.mark.parametrize('classes', [[1, 2, 3, 4], range(1, 8)])
-def test_consep_merged_or_as_published(make_consep, classes):
-    dataset = CoNSePDataset(data_root=str(make_consep(classes)), **OPTIONS)
-    check(dataset, len(classes))
-
-
-def test_a_folder_of_ones_own(tmp_path):
-    write_pictures(tmp_path, ['a'])
-    check(CellFolderDataset(data_root=str(tmp_path), num_classes=2, **OPTIONS), 4)
-
-
-def test_a_class_outside_the_list_is_still_an_error(make_consep):
+def test_nuclei_of_any_data_set_can_be_one_class(folder, conic_dir, make_consep):
+    options = dict(pipeline=PIPELINE, class_agnostic=True)
+    check_one_class(
+        CellFolderDataset(data_root=str(folder), num_classes=2, **options), 2)
+    check_one_class(CoNICDataset(data_root=str(conic_dir), **options), 2)
+    for classes in ([1, 2, 3, 4], range(1, 8)):  # merged, or as published
+        root = make_consep(classes, f'consep{len(classes)}')
+        check_one_class(CoNSePDataset(data_root=str(root), **options), len(classes))
     with pytest.raises(ValueError, match='class id 9'):
-        CoNSePDataset(data_root=str(make_consep([9])), **OPTIONS)
+        CoNSePDataset(data_root=str(make_consep([9], 'wrong')), **options)

@@ -143,27 +143,9 @@ def test_pannuke_fold_1_has_the_181_published_weights():
     assert (distinct[0].round(4), distinct[-1].round(4)) == (0.5558, 1.9432)
 
 
-def test_gamma_0_weighs_all_images_alike():
-    tissues, present = fold1()
-    weights = joint_weights(
-        cell_weights(present, IMAGES_PER_CLASS, 0),
-        tissue_weights(tissues, IMAGES_PER_TISSUE, 0))
-    np.testing.assert_allclose(weights, 2)
-
-
-def test_the_rarer_class_and_tissue_weigh_more():
-    by_cell = cell_weights([[1, 0], [0, 1], [1, 1]], [90, 10], GAMMA)
-    assert by_cell[0] < by_cell[1] < by_cell[2]
-    common, rare = tissue_weights(['a', 'b'], dict(a=90, b=10), GAMMA)
-    assert common < rare
-
-
 def test_an_image_without_nuclei_weighs_as_the_least_of_the_others():
     weights = cell_weights([[0, 0], [1, 0], [0, 1]], [90, 10], GAMMA)
     assert weights[0] == weights[1] < weights[2]
-
-
-def test_images_without_any_nucleus_weigh_alike():
     np.testing.assert_array_equal(cell_weights(np.zeros((3, 2)), [1, 1], GAMMA), 1)
 
 
