@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData, PixelData
-from mmseg.registry import DATASETS, METRICS
+from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
 
 from mmseg_cellvta.datasets.cell_dataset import CellDataset
@@ -76,11 +76,6 @@ def evaluate(*samples: SegDataSample, meta: dict = META, **kwargs) -> dict:
     evaluator.dataset_meta = meta
     evaluator.process(list(samples))
     return evaluator.evaluate(len(samples))
-
-
-def test_it_is_registered_and_built_by_name():
-    assert isinstance(
-        METRICS.build(dict(type='CellInstanceMetric')), CellInstanceMetric)
 
 
 def test_figures_of_a_known_image():
@@ -193,6 +188,8 @@ def test_format_only_needs_no_annotation_and_scores_nothing(tmp_path):
     (dict(label_maps=True), ValueError, 'set output_dir, or --out of tools/test.py'),
     (dict(radius_px=0), ValueError, 'expected more than 0 px'),
     (dict(radus_px=6), TypeError, 'radus_px'),
+    (dict(class_maps=CLASS_MAPS), ValueError, "pred_dataset='OtherDataset': no data "
+     'set of nuclei with classes; known are .*CoNICDataset'),
 ])
 def test_wrong_arguments_are_refused(kwargs, error, message):
     with pytest.raises(error, match=message):
@@ -265,12 +262,6 @@ def test_a_class_that_the_model_of_a_transfer_has_not_is_named(other_dataset):
     with pytest.raises(ValueError, match='predicted class id 5, but the data set lists '
                        '5 classes'):
         transferred({1: 5, 2: 1, 3: 1})
-
-
-def test_the_data_set_of_a_transfer_must_be_known():
-    with pytest.raises(ValueError, match="pred_dataset='OtherDataset': no data set of "
-                       'nuclei with classes; known are .*CoNICDataset'):
-        CellInstanceMetric(class_maps=CLASS_MAPS)
 
 
 def test_figures_of_batches_are_pooled():

@@ -1,7 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """What SpatialData reads back is what was in the table."""
-import sys
 from dataclasses import replace
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -99,21 +99,17 @@ def test_every_class_has_its_colour_also_after_a_join(
             **colors, **unused}
 
 
-def test_table_and_outlines_are_one_to_spatialdata(spatialdata, parquet):
+def test_table_and_outlines_are_one_to_spatialdata_in_px_and_um(spatialdata, parquet):
     data = export(spatialdata, parquet)
+    for system, box in (('global', (100, 20.5, 110, 30.5)),
+                        ('um', (25, 5.125, 27.5, 7.625))):
+        cells = spatialdata.transform(data['cells'], to_coordinate_system=system)
+        assert cells.geometry[2].equals(shapely.box(*box))
     found = spatialdata.bounding_box_query(
         data, axes=('x', 'y'), min_coordinate=[90, 0], max_coordinate=[120, 50],
         target_coordinate_system='global')
     assert found['cells'].index.tolist() == [2]
     assert found['cells_table'].obs['cell_id'].tolist() == [2]
-
-
-def test_outlines_are_known_in_um(spatialdata, parquet):
-    data = export(spatialdata, parquet)
-    cells = spatialdata.transform(data['cells'], to_coordinate_system='um')
-    assert cells.geometry[2].equals(shapely.box(25, 5.125, 27.5, 7.625))
-    cells = spatialdata.transform(data['cells'], to_coordinate_system='global')
-    assert cells.geometry[2].equals(shapely.box(100, 20.5, 110, 30.5))
 
 
 def test_embeddings_become_float32(spatialdata, tmp_path):
@@ -175,61 +171,47 @@ def test_image_is_read_chunk_by_chunk_and_not_before_it_is_used(
         width * height for _, width, height in sizes) == 700 * 900
 
 
-def other_image(tmp_path, parquet, image):
-    cv2.imwrite(str(image), np.zeros((90, 70, 3), np.uint8))
-    return 'slide.png: 70 x 90 px, but .* found on 900 x 700 px'
+def other_image(tmp_path, parquet):
+    cv2.imwrite(str(tmp_path / 'slide.png'), np.zeros((90, 70, 3), np.uint8))
 
 
-def text_file(tmp_path, parquet, image):
+def text_file(tmp_path, parquet):
     parquet.write_text('cell_id, geometry')
-    return 'cells.parquet: is not Parquet .* expected a file that tools/infer.py'
 
 
-def saved_by_others(tmp_path, parquet, image):
+def saved_by_others(tmp_path, parquet):
     table = pq.read_table(parquet)
     pq.write_table(table.replace_schema_metadata(dict(geo='{}')), parquet)
-    return r'cells.parquet: .* metadata keys \[geo\]; expected a file'
 
 
-def other_columns(tmp_path, parquet, image):
+def other_columns(tmp_path, parquet):
     pq.write_table(pa.table(dict(x=[1], y=[2])), parquet)
-    return r'cells.parquet: has the columns x, y and the metadata keys \[\]; expected'
 
 
-def no_file(tmp_path, parquet, image):
+def no_file(tmp_path, parquet):
     parquet.unlink()
-    return 'cells.parquet'
 
 
-def existing_output(tmp_path, parquet, image):
+def existing_output(tmp_path, parquet):
     (tmp_path / 'cells.zarr').write_text('mine')
-    return 'cells.zarr: exists already; delete it or choose another folder'
 
 
-@pytest.mark.parametrize('damage', [
-    other_image, text_file, saved_by_others, other_columns, no_file, existing_output])
+@pytest.mark.parametrize('damage, message', [
+    (other_image, 'slide.png: 70 x 90 px, but .* found on 900 x 700 px'),
+    (text_file, 'cells.parquet: is not Parquet .* expected a file that tools/infer.py'),
+    (saved_by_others, r'cells.parquet: .* metadata keys \[geo\]; expected a file'),
+    (other_columns, r'has the columns x, y and the metadata keys \[\]; expected'),
+    (no_file, 'cells.parquet'),
+    (existing_output, 'cells.zarr: exists already; delete it or choose another'),
+    (None, 'slide.png: level 0 cannot be read')])
 def test_what_is_wrong_is_named_and_nothing_is_written(
-        spatialdata, tmp_path, parquet, image, damage):
-    message = damage(tmp_path, parquet, image[0])
+        spatialdata, tmp_path, parquet, image, monkeypatch, damage, message):
+    if damage:
+        damage(tmp_path, parquet)
+    else:  # while the store is written
+        error = UnreadableError('slide.png: level 0 cannot be read')
+        monkeypatch.setattr(SlideReader, 'read', mock.Mock(side_effect=error))
     before = sorted(tmp_path.iterdir())
     with pytest.raises((ValueError, OSError), match=message):
         export_spatialdata(parquet, tmp_path / 'cells.zarr', image[0])
     assert sorted(tmp_path.iterdir()) == before
-
-
-def test_a_damaged_slide_leaves_nothing_behind(
-        spatialdata, tmp_path, parquet, image, monkeypatch):
-    def fail(*args):
-        raise UnreadableError('slide.png: level 0 cannot be read')
-
-    monkeypatch.setattr(SlideReader, 'read', fail)
-    before = sorted(tmp_path.iterdir())
-    with pytest.raises(UnreadableError, match='level 0 cannot be read'):
-        export_spatialdata(parquet, tmp_path / 'cells.zarr', image[0])
-    assert sorted(tmp_path.iterdir()) == before
-
-
-def test_without_spatialdata_the_requirement_is_named(parquet, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'spatialdata', None)
-    with pytest.raises(ImportError, match='spatialdata.*pip install spatialdata'):
-        to_spatialdata(parquet)
