@@ -112,6 +112,7 @@ def test_training_step_leaves_a_frozen_encoder_bit_identical(kind):
 @pytest.mark.parametrize(('kind', 'frozen', 'changes'), [
     *((kind, frozen, dict(out_cls_token=kind != 'sam'))
       for kind in ENCODERS for frozen in (True, False)),
+    ('vit', False, {}),  # without the ViT's last norm, which nothing reads then
     ('vit', True, dict(injection_stages=(1, ))),
     ('vit', True, dict(conv_pyramid=False, injection_stages=())),
     ('vit', True, dict(num_extra_extractors=0)),
