@@ -8,7 +8,7 @@ from rich.progress import Progress
 
 from ..utils.files import PendingFolder
 from .class_list import make_palette
-from .label_files import CLASS_MAPS, LABEL_SUFFIXES, LabelReader
+from .label_files import CLASS_MAP_SUFFIXES, LABEL_SUFFIXES, LabelReader
 from .splits import GroupSplit
 from .summary import DatasetSummary
 from .writers import PARTS, FolderWriter, LabelledImage, Tiling
@@ -117,9 +117,9 @@ def _find_pairs(folder: Path, part: str) -> list[LabelledImage]:
         if f'{stem}{CLASS_MAP_END}' in label_paths.keys() - img_paths.keys()
     }
     for stem, path in class_paths.items():
-        if path.suffix.lower() not in CLASS_MAPS:
+        if path.suffix.lower() not in CLASS_MAP_SUFFIXES:
             raise ValueError(f'{path}: a map of the classes of {stem} is expected as '
-                             f'{", ".join(CLASS_MAPS)}')
+                             f'{", ".join(CLASS_MAP_SUFFIXES)}')
     _check_pairs(img_paths, label_paths, labels, 'label')
     _check_pairs(label_paths, img_paths, images, 'image')
     return [LabelledImage(stem, path, label_paths[stem], class_paths.get(stem), part)

@@ -11,11 +11,12 @@ from ..utils.images import read_id_image
 from .polygons import rasterize, read_geojson, read_imagescope
 from .writers import LabelledImage
 
-POLYGONS = {'.geojson': read_geojson, '.json': read_geojson, '.xml': read_imagescope}
+POLYGON_READERS = {
+    '.geojson': read_geojson, '.json': read_geojson, '.xml': read_imagescope}
 ID_IMAGES = ('.png', '.tif', '.tiff')
-CLASS_MAPS = ('.npy', *ID_IMAGES)
+CLASS_MAP_SUFFIXES = ('.npy', *ID_IMAGES)
 MAX_INSTANCE_ID = (1 << 24) - 1  # tables by id stay small
-LABEL_SUFFIXES = ('.npy', '.mat', *ID_IMAGES, *POLYGONS)
+LABEL_SUFFIXES = ('.npy', '.mat', *ID_IMAGES, *POLYGON_READERS)
 
 
 class LabelReader:
@@ -49,7 +50,7 @@ class LabelReader:
                 where there are several.
         """
         path = image.label_path
-        if path.suffix.lower() in POLYGONS:
+        if path.suffix.lower() in POLYGON_READERS:
             return self._draw(path, shape)
         inst_map, class_map = read_maps(path)
         if image.class_path is not None:
@@ -69,7 +70,7 @@ class LabelReader:
 
     def _draw(self, path: Path,
               shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        outlines = POLYGONS[path.suffix.lower()](path, self.classes)
+        outlines = POLYGON_READERS[path.suffix.lower()](path, self.classes)
         inst_map, class_map = rasterize(outlines, shape, str(path))
         nuclei = sum(outline.class_id > 0 for outline in outlines)
         lost = nuclei - np.count_nonzero(np.unique(inst_map))
@@ -95,18 +96,18 @@ def read_maps(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """
     suffix = path.suffix.lower()
     if suffix == '.mat':
-        maps = load_mat(str(path), ('inst_map', 'type_map'))
-        if 'inst_map' not in maps:
+        content = load_mat(str(path), ('inst_map', 'type_map'))
+        if 'inst_map' not in content:
             raise ValueError(f'{path}: holds no inst_map')
-        maps = [maps['inst_map'], maps.get('type_map')]
+        maps = content['inst_map'], content.get('type_map')
     elif suffix == '.npy':
         array = np.asarray(map_npy(str(path)))
         if array.ndim == 3 and array.shape[-1] == 2:
-            maps = [array[..., 0], array[..., 1]]
+            maps = array[..., 0], array[..., 1]
         else:
-            maps = [array, None]
+            maps = array, None
     else:
-        maps = [read_id_image(path), None]
+        maps = read_id_image(path), None
     return tuple(None if ids is None else to_ids(ids, path) for ids in maps)
 
 

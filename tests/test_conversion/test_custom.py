@@ -54,11 +54,6 @@ def test_every_format_arrives_at_the_dataset(source, tmp_path):
         assert sample['nuclei_per_class'] == [1, 2]
 
 
-def test_one_class_takes_all_nuclei(source, tmp_path):
-    summary, _ = convert(source, tmp_path / 'out', ['background', 'nucleus'])
-    assert sum(summary.nuclei.values()).tolist() == [30]
-
-
 def test_groups_and_tiles_of_an_image_stay_together(source, tmp_path):
     convert(source, tmp_path / 'out', tiling=Tiling(32, 8),
             split=GroupSplit(0.2, 0.2, r'(patient\d)'))

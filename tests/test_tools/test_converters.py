@@ -1,6 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """The converters as commands: their arguments, what they print, and their faults."""
-import json
 import re
 import subprocess
 import sys
@@ -83,7 +82,6 @@ def test_wrong_arguments_are_named(tmp_path, monkeypatch, capsys, args, message)
 @pytest.mark.parametrize(('tool', 'args', 'message'), [
     ('conic', ['--folds', 11], '11 folds: expected 2 to 10'),
     ('consep', ['--tile', 40, '--overlap', 40], 'tiles of 40 px'),
-    ('consep', ['--tile', 41], 'train_1: 60 x 40 px, smaller than a tile'),
     ('custom', ['--classes', 'tumour,TUMOUR', '--mpp', 1], "'tumour' is there twice"),
     ('custom', ['--classes', 'a,b', '--mpp', 1], "class 'Tumour' is none of a, b"),
     ('custom', [*CUSTOM_ARGS, '--val-share', 0.9], 'shares of 0.9 and 0.2'),
@@ -125,14 +123,6 @@ def test_custom_images_are_divided_as_told(tmp_path, run, args, counts):
     run('custom', *CUSTOM_ARGS, *args)
     assert counts == [count_lines(tmp_path / f'out/{part}.txt')
                       for part in ('train', 'val', 'test')]
-
-
-def test_custom_classes_in_a_file(tmp_path, run):
-    write_custom(tmp_path / 'src')
-    (tmp_path / 'names.txt').write_text('Other\nTumour\n')
-    run('custom', '--classes', 'names.txt', '--mpp', 0.25)
-    assert json.loads((tmp_path / 'out/dataset.json').read_text())['classes'] == [
-        'background', 'Other', 'Tumour']
 
 
 def test_divided_folders_need_no_shares(tmp_path, run):
