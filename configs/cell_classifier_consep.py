@@ -26,7 +26,7 @@ model = dict(
         hidden_channels=256,
         dropout=0.1))
 
-pictures = dict(
+images = dict(
     type='CoNSePDataset', data_root=data_root, test_mode=True,
     pipeline={{_base_.test_pipeline}})
 train_dataloader = dict(
@@ -36,7 +36,7 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
     dataset=dict(
-        type='CellTokenDataset', pictures=dict(pictures, indices=train_indices)))
+        type='CellTokenDataset', images=dict(images, indices=train_indices)))
 val_dataloader = dict(
     _delete_=True,
     batch_size=batch_size,
@@ -44,6 +44,6 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
     dataset=dict(
-        type='CellTokenDataset', pictures=dict(pictures, indices=val_indices)))
+        type='CellTokenDataset', images=dict(images, indices=val_indices)))
 val_evaluator = dict(type='CellClassMetric')
 test_dataloader = dict(dataset=dict(data_root=data_root))

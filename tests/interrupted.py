@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 
 class KillingProgress(Progress):
-    """Kills its process, as the system would, when so many patches are done."""
+    """Kills its process, as the system would, once `kill_at` patches are done."""
 
     def __init__(self, kill_at: int) -> None:
         super().__init__(disable=True)
@@ -22,7 +22,7 @@ class KillingProgress(Progress):
 
 
 def run_and_kill(convert: Callable[[Progress], object], kill_at: int) -> None:
-    """Call `convert` in a process of its own that is killed after some patches."""
+    """Calls `convert` in a process of its own that is killed after some patches."""
     context = multiprocessing.get_context('fork')
     process = context.Process(target=convert, args=(KillingProgress(kill_at), ))
     process.start()

@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""A slide whose network is always right: each pixel says where it lies."""
+"""A slide whose pixels encode their place, and a network that is always right."""
 import numpy as np
 
 from mmseg_cellvta.datasets.transforms import hv_target
@@ -25,7 +25,7 @@ class TrueNetwork:
     Args:
         inst_map: Instance ids; outside of it is background.
         class_map: Class ids from 1 on.
-        num_classes: With background.
+        num_classes: Number of classes with background.
     """
 
     token_dims = 2

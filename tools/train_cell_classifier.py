@@ -1,33 +1,30 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Train a cell classifier on the nuclei that a frozen segmentor finds (CellViT++)."""
-
 import argparse
 
 from launch import add_shared_options, check_file, load_config
-from mmengine.registry import init_default_scope
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog='Writes <work dir>/with_classifier.pth, segmentor and classifier, which '
-        'tools/test.py takes with the same config.',
-    )
+        'tools/test.py takes with the same config.')
     parser.add_argument('config', help='config of the classifier')
     parser.add_argument('segmentor', help='checkpoint of the segmentor')
     add_shared_options(parser)
     args = parser.parse_args()
     if args.launcher != 'none':
         parser.error('--launcher: a cell classifier is trained by one process')
+    check_file('config', args.config)
+    check_file('segmentor', args.segmentor)
     return args
 
 
 def main() -> None:
     args = parse_args()
-    check_file('segmentor', args.segmentor)
     cfg = load_config(args)
-    init_default_scope(cfg.default_scope)
-    # The package can be imported only now, where it is not installed.
+    # After the arguments: --help must not wait for torch.
     from mmseg_cellvta.engine.cell_classifier_training import train_cell_classifier
 
     path = train_cell_classifier(cfg, args.segmentor)

@@ -30,10 +30,10 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
     def initialize_count_status(
             self, model: nn.Module, init_counts: int, max_counts: int) -> None:
-        """Called where training starts: says what a CPU computes in."""
+        """Logs what a CPU computes in; called where training starts."""
         super().initialize_count_status(model, init_counts, max_counts)
         if next(model.parameters()).device.type == 'cpu':
-            used = 'bfloat16' if self.enabled else 'float32, as it knows no bfloat16'
+            used = 'bfloat16' if self.enabled else 'float32, as it has no bfloat16'
             print_log(f'This CPU trains the network in {used}.', logger='current')
 
     @contextmanager
@@ -45,7 +45,7 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
 
 def has_bfloat16() -> bool:
-    """Whether this machine's CPU has instructions for bfloat16."""
+    """Returns True where this machine's CPU has instructions for bfloat16."""
     # Older versions of torch do not tell.
     found = getattr(torch.cpu, 'get_capabilities', dict)()
     return any(found.get(name, False) for name in BFLOAT16_INSTRUCTIONS)

@@ -22,74 +22,53 @@ from ..utils.checkpoints import (
 
 @HOOKS.register_module()
 class CellVisualizationHook(Hook):
-    """Draws nuclei while validating and testing.
+    """Draws nuclei in validation and testing.
 
-    Takes the place of ``SegVisualizationHook`` as ``default_hooks.visualization``,
-    where ``tools/test.py --show`` and ``--show-dir`` look for it. In addition it
-    draws patches that live inside an ``images.npy``. Pictures go to
-    ``<save_dir>/vis_data/vis_image/``.
+    Takes the place of `SegVisualizationHook` as `default_hooks.visualization`, which
+    `tools/test.py --show` and `--show-dir` switch on. It also draws images that are
+    part of an `images.npy`. Drawings go to `<save_dir>/vis_data/vis_image/`.
 
     Args:
-        draw (bool): Whether to draw at all. Defaults to False.
-        interval (int): In validation, draw the first sample of every
-            ``interval``-th batch, beginning with the first batch. In testing every
-            sample is drawn. Defaults to 50.
-        show (bool): Whether to open a window instead of writing files.
-            Defaults to False.
-        wait_time (float): How long each window stays open, in seconds; 0 waits for
-            a key. Defaults to 0.
+        draw: Draw at all.
+        interval: In validation the first sample of every `interval`-th batch is drawn,
+            beginning with the first batch; in testing every sample is.
+        show: Open a window instead of writing files.
+        wait_time: Time that each window stays open, s; 0 waits for a key.
     """
 
-    def __init__(
-        self,
-        draw: bool = False,
-        interval: int = 50,
-        show: bool = False,
-        wait_time: float = 0.0,
-    ):
+    def __init__(self, draw: bool = False, interval: int = 50, show: bool = False,
+                 wait_time: float = 0.0) -> None:
         self.draw = draw
         self.interval = interval
         self.show = show
         self.wait_time = wait_time
 
-    def after_val_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: Sequence[SegDataSample] | None = None,
-    ) -> None:
-        """Draw the first sample of every ``interval``-th validation batch."""
+    def after_val_iter(self, runner: Runner, batch_idx: int,
+                       data_batch: dict | None = None,
+                       outputs: Sequence[SegDataSample] | None = None) -> None:
+        """Draws the first sample of every `interval`-th batch."""
         if self.draw and batch_idx % self.interval == 0:
             self._draw(outputs[0], 'val', step=runner.iter)
 
-    def after_test_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: Sequence[SegDataSample] | None = None,
-    ) -> None:
-        """Draw all samples."""
+    def after_test_iter(self, runner: Runner, batch_idx: int,
+                        data_batch: dict | None = None,
+                        outputs: Sequence[SegDataSample] | None = None) -> None:
+        """Draws all samples."""
         if self.draw:
             for data_sample in outputs:
                 self._draw(data_sample, 'test', step=0)
 
     def _draw(self, data_sample: SegDataSample, mode: str, step: int) -> None:
-        place = {
+        loaded = LoadCellImage().transform({
             key: data_sample.get(key)
-            for key in ('img_path', 'img_index', 'sample_name')
-            if key in data_sample
-        }
-        picture = LoadCellImage().transform(place)
+            for key in ('img_path', 'img_index', 'sample_name') if key in data_sample})
         Visualizer.get_current_instance().add_datasample(
-            f'{mode}_{picture["sample_name"]}',
-            picture['img'][..., ::-1],
+            f'{mode}_{loaded["sample_name"]}',
+            loaded['img'][..., ::-1],
             data_sample=data_sample,
             show=self.show,
             wait_time=self.wait_time,
-            step=step,
-        )
+            step=step)
 
 
 @HOOKS.register_module()
@@ -97,76 +76,74 @@ class NormalizationHook(Hook):
     """Keeps a checkpoint together with the normalisation that it was trained with.
 
     Mean and std of the data preprocessor are written into the checkpoint's meta as
-    `normalization`, RGB on the 0-255 scale. Pictures normalised otherwise would be
-    segmented badly without any error, so such a checkpoint is refused.
+    `normalization`, RGB, 0-255. Images that are normalised otherwise would be segmented
+    badly without any error, so such a checkpoint is refused.
     """
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Adds `normalization` to the checkpoint's meta."""
         own = read_normalization(runner.model)
         if own is not None:
             checkpoint['meta'][NORMALIZATION_KEY] = own
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compares the checkpoint's normalisation, if it has one, with the model's.
 
         Raises:
-            ValueError: They differ.
+            ValueError: When they differ.
         """
         check_normalization(runner.model, checkpoint)
 
 
 @HOOKS.register_module()
 class PlainCheckpointHook(Hook):
-    """Writes checkpoints that ``torch.load(weights_only=True)`` can read.
+    """Writes checkpoints that `torch.load(weights_only=True)` can read.
 
-    MMEngine pickles its log history (``HistoryBuffer``) and numpy scalars into
-    every training checkpoint. Since torch 2.6 such a file does not load without
-    switching the protection off, so that MMEngine 0.10.7 cannot resume from its
-    own files (open-mmlab/mmengine#1655). This hook saves the same content as
-    tensors and plain Python values and restores the log history on loading.
+    MMEngine pickles its log history (`HistoryBuffer`) and numpy scalars into every
+    training checkpoint. Since torch 2.6 such a file does not load without switching the
+    protection off, so that MMEngine 0.10.7 cannot resume from its own files
+    (open-mmlab/mmengine#1655). This hook saves the same content as tensors and plain
+    Python values and restores the log history on loading.
     """
 
-    # Last, so that whatever other hooks add to the checkpoint is converted too.
+    # Last: what other hooks add to the checkpoint is converted too.
     priority = 'LOWEST'
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Replace objects by tensors and plain values; state dicts stay as they are.
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Replaces objects by tensors and plain values; state dicts stay as they are.
 
         Args:
-            runner (Runner): The runner that saves.
-            checkpoint (dict): The checkpoint, modified in place.
+            runner: The runner that saves.
+            checkpoint: The checkpoint, modified in place.
         """
         for key, value in checkpoint.items():
             if not key.endswith('state_dict'):
                 checkpoint[key] = _to_plain(value, key)
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Make the log history again, so that resuming continues it.
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Restores the log history, so that a resumed training continues it.
 
         Args:
-            runner (Runner): The runner that loads.
-            checkpoint (dict): The checkpoint, modified in place.
+            runner: The runner that loads.
+            checkpoint: The checkpoint, modified in place.
         """
         scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
         for name, value in scalars.items():
             if isinstance(value, dict):
                 scalars[name] = HistoryBuffer(
                     value['log_history'].cpu().numpy(),
-                    value['count_history'].cpu().numpy(),
-                    value['max_length'],
-                )
+                    value['count_history'].cpu().numpy(), value['max_length'])
 
 
 def _to_plain(value: Any, where: str) -> Any:
-    """Copy of ``value`` made of tensors, dicts, lists, tuples and plain scalars.
+    """Copies `value` as tensors, dicts, lists, tuples and plain scalars.
 
     Args:
-        value (Any): An entry of a checkpoint.
-        where (str): Its dotted place in the checkpoint, for error messages.
+        value: An entry of a checkpoint.
+        where: Its dotted place in the checkpoint, for error messages.
 
     Raises:
-        TypeError: If the entry has a type that a protected load would refuse.
+        TypeError: When the entry has a type that a protected load would refuse.
     """
     if value is None or isinstance(value, (torch.Tensor, bytes)):
         return value
@@ -181,23 +158,19 @@ def _to_plain(value: Any, where: str) -> Any:
         return dict(
             log_history=torch.as_tensor(log_history).clone(),
             count_history=torch.as_tensor(count_history).clone(),
-            max_length=int(value.max_length),
-        )
+            max_length=int(value.max_length))
     if isinstance(value, Mapping):
         # Functions, such as the annealing of OneCycleLR, come back from the config.
         return {
             _to_plain(key, where): _to_plain(item, f'{where}.{key}')
-            for key, item in value.items()
-            if not callable(item)
-        }
+            for key, item in value.items() if not callable(item)}
     if isinstance(value, (list, tuple)):
         items = [_to_plain(item, f'{where}[{i}]') for i, item in enumerate(value)]
         return tuple(items) if isinstance(value, tuple) else items
     raise TypeError(
         f'checkpoint entry {where} is a {type(value).__name__}, which '
-        'torch.load(weights_only=True) refuses; store it as tensors, numbers, '
-        'strings, lists or dicts'
-    )
+        'torch.load(weights_only=True) refuses; store it as tensors, numbers, strings, '
+        'lists or dicts')
 
 
 @HOOKS.register_module()
@@ -205,13 +178,13 @@ class UnfreezeEncoderHook(Hook):
     """Trains a frozen encoder from some epoch on, as CellViT does (arXiv:2306.15350).
 
     The optimizer knows all weights from the start and leaves alone those without a
-    gradient, so nothing changes there. From then on checkpoints hold the encoder. A run
-    that is resumed later trains it at once. `find_unused_parameters` can stay False:
-    DistributedDataParallel watches only what is trainable when it is made, so it is
-    made anew.
+    gradient, so nothing changes there. From that epoch on checkpoints hold the encoder.
+    A run that is resumed later trains it at once. DistributedDataParallel watches only
+    what is trainable when it is made, so it is made anew, and `find_unused_parameters`
+    can stay False.
 
     Args:
-        epoch: Epochs with a frozen encoder; the encoder is trained from the next one.
+        epoch: Number of epochs with a frozen encoder.
     """
 
     def __init__(self, epoch: int) -> None:
@@ -221,7 +194,7 @@ class UnfreezeEncoderHook(Hook):
         """Refuses a training without epochs.
 
         Raises:
-            ValueError: The schedule counts iterations.
+            ValueError: When the schedule counts iterations.
         """
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise ValueError(
@@ -229,7 +202,7 @@ class UnfreezeEncoderHook(Hook):
                 'counts iterations; use an EpochBasedTrainLoop')
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Releases the encoder when its time has come."""
+        """Releases the encoder before its first epoch of training."""
         wrapped = is_model_wrapper(runner.model)
         model = runner.model.module if wrapped else runner.model
         encoder = model.backbone.encoder

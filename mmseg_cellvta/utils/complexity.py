@@ -1,11 +1,12 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Parameters and multiply-adds of a model, without weights and without memory."""
+"""Parameters and multiply-adds of a model, and its time and memory on this machine."""
 import copy
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import ConfigDict
@@ -25,18 +26,19 @@ from .configs import load_config
 # then adds it to its sum with a weight: five multiply-adds a channel.
 MACS_PER_SAMPLE = 5
 MIB = 1024**2
-NUCLEUS = slice(8, 24)  # rows and columns of the one nucleus of a picture, px
+NUCLEUS = slice(8, 24)  # rows and columns of the only nucleus of an image, px
 
 
 @dataclass(frozen=True)
 class Complexity:
-    """What a model costs on any machine.
+    """The cost of a model on any machine.
 
     Attributes:
-        params (int): Numbers in the model, those of its running statistics left out.
-        trainable_params (int): Those that training changes.
-        macs (int): Multiply-adds of a forward pass over a batch.
+        params: Parameters; running statistics do not count.
+        trainable_params: Parameters that training changes.
+        macs: Multiply-adds of a forward pass over a batch.
     """
+
     params: int
     trainable_params: int
     macs: int
@@ -44,12 +46,12 @@ class Complexity:
 
 def measure_complexity(model_cfg: ConfigDict, size: tuple[int, int],
                        batch_size: int = 1) -> Complexity:
-    """Count without allocating: also the largest model needs no memory and no weights.
+    """Counts without allocating: the largest model needs no memory and no weights.
 
     Args:
-        model_cfg (ConfigDict): The ``model`` of a config.
-        size (tuple[int, int]): Rows and columns of the pictures, px.
-        batch_size (int): Pictures.
+        model_cfg: The `model` of a config.
+        size: (height, width) of the images, px.
+        batch_size: Number of images.
     """
     with torch.device('meta'):
         model = build_without_weights(model_cfg)
@@ -61,7 +63,7 @@ def measure_complexity(model_cfg: ConfigDict, size: tuple[int, int],
 
 
 def build_without_weights(model_cfg: ConfigDict) -> nn.Module:
-    """Build the model of a config from random weights, whatever it would load."""
+    """Builds the model of a config from random weights, whatever it would load."""
     model_cfg = copy.deepcopy(model_cfg)
     model_cfg.pop('init_cfg', None)
     model_cfg.pop('pretrained', None)
@@ -73,20 +75,20 @@ def build_without_weights(model_cfg: ConfigDict) -> nn.Module:
 
 
 def count_macs(model: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Multiply-adds of ``model(inputs, mode='tensor')``.
+    """Counts the multiply-adds of `model(inputs, mode='tensor')`.
 
-    Counted are convolutions, linear layers, the two matrix products of attention, and
-    the sampling of deformable attention. Left out, as usual: normalisation,
-    activations, softmax, sums of maps and their bilinear enlargement.
+    Convolutions, linear layers, the two matrix products of attention and the sampling
+    of deformable attention count. Normalisation, activations, softmax, sums of maps and
+    their bilinear enlargement do not, as usual.
 
     Args:
-        model (nn.Module): A model on the meta device.
-        input_shape (tuple[int, ...]): (N, 3, H, W).
+        model: A model on the meta device.
+        input_shape: (N, 3, H, W).
     """
     counter = FlopCounterMode(
         display=False, custom_mapping={torch.ops.aten.grid_sampler_2d: _sample_flops})
-    # Fake tensors say that they are on the CPU, which autocast can handle; meta ones
-    # stop it. The plain form of attention consists of products that are counted.
+    # Autocast takes fake tensors, which say that they are on the CPU, but no meta
+    # tensors. The plain form of attention consists of products that are counted.
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = model.eval().to_empty(device='cpu')
         inputs = torch.empty(input_shape)
@@ -103,36 +105,40 @@ def _sample_flops(input_shape, grid_shape, *args, out_shape=None, **kwargs) -> i
 
 @dataclass(frozen=True)
 class Timing:
-    """What a model costs on this machine.
+    """The cost of a model on this machine.
+
+    Peak memory includes the weights. On CUDA it is the memory that torch has allocated;
+    on a CPU the resident memory of the process above that before the model was built.
 
     Attributes:
-        forward_s (float): Median time of a forward pass of the network over a batch,
-            in s; post-processing is not in it.
-        train_step_s (float): Median time of forward, backward and optimizer, in s.
-        forward_mib, train_mib (float): Peak memory of either, in MiB, the weights
-            included: on CUDA what torch has allocated; on a CPU the resident memory of
-            the process above what it was before the model was built.
+        forward_s: Median time of a forward pass of the network over a batch, without
+            post-processing, s.
+        train_step_s: Median time of forward, backward and optimizer, s.
+        forward_mib: Peak memory of a forward pass, MiB.
+        train_mib: Peak memory of a training step, MiB.
     """
+
     forward_s: float
     train_step_s: float
     forward_mib: float
     train_mib: float
 
 
-def measure_timing(config: str, options: dict | None, size: tuple[int, int],
-                   batch_size: int, device: str, repeats: int) -> Timing:
-    """Run the model of a config on random pictures, from random weights.
+def measure_timing(config: str, options: Mapping[str, Any] | Sequence[str] | None,
+                   size: tuple[int, int], batch_size: int, device: str,
+                   repeats: int) -> Timing:
+    """Runs the model of a config on random images, from random weights.
 
-    To be called in a process that has held no other model: what a process has freed
-    stays in it and would hide what the next model takes.
+    Needs a process that has held no other model: memory that a process has freed stays
+    with it and would hide how much the next model takes.
 
     Args:
-        config (str): Path of a config with ``model`` and ``optim_wrapper``.
-        options (dict, optional): Settings that replace those of the file.
-        size (tuple[int, int]): Rows and columns of the pictures, px.
-        batch_size (int): Pictures.
-        device (str): ``'cpu'`` or ``'cuda'``.
-        repeats (int): Timed runs, after one to warm up.
+        config: Path of a config with `model` and `optim_wrapper`.
+        options: Settings that replace those of the file, see `load_config`.
+        size: (height, width) of the images, px.
+        batch_size: Number of images.
+        device: 'cpu' or 'cuda'.
+        repeats: Timed runs, after one to warm up.
     """
     cfg = load_config(config, options)
     before = _memory_mib(device)
@@ -157,7 +163,7 @@ def measure_timing(config: str, options: dict | None, size: tuple[int, int],
 
 def _measure(function: Callable[[], object], device: str,
              repeats: int) -> tuple[float, float]:
-    """Median time in s after a warm-up, and peak memory in MiB."""
+    """Returns the median time after a warm-up, s, and the peak memory, MiB."""
     _reset_peak(device)
     function()
     times = []
@@ -171,7 +177,7 @@ def _measure(function: Callable[[], object], device: str,
 
 
 def _labelled_sample(model: nn.Module, size: tuple[int, int]) -> SegDataSample:
-    """A picture with one square nucleus of class 1."""
+    """Returns the ground truth of an image with one square nucleus of class 1."""
     tissues = getattr(model.decode_head, 'tissue_classes', None)
     sample = SegDataSample(metainfo=dict(
         img_shape=size, ori_shape=size, tissue=tissues[0] if tissues else None))

@@ -20,7 +20,6 @@ from mmseg_cellvta.engine.cell_classifier_training import (
     TokenCache,
     extract_tokens,
     label_nuclei,
-    read_checkpoint,
     token_key,
 )
 from mmseg_cellvta.models import ReclassifyingSegmentor
@@ -50,7 +49,7 @@ def test_what_is_saved_comes_back_and_leaves_one_file(tmp_path, entry):
     assert len(list((tmp_path / 'tokens').iterdir())) == 1
 
 
-def test_a_changed_label_file_or_entry_is_another_picture(tmp_path, entry):
+def test_a_changed_label_file_or_entry_is_another_image(tmp_path, entry):
     cache = TokenCache(tmp_path)
     cache.save(entry, np.zeros((0, 3)), np.zeros(0, int))
     assert {**entry, 'num_classes': 2} not in cache
@@ -59,8 +58,8 @@ def test_a_changed_label_file_or_entry_is_another_picture(tmp_path, entry):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Config of two pictures, whose five nuclei are in the cache beside them."""
+def images(tmp_path):
+    """Config of two images, whose five nuclei are in the cache beside them."""
     write_images(tmp_path, ['a_1', 'a_2'])
     config = dict(type='CellFolderDataset', data_root=str(tmp_path))
     dataset = CellFolderDataset(data_root=str(tmp_path))
@@ -71,35 +70,35 @@ def pictures(tmp_path):
     return config, str(tmp_path / 'tokens')
 
 
-def test_nuclei_of_all_pictures_are_samples(pictures):
-    dataset = CellTokenDataset(*pictures)
+def test_nuclei_of_all_images_are_samples(images):
+    dataset = CellTokenDataset(*images)
     assert len(dataset) == 5 and dataset.metainfo['classes'] == list(CLASSES)
     sample = dataset[3]
     np.testing.assert_array_equal(sample['tokens'], [1, 1, 1, 1])
     assert [dataset[i]['labels'] for i in range(5)] == [1, 2, 1, 1, 1]
 
 
-def test_weights_make_the_classes_count_the_same(pictures):
-    dataset = CellTokenDataset(*pictures)
+def test_weights_make_the_classes_count_the_same(images):
+    dataset = CellTokenDataset(*images)
     assert dataset.class_weight() == pytest.approx([5 / (2 * 4), 5 / (2 * 1)])
     dataset.labels[:] = 1
     assert dataset.class_weight() == [1, 0]  # the other class never occurs
 
 
-def test_without_tokens_the_tool_is_named(pictures, tmp_path):
+def test_without_tokens_the_tool_is_named(images, tmp_path):
     with pytest.raises(ValueError, match='tools/train_cell_classifier.py'):
-        CellTokenDataset(pictures[0])
+        CellTokenDataset(images[0])
     with pytest.raises(FileNotFoundError, match='a_1-'):
-        CellTokenDataset(pictures[0], str(tmp_path / 'nowhere'))
+        CellTokenDataset(images[0], str(tmp_path / 'nowhere'))
 
 
-def test_no_nucleus_at_all_points_to_the_segmentor(pictures, tmp_path):
+def test_no_nucleus_at_all_points_to_the_segmentor(images, tmp_path):
     dataset = CellFolderDataset(data_root=str(tmp_path))
     for index in range(2):
-        TokenCache(pictures[1]).save(
+        TokenCache(images[1]).save(
             dataset.get_data_info(index), np.zeros((0, 4)), np.zeros(0, np.int64))
-    with pytest.raises(ValueError, match='in 2 pictures no detected nucleus'):
-        CellTokenDataset(*pictures)
+    with pytest.raises(ValueError, match='in 2 images no detected nucleus'):
+        CellTokenDataset(*images)
 
 
 def test_detections_near_a_true_nucleus_get_its_class():
@@ -113,7 +112,7 @@ def test_detections_near_a_true_nucleus_get_its_class():
 
 
 @pytest.mark.parametrize(('true', 'found'), [(0, 2), (1, 0), (0, 0)])
-def test_pictures_where_one_side_is_empty(true, found):
+def test_images_where_one_side_is_empty(true, found):
     true_map = np.zeros((8, 8), int)
     true_map[2:4, 2:4] = true
     rows, labels = label_nuclei(
@@ -123,7 +122,7 @@ def test_pictures_where_one_side_is_empty(true, found):
 
 @pytest.fixture
 def extraction(tmp_path, monkeypatch):
-    """Model, pictures and an empty cache; the names of pictures that were seen."""
+    """Model, images and an empty cache; the names of images that were seen."""
     monkeypatch.setattr(ReclassifyingSegmentor, 'encode_decode_tokens', see_colours)
     write_images(tmp_path, ['a_1', 'a_2'])
     model = build(MODEL).eval()
@@ -131,14 +130,12 @@ def extraction(tmp_path, monkeypatch):
     test_step = model.test_step
     monkeypatch.setattr(model, 'test_step', lambda data: seen.append(
         data['data_samples'][0].sample_name) or test_step(data))
-    pipeline = [dict(type=name) for name in (
-        'LoadCellImage', 'LoadCellAnnotations', 'PackCellInputs')]
     dataset = CellFolderDataset(
-        data_root=str(tmp_path), pipeline=pipeline, test_mode=True)
+        data_root=str(tmp_path), pipeline=PIPELINE, test_mode=True)
     return model, dataset, TokenCache(tmp_path / 'tokens'), seen
 
 
-def test_labelled_tokens_of_every_picture_are_kept(extraction):
+def test_labelled_tokens_of_every_image_are_kept(extraction):
     model, dataset, cache, _ = extraction
     extract_tokens(model, dataset, cache)
     for index in range(2):
@@ -148,7 +145,7 @@ def test_labelled_tokens_of_every_picture_are_kept(extraction):
         np.testing.assert_array_equal(tokens[:, :3].argmax(axis=1), 3 - labels)
 
 
-def test_a_picture_that_is_there_is_not_seen_again(extraction):
+def test_an_image_that_is_there_is_not_seen_again(extraction):
     model, dataset, cache, seen = extraction
     extract_tokens(model, dataset, cache)
     cache.path(dataset.get_data_info(1)).unlink()  # as after an interruption
@@ -171,18 +168,18 @@ def test_the_key_follows_segmentor_and_pipeline_but_not_the_classifier(tmp_path)
 
 @pytest.fixture(scope='module')
 def work(tmp_path_factory):
-    """A folder with the real config on drawn pictures, and a segmentor's checkpoint."""
+    """A folder with the real config on drawn images, and a segmentor's checkpoint."""
     folder = tmp_path_factory.mktemp('classifier')
     write_images(folder / 'data', ['a_1', 'a_2', 'a_3'])
     cfg = Config.fromfile(CONFIG)
     cfg.model = MODEL
     loaders = cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader
     for index, loader in enumerate(loaders):
-        pictures = dict(
+        images = dict(
             type='CellFolderDataset', data_root=str(folder / 'data'), indices=[index],
             test_mode=True, pipeline=PIPELINE)
-        tokens = dict(type='CellTokenDataset', pictures=pictures)
-        loader.dataset = pictures if loader is cfg.test_dataloader else tokens
+        tokens = dict(type='CellTokenDataset', images=images)
+        loader.dataset = images if loader is cfg.test_dataloader else tokens
     cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
     cfg.train_cfg.max_epochs = 4
     cfg.optim_wrapper.optimizer.lr = 0.1
@@ -267,12 +264,3 @@ def test_missing_files_and_launchers_end_with_one_sentence(work, capsys):
     assert message.startswith('segmentor gone.pth: no such file')
     assert train(work, '--launcher', 'slurm') == 2
     assert 'trained by one process' in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(('content', 'message'), [
-    (dict(state_dict={}, code=Path), 'tensors and plain values only'),
-    (dict(weights={}), 'holds no state_dict')])
-def test_a_file_with_code_or_without_weights_is_refused(tmp_path, content, message):
-    torch.save(content, tmp_path / 'other.pth')
-    with pytest.raises(ValueError, match=f'other.pth: .*{message}'):
-        read_checkpoint(str(tmp_path / 'other.pth'))

@@ -49,32 +49,24 @@ def call(layer, inputs):
 
 
 def tokens(layer, inputs):
-    """80 tokens of 16 channels a picture, whatever is in it."""
+    """80 tokens of 16 channels per image, whatever is in it."""
     return layer(inputs.new_empty(len(inputs), 80, 16))
 
 
-def test_convolution_counts_its_kernel_at_every_output():
-    assert macs(lambda: nn.Conv2d(3, 5, 3, stride=2, padding=1), call) == (
-        2 * 4 * 5 * 5 * 3 * 9)
-
-
-def test_grouped_convolution_sees_its_own_channels_only():
-    assert macs(lambda: nn.Conv2d(3, 3, 3, padding=1, groups=3), call) == (
-        2 * 8 * 10 * 3 * 9)
-
-
-def test_transposed_convolution_counts_its_kernel_at_every_input():
-    assert macs(lambda: nn.ConvTranspose2d(3, 5, 2, stride=2), call) == (
-        2 * 8 * 10 * 3 * 5 * 4)
-
-
-def test_linear_layer_counts_every_token():
-    assert macs(lambda: nn.Linear(16, 7), tokens) == 2 * 80 * 16 * 7
-
-
-def test_attention_counts_projections_and_both_products():
-    assert macs(lambda: Attention(16, num_heads=4), tokens) == (
-        2 * (80 * 16 * 3 * 16 + 2 * 80 * 80 * 16 + 80 * 16 * 16))
+@pytest.mark.parametrize(('layer', 'forward', 'expected'), [
+    # the kernel at every output
+    (lambda: nn.Conv2d(3, 5, 3, stride=2, padding=1), call, 4 * 5 * 5 * 3 * 9),
+    # channels of the own group only
+    (lambda: nn.Conv2d(3, 3, 3, padding=1, groups=3), call, 8 * 10 * 3 * 9),
+    # the kernel at every input
+    (lambda: nn.ConvTranspose2d(3, 5, 2, stride=2), call, 8 * 10 * 3 * 5 * 4),
+    # every token
+    (lambda: nn.Linear(16, 7), tokens, 80 * 16 * 7),
+    # projections and both products
+    (lambda: Attention(16, num_heads=4), tokens,
+     80 * 16 * 3 * 16 + 2 * 80 * 80 * 16 + 80 * 16 * 16)])
+def test_layers_count_by_their_rules(layer, forward, expected):
+    assert macs(layer, forward) == 2 * expected
 
 
 def test_deformable_attention_counts_projections_and_samples():
@@ -146,7 +138,7 @@ def layers(uni):
 
 def test_the_multiply_adds_of_the_authors_log_follow_by_the_rule_of_its_tool(layers):
     """torchinfo: the parameters of a convolution, bias included, at every output; all
-    other parameters once a picture, however many tokens; no products of attention."""
+    other parameters once per image, however many tokens; no products of attention."""
     macs = 0
     for name, module, _, outputs in layers:
         params = sum(p.numel() for p in module.parameters(recurse=False))
@@ -212,11 +204,10 @@ def test_on_a_gpu_memory_is_what_torch_has_allocated(config):
     assert 0 < timing.forward_mib < timing.train_mib
 
 
+@needs_linux
 def test_a_tissue_head_is_trained_too(config):
     heads = dict(type='CrossEntropyLoss', loss_weight=0.1)
     options = {'model.backbone.out_cls_token': True,
                'model.decode_head.tissue_classes': ['Colon', 'Skin'],
                'model.decode_head.loss_tissue': heads}
-    if sys.platform != 'linux':
-        pytest.skip('peak memory of a CPU is read from /proc')
     assert measure_timing(config, options, (64, 64), 1, 'cpu', 1).train_step_s > 0

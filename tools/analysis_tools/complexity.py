@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Print what models cost: parameters, multiply-adds, time and memory.
+"""Prints the cost of models: parameters, multiply-adds, time and memory.
 
 Models are built from random weights, nothing is downloaded. Parameters and
 multiply-adds are counted without allocating anything; with --device meta nothing else
@@ -17,15 +17,8 @@ from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 
-import torch
-from mmengine.config import DictAction
-
-from mmseg_cellvta.utils.complexity import measure_complexity, measure_timing
-from mmseg_cellvta.utils.configs import load_config
-from mmseg_cellvta.utils.files import complete_file
-
-HEAD = ('config', 'picture', 'batch', 'parameters (M)', 'trained (M)', 'GMACs',
-        'forward (ms)', 'pictures/s', 'training step (ms)', 'peak memory (MiB)',
+HEAD = ('config', 'image', 'batch', 'parameters (M)', 'trained (M)', 'GMACs',
+        'forward (ms)', 'images/s', 'training step (ms)', 'peak memory (MiB)',
         'in training (MiB)')
 
 
@@ -34,28 +27,35 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('configs', nargs='+', help='paths of config files')
     parser.add_argument('--size', type=int, nargs='+', default=[256],
-                        help='sides of square pictures, px (default: 256)')
+                        help='sides of square images, px (default: 256)')
     parser.add_argument('--batch', type=int, default=1,
-                        help='pictures at a time (default: %(default)s)')
+                        help='images at a time (default: %(default)s)')
     parser.add_argument('--device', choices=['meta', 'cpu', 'cuda'],
-                        default='cuda' if torch.cuda.is_available() else 'cpu',
-                        help='meta: only count (default here: %(default)s)')
+                        help='meta: only count (default: cuda where there is a GPU)')
     parser.add_argument('--repeats', type=int, default=5,
                         help='timed runs (default: %(default)s)')
     parser.add_argument('--out', type=Path, metavar='FILE.json',
                         help='also write the figures as JSON')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='settings of all configs to replace: key=value')
-    return parser.parse_args()
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
+                        help='settings of all configs to replace')
+    args = parser.parse_args()
+    for config in args.configs:
+        if not Path(config).is_file():
+            parser.error(f'{config}: no such config file')
+    return args
 
 
 def measure(config: str, size: int, args: argparse.Namespace) -> dict:
-    """The figures of a config at a size; time and memory only where it runs."""
+    """Returns the figures of a config at a size; time and memory only if it runs."""
+    # After the arguments: --help must not wait for torch.
+    from mmseg_cellvta.utils.complexity import measure_complexity, measure_timing
+    from mmseg_cellvta.utils.configs import load_config
+
     shape = size, size
     cfg = load_config(config, args.cfg_options)
     row = asdict(measure_complexity(cfg.model, shape, args.batch))
     if args.device != 'meta':
-        # A process for each: memory that was freed would hide what is taken.
+        # A process for each: memory that was freed would hide memory that is taken.
         with get_context('spawn').Pool(1) as pool:
             row |= asdict(pool.apply(measure_timing, (
                 config, args.cfg_options, shape, args.batch, args.device,
@@ -64,7 +64,7 @@ def measure(config: str, size: int, args: argparse.Namespace) -> dict:
 
 
 def cells(row: dict) -> list[str]:
-    """The figures of a row as text, in the units of the head."""
+    """Returns the figures of a row as text, in the units of the head."""
     texts = [f'{row["params"] / 1e6:.3f}', f'{row["trainable_params"] / 1e6:.3f}',
              f'{row["macs"] / 1e9:.2f}']
     if 'forward_s' not in row:
@@ -77,6 +77,12 @@ def cells(row: dict) -> list[str]:
 
 def main() -> None:
     args = parse_args()
+    import torch
+
+    from mmseg_cellvta.utils.files import complete_file
+
+    if args.device is None:
+        args.device = 'cuda' if torch.cuda.is_available() else 'cpu'
     rows = []
     print('| ' + ' | '.join(HEAD) + ' |')
     print('|---|---|' + '---:|' * (len(HEAD) - 2))
