@@ -121,3 +121,11 @@ def test_bad_input_is_named_and_nothing_appears(src, out, damage, error, expecte
     with pytest.raises(error, match=re.escape(expected)):
         convert(src, out)
     assert not out.exists()
+
+
+def test_other_folds_do_not_go_on(src, out):
+    damage_label(src, (7, 1, 1, 1), 7)
+    with pytest.raises(ValueError, match='class id 7'):
+        convert(src, out)
+    with pytest.raises(FileExistsError, match='other settings, folds=5, now 4'):
+        convert(src, out, 4)
