@@ -29,8 +29,8 @@ class RuleSegmentor(CellSegmentor):
 
     def encode_decode(self, inputs, batch_img_metas):
         # Back to 0-255; the preprocessor has made RGB of BGR.
-        pictures = (inputs * 127.5 + 127.5).permute(0, 2, 3, 1).numpy()
-        return torch.stack([torch.from_numpy(_maps(picture)) for picture in pictures])
+        images = (inputs * 127.5 + 127.5).permute(0, 2, 3, 1).numpy()
+        return torch.stack([torch.from_numpy(_maps(image)) for image in images])
 
     def encode_decode_tokens(self, inputs, metas):
         _, tokens = super().encode_decode_tokens(inputs, metas)
@@ -42,10 +42,10 @@ class ReclassifyingRuleSegmentor(RuleSegmentor, ReclassifyingSegmentor):
     """The same with a cell classifier behind it."""
 
 
-def _maps(picture):
-    nuclei = picture.mean(axis=2) < 128
+def _maps(image):
+    nuclei = image.mean(axis=2) < 128
     _, inst_map = cv2.connectedComponents(nuclei.astype(np.uint8), connectivity=4)
-    red = nuclei & (picture[..., 0] > picture[..., 2])
+    red = nuclei & (image[..., 0] > image[..., 2])
     blue = nuclei & ~red
     return np.concatenate([
         [~nuclei, nuclei], hv_target(inst_map), [~nuclei, red, blue]
@@ -63,12 +63,12 @@ def write_model(folder):
 
 
 def draw_slide(height, width, step=40, radius=12, seed=0):
-    """A pink picture with round nuclei, and their centres (N, 2) x, y px and classes.
+    """A pink image with round nuclei, and their centres (N, 2) x, y px and classes.
 
     Nuclei lie on a jittered grid; every third one is red, the others are blue.
     """
     rng = np.random.default_rng(seed)
-    picture = np.full((height, width, 3), (235, 190, 215), np.uint8)
+    image = np.full((height, width, 3), (235, 190, 215), np.uint8)
     centres = np.array([
         (x, y) for y in range(step // 2, height - step // 4, step)
         for x in range(step // 2, width - step // 4, step)])
@@ -76,5 +76,5 @@ def draw_slide(height, width, step=40, radius=12, seed=0):
     classes = np.where(np.arange(len(centres)) % 3 == 0, 1, 2)
     for centre, class_id in zip(centres.tolist(), classes, strict=True):
         color = (150, 40, 60) if class_id == 1 else (60, 40, 150)
-        cv2.circle(picture, centre, radius, color, -1)
-    return picture, centres + 0.5, classes
+        cv2.circle(image, centre, radius, color, -1)
+    return image, centres + 0.5, classes

@@ -32,13 +32,13 @@ def model(cfg, tmp_path):
 
 
 @pytest.mark.parametrize('height, width', [(64, 64), (70, 101)])
-def test_arrays_and_paths_give_the_same_nuclei_at_the_size_of_the_picture(
+def test_arrays_and_paths_give_the_same_nuclei_at_the_size_of_the_image(
         model, tmp_path, height, width):
-    picture = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
-    cv2.imwrite(str(tmp_path / 'cells.png'), picture)
+    image = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / 'cells.png'), image)
     # In this order: for an array, MMSegmentation changes the model's pipeline for good.
     of_path = inference_model(model, str(tmp_path / 'cells.png'))
-    of_array = inference_model(model, picture)
+    of_array = inference_model(model, image)
     assert of_array.pred_inst_map.shape == (height, width)
     assert torch.equal(of_array.pred_inst_map.data, of_path.pred_inst_map.data)
     assert of_path.sample_name == 'cells'

@@ -19,7 +19,7 @@ SMALL = [
 
 @pytest.fixture(scope='module')
 def converted(tmp_path_factory, call):
-    """Outlines of one class, in pictures larger and smaller than a crop."""
+    """Outlines of one class, in images larger and smaller than a crop."""
     folder = tmp_path_factory.mktemp('own')
     for i, shape in enumerate([(300, 90), (60, 60), (80, 290), (64, 200)]):
         write_image(folder / f'own/images/a{i}.png', shape)
@@ -31,7 +31,7 @@ def converted(tmp_path_factory, call):
     return folder
 
 
-def test_one_class_and_pictures_of_any_size_train_and_test(converted, call):
+def test_one_class_and_images_of_any_size_train_and_test(converted, call):
     done = call(converted, ROOT / 'tools/train.py', CONFIG, '--cfg-options', *SMALL)
     assert done.returncode == 0, done.stderr[-3000:]
     checkpoint = converted / 'work_dirs/cellvta_tiny_custom/last_checkpoint'

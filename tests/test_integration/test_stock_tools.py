@@ -86,9 +86,9 @@ def test_testing_scores_draws_and_writes_nuclei(trained, stock):
     stock(trained, 'test.py', 'config.py', 'run/iter_4.pth', '--work-dir', 'tested',
           '--out', 'nuclei', '--show-dir', 'drawn')
     names = json.loads((trained / 'conic/test_sources.json').read_text())
-    pictures = list(trained.glob('drawn/**/vis_image/*.png'))
+    images = list(trained.glob('drawn/**/vis_image/*.png'))
     nuclei = list((trained / 'nuclei').glob('*.geojson'))
-    assert names and len(pictures) == len(nuclei) > 0
+    assert names and len(images) == len(nuclei) > 0
     assert all(json.loads(file.read_text())['type'] == 'FeatureCollection'
                for file in nuclei)
     scores, = (trained / 'tested').glob('*/*.json')

@@ -21,7 +21,7 @@ def square_maps():
 
 
 class FixedMaps:
-    """Stands in for the network: the maps of the picture that it is given."""
+    """Stands in for the network: the maps of the image that it is given."""
 
     def __init__(self, model, maps):
         self.model, self.maps = model, maps
@@ -47,11 +47,11 @@ def test_tensor_mode_returns_the_maps_by_name():
         np=(2, 2, 64, 96), hv=(2, 2, 64, 96), nc=(2, CLASSES, 64, 96))
 
 
-def test_on_a_cpu_the_picture_and_what_is_convolved_from_it_is_channels_last():
+def test_on_a_cpu_the_image_and_what_is_convolved_from_it_is_channels_last():
     model = build(SEGMENTOR)
-    picture = torch.randn(1, 3, 64, 96)
-    maps = model.extract_feat(picture)
-    torch.testing.assert_close(maps[0], picture)
+    image = torch.randn(1, 3, 64, 96)
+    maps = model.extract_feat(image)
+    torch.testing.assert_close(maps[0], image)
     half, *_ = model.backbone.spatial_prior(maps[0])
     for x in (maps[0], half):
         assert x.is_contiguous(memory_format=torch.channels_last)
@@ -134,7 +134,7 @@ def test_padding_is_cut_off_again():
     assert result.pred_inst_map.data.max() == 1
 
 
-def test_nuclei_come_back_to_the_pixels_of_the_original_picture():
+def test_nuclei_come_back_to_the_pixels_of_the_original_image():
     sample = _of_shape(square_sample(), 32, 128)  # the network saw it at 64 x 64
     with FixedMaps(build(SEGMENTOR), square_maps()) as model:
         result = model.predict(torch.zeros(1, 3, 64, 64), [sample])[0]
@@ -154,7 +154,7 @@ def test_a_flipped_view_is_turned_back_with_its_hv_sign(direction, axis):
     torch.testing.assert_close(turned, maps)
 
 
-def test_sliding_windows_cover_the_picture_and_agree_with_the_whole():
+def test_sliding_windows_cover_the_image_and_agree_with_the_whole():
     model = build(SEGMENTOR).eval()
     model.test_cfg = ConfigDict(mode='slide', crop_size=(64, 64), stride=(48, 48))
     sample = _of_shape(square_sample(), 112, 160)
@@ -174,8 +174,8 @@ def slide(encode_decode, inputs, crop_size, stride):
     return model.slide_inference(inputs, [{}] * len(inputs))
 
 
-def repeat_picture(tiles, _):
-    """Maps that all equal the first channel of the picture."""
+def repeat_image(tiles, _):
+    """Maps that all equal the first channel of the image."""
     return tiles[:, :1].repeat(1, 4 + CLASSES, 1, 1)
 
 
@@ -184,7 +184,7 @@ def repeat_picture(tiles, _):
     ((512, 512), (448, 448))])
 def test_tiles_that_agree_blend_to_what_they_agree_on(crop_size, stride):
     inputs = torch.rand(2, 3, 112, 176)
-    maps = slide(repeat_picture, inputs, crop_size, stride)
+    maps = slide(repeat_image, inputs, crop_size, stride)
     torch.testing.assert_close(maps, inputs[:, :1].expand_as(maps))
 
 
@@ -247,12 +247,12 @@ def test_half_precision_predicts_nearly_the_same_maps(dtype):
     torch.testing.assert_close(rough, exact, rtol=0, atol=0.05)
 
 
-def views_of(picture):
-    """What mmcv's TestTimeAug and pseudo_collate make of one picture."""
+def views_of(image):
+    """What mmcv's TestTimeAug and pseudo_collate make of one image."""
     inputs, samples = [], []
     for direction in VIEWS:
         flip = direction is not None
-        view = picture.flip(FLIP_DIMS[direction]) if flip else picture
+        view = image.flip(FLIP_DIMS[direction]) if flip else image
         inputs.append([view])
         samples.append([square_sample(flip=flip, flip_direction=direction)])
     return dict(inputs=inputs, data_samples=samples)
@@ -274,13 +274,13 @@ def test_maps_are_averaged_after_every_view_is_turned_back():
     torch.testing.assert_close(seen[0], sum(single) / 3)
 
 
-def test_the_mirror_image_of_a_picture_has_the_mirrored_maps():
-    """With both views, it does not matter which of the two is called the picture."""
+def test_the_mirror_image_of_a_image_has_the_mirrored_maps():
+    """With both views, it does not matter which of the two is called the image."""
     model = CellTTAModel(build(SEGMENTOR)).eval()
-    picture = torch.randint(0, 255, (3, 64, 64)).float()
+    image = torch.randint(0, 255, (3, 64, 64)).float()
     seen = []
     model.module.postprocess_result = lambda maps, samples: seen.extend(maps)
-    for view in (picture, picture.flip(2)):
+    for view in (image, image.flip(2)):
         views = views_of(view)
         model.test_step({key: value[:2] for key, value in views.items()})
     maps, of_mirror = seen
