@@ -48,14 +48,19 @@ def test_sampling_equals_the_definition_point_by_point():
         sample_torch(value, shapes, locations, weights), expected.flatten(2))
 
 
-def test_zero_offsets_and_even_weights_read_the_cell_under_the_query():
+@pytest.mark.parametrize('offset', [(0, 0), (1, 0), (0, 1)])
+def test_even_weights_read_the_token_at_the_offset_from_the_query(offset):
     layer = DeformableAttention(4, 2, 1, 3, value_ratio=1.0)
     for projection in (layer.value_proj, layer.output_proj):
         torch.nn.init.eye_(projection.weight)
-    torch.nn.init.zeros_(layer.sampling_offsets.bias)
+    layer.sampling_offsets.bias.data.view(-1, 2)[:] = torch.tensor(offset)
     tokens = torch.randn(1, 12, 4)
+    x, y = offset
+    expected = torch.zeros(1, 3, 4, 4)  # outside the image
+    expected[:, :3 - y, :4 - x] = tokens.unflatten(1, (3, 4))[:, y:, x:]
     points = reference_points([(3, 4)], tokens)
-    torch.testing.assert_close(layer(tokens, tokens, points, [(3, 4)]), tokens)
+    torch.testing.assert_close(
+        layer(tokens, tokens, points, [(3, 4)]), expected.flatten(1, 2))
 
 
 @pytest.mark.skipif(
