@@ -36,7 +36,7 @@ def write_names(folder, names):
 def make_consep(tmp_path):
     """Writes images of 40 x 60 px with one 8 x 8 px nucleus per given class."""
 
-    def make(classes, folder='consep', names=('train_1',)):
+    def make(classes, folder='consep', names=('train_1', 'train_2', 'train_10')):
         root = tmp_path / folder
         for kind in ('Images', 'Labels'):
             (root / kind).mkdir(parents=True, exist_ok=True)

@@ -13,8 +13,7 @@ def build(root, **settings):
 
 
 def test_indices_select_images_in_natural_order(make_consep):
-    root = make_consep([1], names=('train_1', 'train_2', 'train_10'))
-    dataset = build(root, indices=[1, 2])
+    dataset = build(make_consep([1]), indices=[1, 2])
     assert [dataset.get_data_info(i)['sample_name'] for i in range(2)] == [
         'train_2', 'train_10']
 
