@@ -33,6 +33,18 @@ def test_samples_of_the_pipeline_are_spread_over_the_data(config, out):
         assert (sheet == color).all(axis=2).any()
 
 
+def test_images_are_drawn_at_the_scale_of_the_network(config, out):
+    text = config.read_text().replace(
+        "dict(type='LoadCellAnnotations')",
+        "dict(type='LoadCellAnnotations'), dict(type='ResizeToMpp')", 1)
+    sheets = []
+    for mpp in (0.25, 0.5):
+        config.write_text(f'model = dict(mpp={mpp})\n' + text)
+        assert browse(config, '--out', out, '--num', 1) == 0
+        sheets.append(next(out.iterdir()).read_bytes())
+    assert sheets[0] != sheets[1]  # the title says how many px the network sees
+
+
 def test_there_are_no_more_sheets_than_samples(config, out):
     assert browse(config, '--out', out, '--split', 'test', '--num', 99) == 0
     assert len(list(out.iterdir())) == 2

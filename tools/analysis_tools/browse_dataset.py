@@ -47,8 +47,11 @@ def build_dataset(args: argparse.Namespace):
     from mmseg.registry import DATASETS
 
     from mmseg_cellvta.utils.configs import inner_configs, load_config, part_config
+    from mmseg_cellvta.utils.network_scale import announce_network_mpp, network_mpp
 
-    config = part_config(load_config(args.config, args.cfg_options), args.split)
+    cfg = load_config(args.config, args.cfg_options)
+    announce_network_mpp(network_mpp(cfg.get('model', {})))  # there is no model here
+    config = part_config(cfg, args.split)
     if config is None:
         raise ValueError(
             f'{args.config}: has no {args.split}_dataloader with a dataset')

@@ -274,7 +274,7 @@ def test_maps_are_averaged_after_every_view_is_turned_back():
     torch.testing.assert_close(seen[0], sum(single) / 3)
 
 
-def test_the_mirror_image_of_a_image_has_the_mirrored_maps():
+def test_the_mirror_image_of_an_image_has_the_mirrored_maps():
     """With both views, it does not matter which of the two is called the image."""
     model = CellTTAModel(build(SEGMENTOR)).eval()
     image = torch.randint(0, 255, (3, 64, 64)).float()
