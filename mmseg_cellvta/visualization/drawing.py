@@ -37,8 +37,6 @@ def panel_scale(image: np.ndarray) -> int:
 def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
     """Returns a copy of an image, (H, W, 3) uint8, `scale` times as large."""
     size = (image.shape[1] * scale, image.shape[0] * scale)
-    # Contiguous: OpenCV cannot draw on a view such as a BGR image read backwards.
-    image = np.ascontiguousarray(image)
     return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
 
 

@@ -15,7 +15,7 @@ from mmseg_cellvta.exports.cell_statistics import (
 
 def test_counts_areas_and_places_are_those_of_the_nuclei():
     statistics = CellStatistics(INFO)
-    statistics.add(squares([(10, 20), (850, 20)]))
+    statistics.add(squares([(10, 20), (895, 20)]))  # the second centred on the border
     statistics.add(squares([]))
     statistics.add(squares([(10, 620)], side=40))
     assert statistics.counts.tolist() == [0, 2, 1]
@@ -25,7 +25,7 @@ def test_counts_areas_and_places_are_those_of_the_nuclei():
     assert statistics.tissue_mm2 == pytest.approx(
         (100 * 100 + 100 * 25 + 75 * 100) / 1e6)
     assert np.argwhere(statistics.grid[1]).tolist() == [[0, 0], [16, 0]]
-    assert np.argwhere(statistics.grid[2]).tolist() == [[0, 20]]
+    assert np.argwhere(statistics.grid[2]).tolist() == [[0, 21]]
 
 
 def test_a_class_without_name_is_refused():

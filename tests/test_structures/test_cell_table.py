@@ -101,6 +101,13 @@ def test_a_window_lies_where_it_was_cut_and_is_scaled_from_the_corner_of_the_map
     assert polygon.equals(shapely.box(204, 101.5, 214, 103.5))
 
 
+def test_of_a_nucleus_whose_neck_is_lost_when_it_shrinks_a_part_stays():
+    polygon = outline(
+        [[0, 0], [0, 19], [19, 19], [19, 10], [40, 10], [40, 29], [59, 29], [59, 0],
+         [40, 0], [40, 10], [19, 10], [19, 0]], scale=(0.05, 0.05))
+    assert polygon.equals(shapely.box(2, 0, 3, 1.5))  # the larger one
+
+
 @pytest.mark.parametrize('scale', [0.5, 0.73, 1, 1.78])
 def test_random_blobs_stay_valid_and_in_order_at_any_scale(scale):
     rng = np.random.default_rng(0)

@@ -47,6 +47,7 @@ def test_an_enlarged_outline_lies_on_the_enlarged_pixel_centres():
     assert drawn.shape == (160, 240, 3)
     # Left edge of id 3: column 5, whose centre is at 5.5 * 4 - 0.5 = 21.5.
     assert drawn[60, 21].tolist() == drawn[60, 22].tolist() == RED
+    assert drawn[60, 20, 0] > 200 and drawn[60, 23, 0] < 255  # evenly on both sides
     assert drawn[60, 16].tolist() == drawn[60, 27].tolist() == [128, 128, 128]
 
 
