@@ -159,14 +159,6 @@ def test_log_history_survives_to_the_bit(tmp_path):
     assert restored.statistics('mean', 3) == buffer.statistics('mean', 3)
 
 
-def test_history_continues_after_restoring(tmp_path):
-    hub = dict(log_scalars={'a': HistoryBuffer([1.0], [1])})
-    loaded = save_and_load(dict(message_hub=hub), tmp_path)
-    restored = loaded['message_hub']['log_scalars']['a']
-    restored.update(2.0)
-    assert restored.data[0].tolist() == [1.0, 2.0]
-
-
 @pytest.mark.parametrize(
     'value, plain',
     [

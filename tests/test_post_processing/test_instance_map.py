@@ -27,11 +27,11 @@ def test_constants_follow_resolution(mpp, expected):
 
 
 @pytest.mark.parametrize(('mpp', 'expected'), [
-    (0.125, (17, 5, 320)), (0.25, (9, 3, 80)), (0.5, (5, 3, 20))])
+    (0.125, (17, 5, 320, 4)), (0.25, (9, 3, 80, 2)), (0.5, (5, 3, 20, 1))])
 def test_constants_of_rising_markers_follow_resolution(mpp, expected):
     constants = hover_constants(mpp, 'rising')
     assert (constants.sobel_ksize, constants.opening_side,
-            constants.min_unmarked_area) == expected
+            constants.min_unmarked_area, constants.border_reach) == expected
 
 
 @pytest.mark.parametrize('mpp', [0.25, 0.5])
@@ -76,6 +76,15 @@ def test_single_nucleus_may_fill_the_map(perfect_maps):
     np.testing.assert_array_equal(pred, true)
 
 
+def test_a_hole_in_a_nucleus_stays_background(draw_discs, perfect_maps):
+    true = draw_discs((64, 64), [(32, 32, 20)])
+    np_map, hv_map, _ = perfect_maps(true, [1], 2)
+    np_map[:, 28:36, 28:36] = [[[1]], [[0]]]
+    true[28:36, 28:36] = 0
+    pred = segment_instances(np_map, hv_map, hover_constants(0.25))
+    np.testing.assert_array_equal(pred, true)
+
+
 @pytest.mark.parametrize('shape', [(1, 1), (1, 9), (7, 3), (16, 250)])
 def test_any_map_size_is_accepted(shape):
     np_map = np.stack([np.zeros(shape), np.ones(shape)])
@@ -104,14 +113,6 @@ def test_marker_without_foreground_leaves_no_gap_in_the_ids():
     depth = np.zeros((1, 6), dtype=np.float32)
     inst_map = module._flood(depth, blobs, markers, lone=np.zeros(3, dtype=bool))
     assert inst_map.tolist() == [[1, 1, 0, 0, 2, 2]]
-
-
-def test_lone_blobs_follow_the_marked_ones():
-    blobs = np.array([[1, 1, 0, 2, 0, 3, 0, 4, 4]], dtype=np.int32)
-    markers = np.array([[0, 0, 0, 3, 0, 0, 0, 0, 1]], dtype=np.int32)
-    lone = np.array([True, True, True, False, True])  # 3 is too small
-    inst_map = module._flood(np.zeros((1, 9), np.float32), blobs, markers, lone)
-    assert inst_map.tolist() == [[3, 3, 0, 2, 0, 0, 0, 1, 1]]
 
 
 def test_holes_are_filled_like_scipy_does():
@@ -292,15 +293,23 @@ def test_a_crescent_is_not_joined_to_what_it_surrounds(draw_discs, monkeypatch):
 
 
 def test_parts_narrower_than_the_reach_and_the_rim_of_the_map_are_read_inside():
-    true = np.ones((6, 12), np.int32)
+    true = np.ones((30, 12), np.int32)
     split = true.copy()
     split[:, 10:] = 2
-    hv_map = np.zeros((2, 6, 12), np.float32)
+    hv_map = np.zeros((2, 30, 12), np.float32)
     hv_map[0] = np.linspace(-1, 1, 12)
     np.testing.assert_array_equal(merge_fragments(split, hv_map, 5), true)
     apart = hv_map.copy()
     apart[0, :, 10:] -= 1.5
     np.testing.assert_array_equal(merge_fragments(split, apart, 5), split)
+
+
+def test_parts_over_whose_border_the_map_falls_stay_apart():
+    split = np.ones((6, 12), np.int32)
+    split[:, 6:] = 2
+    hv_map = np.zeros((2, 6, 12))
+    hv_map[0] = [-1, -1, -1, -1, -1, 1, -1, 1, 1, 1, 1, 1]  # the means rise
+    np.testing.assert_array_equal(merge_fragments(split, hv_map, 0), split)
 
 
 def test_nuclei_without_neighbours_are_handed_back(draw_discs):

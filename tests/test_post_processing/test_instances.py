@@ -102,11 +102,13 @@ def test_line_without_an_area_is_dropped():
     check_agreement(kept, table)
 
 
-def test_nucleus_in_two_parts_keeps_the_larger_contour():
+@pytest.mark.parametrize('flip', [1, -1])
+def test_nucleus_in_two_parts_keeps_the_larger_contour(flip):
     inst_map = np.zeros((12, 12), dtype=np.int32)
     inst_map[0:3, 0:3], inst_map[5:11, 5:11] = 1, 1
+    inst_map = inst_map[::flip, ::flip].copy()
     _, table = describe_instances(inst_map, one_hot(inst_map, 2))
-    assert table['contours'][0].min() == 5
+    assert np.ptp(table['contours'][0], axis=0).tolist() == [5, 5]
 
 
 def test_empty_map_gives_well_formed_columns():
@@ -149,6 +151,13 @@ def test_axes_scale_on_their_own(draw_discs, perfect_maps):
     expected = (start[1]['centroids'] + 0.5) * [2.5, 0.5] - 0.5
     np.testing.assert_allclose(table['centroids'], expected, atol=0.3)
     assert table['labels'].tolist() == [2, 1, 3]
+
+
+def test_pixel_centres_are_sampled():
+    inst_map = np.zeros((9, 9), np.int32)
+    inst_map[1::3, 1::3] = np.arange(1, 10).reshape(3, 3)
+    sampled, _ = rescale_instances(inst_map, dict(labels=np.ones(9)), (3, 3))
+    np.testing.assert_array_equal(sampled, np.arange(1, 10).reshape(3, 3))
 
 
 def test_nuclei_between_the_samples_vanish_and_ids_close_up(draw_discs, perfect_maps):
