@@ -125,7 +125,8 @@ def test_batch_comes_back_on_the_grids_of_its_images(maps):
 def test_enlarged_maps_give_rounder_outlines(draw_discs, perfect_maps):
     fine = draw_discs((128, 256), [(40, 40, 18), (140, 60, 26)])
     maps = perfect_maps(fine, [2, 1], 4)
-    coarse = [m.reshape(len(m), 64, 2, 128, 2).mean((2, 4)) for m in maps]
+    coarse = [m.reshape(len(m), 64, 2, 128, 2).mean((2, 4)).astype(np.float16)
+              for m in maps]
     wrong = []
     for enlarge in (1, 2):
         processor = HoverPostProcessor(4, mpp=0.5, enlarge=enlarge)
