@@ -6,14 +6,8 @@ import numpy as np
 from rich.progress import Progress
 
 from ..datasets.conic_dataset import CoNICDataset, source_of
-from ..datasets.labels import (
-    PATCH_IMAGES,
-    PATCH_INFO,
-    PATCH_LABELS,
-    read_item,
-    read_patches,
-)
-from ..utils.files import PendingFolder, describe_files
+from ..datasets.labels import PATCH_IMAGES, PATCH_INFO, PATCH_LABELS, read_patches
+from ..utils.files import PendingFolder, describe_files, read_item
 from .splits import PAPER_SPLIT, make_splits, write_splits
 from .summary import DatasetSummary
 from .writers import PatchWriter

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from skimage.measure import label
 
-from ..datasets.labels import load_mat, map_npy
+from ..datasets.labels import load_mat
+from ..utils.files import map_npy
 from ..utils.images import read_id_image
 from .polygons import rasterize, read_geojson, read_imagescope
 from .writers import LabelledImage

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from ..datasets.labels import PATCH_LABELS, open_npy, read_item
+from ..datasets.labels import PATCH_LABELS
 from ..datasets.pannuke_dataset import FOLDS, PanNukeCellDataset
-from ..utils.files import PendingFolder, describe_files
+from ..utils.files import PendingFolder, describe_files, open_npy, read_item
 from .summary import DatasetSummary
 from .writers import PatchWriter
 

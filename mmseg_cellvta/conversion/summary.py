@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from ..datasets.labels import count_nuclei, read_item
+from ..datasets.labels import count_nuclei
+from ..utils.files import read_item
 
 
 class DatasetSummary:

@@ -25,46 +25,11 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
+from ..utils.files import open_npy
+
 PATCH_IMAGES, PATCH_LABELS, PATCH_INFO = 'images.npy', 'labels.npy', 'patch_info.csv'
 IMAGE_DIR, LABEL_DIR, INFO_FILE = 'Images', 'Labels', 'dataset.json'
 IMAGE_SUFFIX = '.png'
-
-
-# Arrays on the disk
-
-
-@lru_cache(maxsize=16)
-def open_npy(path: str) -> np.ndarray:
-    """Maps a `.npy` file into memory, once per process; see `map_npy`."""
-    return map_npy(path)
-
-
-def map_npy(path: str) -> np.ndarray:
-    """Maps a `.npy` file into memory, read-only.
-
-    Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When the file is truncated or no `.npy` file.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'{path}: no such file; data_root must be the folder that holds '
-            'images.npy, labels.npy and patch_info.csv')
-    try:
-        return np.load(path, mmap_mode='r')
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(
-            f'{path}: not a complete .npy file ({error}); found '
-            f'{Path(path).stat().st_size} bytes; copy or unpack it again') from error
-
-
-def read_item(path: str | Path, index: int) -> np.ndarray:
-    """Reads one entry of a `.npy` file into memory.
-
-    The file is mapped anew each time: a mapping that stays open would keep every page
-    that was read.
-    """
-    return np.array(map_npy(str(path))[index])
 
 
 # Label maps of one image

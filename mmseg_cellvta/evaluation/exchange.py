@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.labels import check_labels, map_npy, split_channels
-from ..utils.files import PendingFolder, complete_file
+from ..datasets.labels import check_labels, split_channels
+from ..utils.files import PendingFolder, complete_file, map_npy
 from .functional import instance_classes
 from .functional.overlaps import MAX_ID
 
@@ -84,11 +84,7 @@ class LabelArray:
         self.path = Path(path)
         self.num_classes = num_classes
         self.mixed: list[tuple[int, int]] = []
-        if not self.path.is_file():
-            raise FileNotFoundError(f'{path}: no such file')
         self._array = map_npy(str(path))
-        if not isinstance(self._array, np.ndarray):
-            raise ValueError(f'{path}: an .npz archive, expected one .npy array')
         self.shape = self._array.shape
         if len(self.shape) != 4:
             raise ValueError(f'{path}: shape {self.shape}, expected (N, H, W, 2) with '

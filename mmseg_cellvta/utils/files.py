@@ -1,12 +1,15 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Files and folders that appear under their name only when they are complete."""
+"""Files and folders that appear only when they are complete, and arrays on the disk."""
 import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 SETTINGS, PROGRESS = 'conversion.json', 'progress.json'
 
@@ -126,3 +129,38 @@ def settings_digest(settings: Any, digits: int = 16) -> str:
     """
     text = json.dumps(settings, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
+
+
+@lru_cache(maxsize=16)
+def open_npy(path: str) -> np.ndarray:
+    """Maps a `.npy` file into memory, once per process; see `map_npy`."""
+    return map_npy(path)
+
+
+def map_npy(path: str) -> np.ndarray:
+    """Maps a `.npy` file into memory, read-only.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When the file is truncated or no `.npy` file.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path}: no such file')
+    try:
+        array = np.load(path, mmap_mode='r')
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(
+            f'{path}: not a complete .npy file ({error}); found '
+            f'{Path(path).stat().st_size} bytes; copy or unpack it again') from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f'{path}: an .npz archive; expected a single array, .npy')
+    return array
+
+
+def read_item(path: str | Path, index: int) -> np.ndarray:
+    """Reads one entry of a `.npy` file into memory.
+
+    The file is mapped anew each time: a mapping that stays open would keep every page
+    that was read.
+    """
+    return np.array(map_npy(str(path))[index])

@@ -15,6 +15,8 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, IMAGELENGTH, IMAGEWIDTH
 
+from .files import open_npy
+
 COLOR_MODES = ('RGB', 'RGBA', 'L', 'LA', 'P', 'CMYK', 'YCbCr')
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap rows and columns
 
@@ -42,8 +44,6 @@ def read_image(path: str | os.PathLike, index: int | None = None) -> np.ndarray:
             mode.
     """
     if index is not None:
-        # Imported here, because the data sets import this module.
-        from ..datasets.labels import open_npy
         return np.array(open_npy(str(path))[index])
     with _open(path) as image:
         _check_mode(path, image)

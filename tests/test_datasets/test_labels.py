@@ -8,7 +8,6 @@ from scipy.io import savemat
 from mmseg_cellvta.datasets.labels import (
     check_labels,
     count_nuclei,
-    open_npy,
     read_mat_labels,
 )
 
@@ -48,23 +47,6 @@ def test_nuclei_are_counted_by_class_whatever_their_ids():
     class_map = np.array([[3, 1, 1, 3], [1, 1, 0, 2]])  # 3 and 2 also on background
     assert count_nuclei(inst_map, class_map, 4).tolist() == [2, 0, 1]
     assert count_nuclei(0 * inst_map, class_map, 4).tolist() == [0, 0, 0]
-
-
-def test_npy_is_mapped_once_per_process(tmp_path):
-    np.save(tmp_path / 'a.npy', np.arange(4))
-    first = open_npy(str(tmp_path / 'a.npy'))
-    assert isinstance(first, np.memmap) and not first.flags.writeable
-    assert open_npy(str(tmp_path / 'a.npy')) is first
-
-
-def test_damaged_npy_is_named_with_its_size(tmp_path):
-    path = tmp_path / 'a.npy'
-    np.save(path, np.zeros((100, 100)))
-    for content in (path.read_bytes()[:5000], b'', b'no array at all'):
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match=(
-                rf'a\.npy: not a complete .* {len(content)} bytes')):
-            open_npy(str(path))
 
 
 @pytest.mark.parametrize(('maps', 'message'), [

@@ -3,12 +3,14 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmseg_cellvta.utils.files import (
     PendingFolder,
     complete_file,
     describe_files,
+    open_npy,
     settings_digest,
 )
 
@@ -106,3 +108,24 @@ def test_settings_in_any_order_have_equal_digits_and_any_change_shows():
     assert settings_digest(dict(a=1, b=[2, dict(c=Path('x'))]), digits=8) == first[:8]
     assert len({settings_digest(settings) for settings in (
         dict(a=1), dict(a=2), dict(a='1'), dict(b=1), [1], dict(a=[1]))}) == 6
+
+
+def test_npy_is_mapped_once_per_process(tmp_path):
+    np.save(tmp_path / 'a.npy', np.arange(4))
+    first = open_npy(str(tmp_path / 'a.npy'))
+    assert isinstance(first, np.memmap) and not first.flags.writeable
+    assert open_npy(str(tmp_path / 'a.npy')) is first
+
+
+def test_damaged_npy_is_named_with_its_size(tmp_path):
+    path = tmp_path / 'a.npy'
+    np.save(path, np.zeros((100, 100)))
+    for content in (path.read_bytes()[:5000], b'', b'no array at all'):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=(
+                rf'a\.npy: not a complete .* {len(content)} bytes')):
+            open_npy(str(path))
+    np.savez(path.with_suffix('.npz'), a=1)
+    path.write_bytes(path.with_suffix('.npz').read_bytes())
+    with pytest.raises(ValueError, match=r'a\.npy: an \.npz archive'):
+        open_npy(str(path))
