@@ -1,4 +1,6 @@
 # CoNSeP: 27 labelled images of 1000 x 1000 px at 40x, in the official layout.
+_base_ = '../augmentation.py'
+
 data_root = 'data/CoNSeP/Train'  # folder with Images and Labels
 dataset_type = 'CoNSePDataset'
 batch_size = 4  # crops per GPU
@@ -39,11 +41,7 @@ tta_pipeline = [
         type='TestTimeAug',
         transforms=[
             [dict(type='ResizeToMpp', source_mpp=source_mpp)],
-            [
-                dict(type='RandomFlip', prob=0.0),
-                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
-                dict(type='RandomFlip', prob=1.0, direction='vertical'),
-            ],
+            _base_.tta_flips,
             [dict(type='LoadCellAnnotations')],
             [dict(type='PackCellInputs')],
         ]),

@@ -1,4 +1,6 @@
 # Your own data, converted by tools/dataset_converters/custom.py.
+_base_ = '../augmentation.py'
+
 data_root = 'data/custom'  # folder with Images, Labels, dataset.json and train.txt
 dataset_type = 'CellFolderDataset'
 batch_size = 4  # crops per GPU
@@ -34,11 +36,7 @@ tta_pipeline = [
         type='TestTimeAug',
         transforms=[
             [dict(type='ResizeToMpp')],
-            [
-                dict(type='RandomFlip', prob=0.0),
-                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
-                dict(type='RandomFlip', prob=1.0, direction='vertical'),
-            ],
+            _base_.tta_flips,
             [dict(type='LoadCellAnnotations')],
             [dict(type='PackCellInputs')],
         ]),

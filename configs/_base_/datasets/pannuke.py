@@ -1,5 +1,7 @@
 # PanNuke as the CellVTA paper trains and tests it: 40x patches of 256 px as they are.
 # Folds as tools/dataset_converters/pannuke.py writes them.
+_base_ = '../augmentation.py'
+
 data_root = 'data/pannuke'  # folder with fold1, fold2, fold3
 dataset_type = 'PanNukeCellDataset'
 batch_size = 8  # images per GPU; paper: 8
@@ -21,20 +23,7 @@ train_pipeline = [
     dict(type='LoadCellImage'),
     dict(type='LoadCellAnnotations'),
     dict(type='ResizeToMpp'),  # to model.mpp
-    # Order, probabilities and strengths of the released training code.
-    dict(type='CellRandomRotate90', prob=0.2),
-    # Horizontal and vertical with probability 0.2 each, independently.
-    dict(type='RandomFlip', prob=[0.16, 0.16, 0.04],
-         direction=['horizontal', 'vertical', 'diagonal']),
-    dict(type='CellBlur', prob=0.2, kernel_sizes=(3, 5, 7, 9)),  # px
-    dict(type='CellGaussNoise', prob=0.5, max_variance=10),  # 0-255 scale, squared
-    dict(type='CellColorJitter', prob=0.2, brightness=0.25, contrast=0.25,
-         saturation=0.1, hue=0.05),
-    dict(type='CellSuperpixels', prob=0.1, replace_prob=0.1, num_segments=200,
-         max_side=128),  # px
-    dict(type='CellZoomBlur', prob=0.1, max_factor=1.05, step=(0.01, 0.03)),
-    dict(type='CellRandomSizedCrop', prob=0.2, min_fraction=0.5),
-    dict(type='CellRandomAffine', prob=0.2, max_shift=15),  # px
+    *_base_.released_augmentation,
     dict(type='GenerateHoverTargets'),
     dict(type='PackCellInputs'),
 ]
@@ -51,11 +40,7 @@ tta_pipeline = [
         type='TestTimeAug',
         transforms=[
             [dict(type='ResizeToMpp', source_mpp=source_mpp)],
-            [
-                dict(type='RandomFlip', prob=0.0),
-                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
-                dict(type='RandomFlip', prob=1.0, direction='vertical'),
-            ],
+            _base_.tta_flips,
             [dict(type='LoadCellAnnotations')],
             [dict(type='PackCellInputs')],
         ]),

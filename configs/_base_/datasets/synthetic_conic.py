@@ -1,5 +1,7 @@
 # H&E-like drawings in CoNIC's format, made by
 # tools/dataset_converters/synthetic_conic.py.
+_base_ = '../augmentation.py'
+
 data_root = 'data/synthetic_conic'
 dataset_type = 'CoNICDataset'
 sources_file = 'test_sources.json'  # written beside the arrays by the generator
@@ -38,11 +40,7 @@ tta_pipeline = [
         type='TestTimeAug',
         transforms=[
             [dict(type='ResizeToMpp', source_mpp=source_mpp)],
-            [
-                dict(type='RandomFlip', prob=0.0),
-                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
-                dict(type='RandomFlip', prob=1.0, direction='vertical'),
-            ],
+            _base_.tta_flips,
             [dict(type='LoadCellAnnotations')],
             [dict(type='PackCellInputs')],
         ]),
