@@ -82,13 +82,14 @@ def report(results, console: 'Console', quiet: bool) -> bool:
     for result in results:
         if result.error is not None:
             failed = True
-            console.print(f'[red]failed[/red] {result.source}: {result.error}')
+            # Not `print`: it would break paths, and read brackets in them as markup.
+            console.out(f'failed {result.source}: {result.error}', style='red')
             if not isinstance(result.error, (ValueError, OSError)):
                 traceback.print_exception(result.error)
         elif not quiet:
             state = 'was finished' if result.skipped else 'done'
-            console.print(f'{state}: {result.source}, {result.summary["cells"]} cells '
-                          f'in {result.summary["seen_mm2"]:g} mm²')
+            console.out(f'{state}: {result.source}, {result.summary["cells"]} cells '
+                        f'in {result.summary["seen_mm2"]:g} mm²')
     return not failed
 
 

@@ -106,7 +106,7 @@ def run_converter(
             summary, remarks = convert(progress)
         except (OSError, ValueError) as error:
             raise SystemExit(str(error)) from error
-    console.print(title, markup=False)
+    console.out(title)
     console.print(summary.table())
     for remark in remarks:
-        console.print(remark, markup=False)
+        console.out(remark)

@@ -207,7 +207,8 @@ def test_large_images_are_read_and_the_limit_of_pillow_stays(
         tmp_path, monkeypatch, write):
     write(tmp_path / 'a.png')
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)
-    spec = importlib.util.spec_from_file_location('imported_anew', images.__file__)
+    spec = importlib.util.spec_from_file_location(
+        'mmseg_cellvta.utils.imported_anew', images.__file__)
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
     assert Image.MAX_IMAGE_PIXELS == 10
     with warnings.catch_warnings(), ThreadPool(8) as pool:

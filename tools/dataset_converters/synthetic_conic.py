@@ -60,7 +60,7 @@ def main() -> None:
         except (OSError, ValueError) as error:
             raise SystemExit(f'error: {error}') from error
     console = Console()
-    console.print(f'{args.out}: {args.num_images} images')
+    console.out(f'{args.out}: {args.num_images} images')
     console.print(summarise(counts, CLASSES))
 
 
