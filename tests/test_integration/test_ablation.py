@@ -38,7 +38,7 @@ def test_a_stopped_ablation_resumes(conic, tmp_path):
     while not list(tmp_path.glob('work/good-*/train/iter_2.pth')):
         assert first.poll() is None
         time.sleep(0.05)
-    first.send_signal(signal.SIGINT)
+    first.send_signal(signal.SIGTERM)
     assert first.wait() == 130
     good, = tmp_path.glob('work/good-*')
     assert not (good / 'result.json').exists()

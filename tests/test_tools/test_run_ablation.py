@@ -75,7 +75,10 @@ def scripts(tmp_path):
 def ablate(tmp_path, scripts):
     """Runs the tool over entries; words are the options of a config."""
     (tmp_path / 'net.py').write_text(CONFIG)
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number)
+              for number in (signal.SIGINT, signal.SIGTERM)}
+    # Jobs in the background of a script inherit that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def ablate(*entries, arguments=(), **common):
         entries = [dict(name=entry, config='net.py', options={'model.word': entry})
@@ -86,7 +89,8 @@ def ablate(tmp_path, scripts):
                         tmp_path / 'work', *arguments)
 
     yield ablate
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
