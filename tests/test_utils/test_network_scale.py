@@ -55,6 +55,7 @@ def test_the_inference_api_keeps_the_scale_of_its_model():
 @pytest.mark.parametrize(('meta', 'refused'), [
     (dict(mpp=0.25), False), (dict(mpp=0.26), False), (dict(), False),
     (dict(mpp=0.5), True), (dict(mpp=0.25, network_mpp=0.5), True),
+    (dict(mpp=0.27), True), (dict(mpp=0.23), True),
     (dict(mpp=0.5, network_mpp=0.25), False)])
 @pytest.mark.parametrize('mode', ['loss', 'predict'])
 def test_images_of_another_scale_are_refused(meta, refused, mode):
@@ -65,6 +66,7 @@ def test_images_of_another_scale_are_refused(meta, refused, mode):
         with torch.no_grad():
             model(torch.zeros(1, 3, 64, 64), samples, mode=mode)
         return
-    with pytest.raises(ValueError, match='a_1: shown to the network at 0.5 µm/px, but '
-                                         'model.mpp is 0.25'):
+    shown = list(meta.values())[-1]
+    with pytest.raises(ValueError, match=f'a_1: shown to the network at {shown} µm/px, '
+                                         'but model.mpp is 0.25'):
         model(torch.zeros(1, 3, 64, 64), samples, mode=mode)
