@@ -79,12 +79,13 @@ def main() -> None:
     args = parse_args()
     import torch
 
+    from mmseg_cellvta.evaluation.fold_table import markdown_row
     from mmseg_cellvta.utils.files import complete_file
 
     if args.device is None:
         args.device = 'cuda' if torch.cuda.is_available() else 'cpu'
     rows = []
-    print('| ' + ' | '.join(HEAD) + ' |')
+    print(markdown_row(HEAD))
     print('|---|---|' + '---:|' * (len(HEAD) - 2))
     for path, size in product(args.configs, args.size):
         try:
@@ -95,7 +96,7 @@ def main() -> None:
                    device=args.device) | figures
         rows.append(row)
         head = [row['config'], f'{size} x {size}', str(args.batch)]
-        print('| ' + ' | '.join(head + cells(row)) + ' |', flush=True)
+        print(markdown_row(head + cells(row)), flush=True)
     if args.out is not None:
         with complete_file(args.out) as part:
             part.write_text(json.dumps(rows, indent=2) + '\n', encoding='utf-8')
