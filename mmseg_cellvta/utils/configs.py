@@ -132,7 +132,9 @@ def _read_again(path: Path, values: dict[str, Any]) -> Config:
         for file in files:
             copy = Path(folder, file.relative_to(top))
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(_assign(file.read_bytes(), values))
+            # `{{ fileDirname }}` is the folder of the config, not of its copy.
+            Config._substitute_predefined_vars(str(file), str(copy))
+            copy.write_bytes(_assign(copy.read_bytes(), values))
         cfg = _read(Path(folder, path.resolve().relative_to(top)))
     return Config(cfg._cfg_dict, filename=str(path))
 

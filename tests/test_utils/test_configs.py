@@ -29,7 +29,8 @@ def inheriting(tmp_path):
     (tmp_path / 'leaf/config.py').write_text(
         "_base_ = '../base.py'\nlr = 1e-3\nunused = 3\n"
         'optim_wrapper = dict(lr=lr, factor=2 * lr)\n'
-        'val_dataloader = dict(dataset=dict(pipeline={{_base_.steps}}))\n')
+        'val_dataloader = dict(dataset=dict(pipeline={{_base_.steps}}))\n'
+        "work_dir = '{{ fileDirname }}/runs'\n")
     return tmp_path / 'leaf/config.py'
 
 
@@ -41,6 +42,7 @@ def test_a_name_goes_wherever_the_file_hands_it(inheriting):
         assert dataset.data_root == '/new' and dataset.pipeline[0].size == (3, 4)
     assert part_config(cfg, 'val').pipeline[0].size == (3, 4)
     assert cfg.filename == str(inheriting)
+    assert cfg.work_dir == str(inheriting.with_name('runs'))
 
 
 def test_a_part_of_a_name_goes_there_too(inheriting):
