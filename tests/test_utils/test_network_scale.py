@@ -3,12 +3,16 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmseg.apis import inference_model
 from mmseg.registry import TRANSFORMS
 from mmseg.structures import SegDataSample
 from tiny_models import SEGMENTOR, build, square_sample
 
-from mmseg_cellvta.utils.network_scale import announce_network_mpp
+from mmseg_cellvta.utils.network_scale import (
+    announce_network_mpp,
+    announced_network_mpp,
+)
 
 RESIZE = dict(type='ResizeToMpp', source_mpp=0.5)
 
@@ -41,6 +45,14 @@ def test_a_pipeline_without_a_model_says_what_is_missing():
     with pytest.raises(ValueError, match="the network's µm/px is not known"):
         resize(dict(img=np.zeros((8, 8, 3), np.uint8)))
     assert TRANSFORMS.build(dict(RESIZE, mpp=0.25)).mpp == 0.25
+
+
+def test_a_resumed_run_has_the_scale_of_its_config():
+    announce_network_mpp(0.5)
+    checkpoint = MessageHub.get_current_instance().state_dict()
+    announce_network_mpp(0.25)
+    MessageHub.get_current_instance().load_state_dict(checkpoint)
+    assert announced_network_mpp() == 0.25
 
 
 def test_the_inference_api_keeps_the_scale_of_its_model():
