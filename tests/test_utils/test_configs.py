@@ -45,10 +45,10 @@ def test_a_name_goes_wherever_the_file_hands_it(inheriting):
     assert cfg.work_dir == str(inheriting.with_name('runs'))
 
 
-def test_a_part_of_a_name_goes_there_too(inheriting):
-    cfg = load_config(inheriting, {'steps.0.size': 9})
-    assert [part_config(cfg, part).pipeline[0].size
-            for part in ('train', 'val', 'test')] == [9] * 3
+def test_parts_of_a_name_go_there_too(inheriting):
+    cfg = load_config(inheriting, {'steps.0.size': 9, 'steps.0.type': 'Pad'})
+    assert [part_config(cfg, part).pipeline
+            for part in ('train', 'val', 'test')] == [[dict(type='Pad', size=9)]] * 3
 
 
 @pytest.mark.parametrize(('option', 'message'), [
