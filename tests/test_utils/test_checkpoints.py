@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from mmseg_cellvta.utils.checkpoints import CELLVTA, read_checkpoint
+from mmseg_cellvta.utils.checkpoints import CELLVTA, convert_checkpoint, read_checkpoint
 
 STATE = dict(weight=torch.arange(3.))
 
@@ -97,3 +97,18 @@ def test_all_898_released_names_translate_to_898_others_and_back(shared_dir):
     ours = [CELLVTA.to_ours(key) for key in theirs]
     assert len(set(ours)) == len(theirs) == 898
     assert [CELLVTA.to_theirs(key) for key in ours] == theirs
+
+
+def test_without_room_on_the_disk_the_older_file_stays(tmp_path, monkeypatch):
+    torch.save({key: torch.zeros(1) for key in CELLVTA.needed}, tmp_path / 'src.pth')
+    (tmp_path / 'dst.pth').write_bytes(b'older')
+
+    def save_half(content, path):
+        path.write_bytes(b'half')
+        raise OSError('no space left on device')
+
+    monkeypatch.setattr(torch, 'save', save_half)
+    with pytest.raises(OSError, match='no space'):
+        convert_checkpoint(tmp_path / 'src.pth', tmp_path / 'dst.pth', CELLVTA)
+    assert {path.name for path in tmp_path.iterdir()} == {'src.pth', 'dst.pth'}
+    assert (tmp_path / 'dst.pth').read_bytes() == b'older'

@@ -32,7 +32,7 @@ def main() -> None:
     from mmseg_cellvta.utils.checkpoints import CELLVIT, convert_checkpoint
     try:
         weights = convert_checkpoint(args.src, args.dst, CELLVIT, trust=args.trust)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from None
     width = len(weights['backbone.encoder.vit.patch_embed.proj.weight'])
     print(f'{args.dst}: {len(weights)} tensors, for '

@@ -31,7 +31,7 @@ def main() -> None:
     try:
         weights = convert_checkpoint(
             args.src, args.dst, CELLVTA, reverse=args.reverse, trust=args.trust)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from None
     print(f'{args.dst}: {len(weights)} tensors')
 
