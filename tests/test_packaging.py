@@ -1,7 +1,9 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Builds of the package, and the parts of `make install` that need no network."""
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -77,6 +79,25 @@ def test_no_package_set_is_a_hard_requirement():
     required = [line for line in lines if line and not line.startswith('#')]
     assert 'timm>=1.0.20' in required and 'ftfy' in required
     assert not [line for line in required if any(name in line for name in FORBIDDEN)]
+
+
+def test_what_the_package_imports_is_required():
+    """An MMSegmentation environment needs no more than requirements/runtime.txt."""
+    required = {'torch', 'torchvision', 'cv2', 'mmcv', 'mmengine', 'mmseg'}
+    for name in ('runtime', 'slides'):
+        text = (ROOT / f'requirements/{name}.txt').read_text().lower()
+        required.update(re.findall(r'^[a-z][\w-]*', text, re.M))
+    modules = {'scikit-image': 'skimage', 'scikit-learn': 'sklearn', 'pillow': 'PIL',
+               'openslide-python': 'openslide'}
+    required = {modules.get(name, name) for name in required}
+    for path in (ROOT / 'mmseg_cellvta').rglob('*.py'):
+        for node in ast.parse(path.read_text()).body:
+            names = [alias.name for alias in node.names] if isinstance(
+                node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            missing = {name.split('.')[0] for name in names} - required
+            assert missing <= sys.stdlib_module_names, path
 
 
 def test_setup_runs_without_torch(source):
