@@ -235,8 +235,7 @@ def class_f1(
     true, pred, right = (
         np.bincount(classes, minlength=num_classes)[1:] for classes in (
             true_classes, pred_classes, true_classes[true_classes == pred_classes]))
-    with np.errstate(invalid='ignore'):
-        return 2 * right / (true + pred)
+    return _ratio(2 * right, true + pred)
 
 
 def binary_dice(overlaps: Overlaps) -> float:
