@@ -17,6 +17,23 @@ from skimage.measure import label
 from ...utils.network_scale import SCALED_TO, announced_network_mpp
 from ...utils.tiling import tile_starts
 
+Motion = Callable[[np.ndarray, str], np.ndarray]  # of an array and its key, as 'img'
+
+
+def move_alike(results: dict, move: Motion) -> dict:
+    """Moves the image and its label maps; returns the same `results`."""
+    for key in ('img', *results.get('seg_fields', [])):
+        results[key] = move(results[key], key)
+    results['img_shape'] = results['img'].shape[:2]
+    return results
+
+
+def resize(array: np.ndarray, key: str, size: tuple[int, int]) -> np.ndarray:
+    """Scales an image linearly, a label map by nearest pixels, to (width, height)."""
+    # OpenCV's other nearest mode takes corners of pixels, not centres.
+    interpolation = cv2.INTER_LINEAR if key == 'img' else cv2.INTER_NEAREST_EXACT
+    return cv2.resize(array, size, interpolation=interpolation)
+
 
 @TRANSFORMS.register_module()
 class ResizeToMpp(BaseTransform):
@@ -76,12 +93,7 @@ class ResizeToMpp(BaseTransform):
         scale = source_mpp / self.mpp
         size = max(round(width * scale), 1), max(round(height * scale), 1)
         if size != (width, height):
-            results['img'] = cv2.resize(
-                results['img'], size, interpolation=cv2.INTER_LINEAR)
-            for key in results.get('seg_fields', []):
-                # OpenCV's other nearest mode takes corners of pixels, not centres.
-                results[key] = cv2.resize(
-                    results[key], size, interpolation=cv2.INTER_NEAREST_EXACT)
+            move_alike(results, lambda array, key: resize(array, key, size))
         results['img_shape'] = results['img'].shape[:2]
         results['scale_factor'] = (size[0] / width, size[1] / height)
         results[SCALED_TO] = self.mpp
@@ -124,10 +136,8 @@ class RandomTile(BaseTransform):
         top, left = (
             int(np.random.choice(tile_starts(length, self.size, self.stride)))
             for length in results['img'].shape[:2])
-        for key in ('img', *results.get('seg_fields', [])):
-            results[key] = results[key][top:top + self.size, left:left + self.size]
-        results['img_shape'] = results['img'].shape[:2]
-        return results
+        window = slice(top, top + self.size), slice(left, left + self.size)
+        return move_alike(results, lambda array, key: array[window])
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(size={self.size}, stride={self.stride})'
@@ -171,26 +181,22 @@ class RandomGeometric(RandomTransform):
         prob: Probability of moving an image, in [0, 1].
     """
 
-    def draw(self, height: int, width: int) -> Callable[[np.ndarray, str], np.ndarray]:
-        """Draws one motion: a function of an array and its key, such as 'img'."""
+    def draw(self, height: int, width: int) -> Motion:
+        """Draws one motion."""
         raise NotImplementedError
 
     def transform(self, results: dict) -> dict:
         """Moves the image and its label maps alike, or neither."""
         if np.random.rand() >= self.prob:
             return results
-        move = self.draw(*results['img'].shape[:2])
-        for key in ('img', *results.get('seg_fields', [])):
-            results[key] = move(results[key], key)
-        results['img_shape'] = results['img'].shape[:2]
-        return results
+        return move_alike(results, self.draw(*results['img'].shape[:2]))
 
 
 @TRANSFORMS.register_module()
 class CellRandomRotate90(RandomGeometric):
     """Rotates by 0, 90, 180 or 270 degrees, each equally often."""
 
-    def draw(self, height: int, width: int) -> Callable[[np.ndarray, str], np.ndarray]:
+    def draw(self, height: int, width: int) -> Motion:
         turns = np.random.randint(4)
         return lambda array, key: np.ascontiguousarray(np.rot90(array, turns))
 
@@ -213,21 +219,15 @@ class CellRandomSizedCrop(RandomGeometric):
             raise ValueError(f'min_fraction={min_fraction}: expected above 0, up to 1')
         self.min_fraction = min_fraction
 
-    def draw(self, height: int, width: int) -> Callable[[np.ndarray, str], np.ndarray]:
+    def draw(self, height: int, width: int) -> Motion:
         longest = min(height, width)
         side = np.random.randint(max(1, round(self.min_fraction * longest)),
                                  longest + 1)
         top = np.random.randint(height - side + 1)
         left = np.random.randint(width - side + 1)
 
-        def crop(array: np.ndarray, key: str) -> np.ndarray:
-            part = array[top:top + side, left:left + side]
-            nearest = cv2.INTER_NEAREST_EXACT  # see ResizeToMpp
-            return cv2.resize(
-                part, (width, height),
-                interpolation=cv2.INTER_LINEAR if key == 'img' else nearest)
-
-        return crop
+        window = slice(top, top + side), slice(left, left + side)
+        return lambda array, key: resize(array[window], key, (width, height))
 
 
 @TRANSFORMS.register_module()
@@ -248,7 +248,7 @@ class CellRandomAffine(RandomGeometric):
         super().__init__(prob)
         self.max_shift = max_shift
 
-    def draw(self, height: int, width: int) -> Callable[[np.ndarray, str], np.ndarray]:
+    def draw(self, height: int, width: int) -> Motion:
         reach = min(height, width) // 3
         anchors = np.float32([width / 2, height / 2]) + reach * np.float32(
             [[1, 1], [1, -1], [-1, -1]])
