@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ..exports import FORMATS
 from ..slides import SlideCanvas
 from ..structures import CellTable
 from ..utils.files import complete_file
+from ..utils.images import write_image
 from ..visualization.drawing import draw_outlines
 from .slide_job import SlideJob
 
@@ -87,7 +87,7 @@ class SlideResults:
             picture = draw_outlines(reader.read(0, 0, 0, width, height),
                                     cells.outlines, cells.labels, info.palette)
             with complete_file(self._path(OVERLAY)) as part:
-                cv2.imwrite(str(part), picture[..., ::-1])
+                write_image(part, picture)
             tables = iter([cells])
         if self.report:
             # Only here: Matplotlib takes half a second to import.

@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""The one reader of image files: data sets, converters and slides all use it.
+"""The one reader and writer of image files, for data sets, converters and slides.
 
 Images come upright, as an image viewer shows them: the orientation in EXIF, XMP or the
 TIFF tag is applied, to label images as well. Damaged files are refused, whereas OpenCV
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, IMAGELENGTH, IMAGEWIDTH
@@ -81,6 +82,16 @@ def read_id_image(path: str | os.PathLike) -> np.ndarray:
         raise ValueError(f'{path}: {ids.shape[2]} channels; expected one channel of '
                          'ids, 8 or 16 bits')
     return ids
+
+
+def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
+    """Writes an RGB image, uint8 (H, W, 3), 0-255, in the format of the suffix.
+
+    Raises:
+        OSError: When the file cannot be written.
+    """
+    if not cv2.imwrite(str(path), image[..., ::-1]):
+        raise OSError(f'{path}: cannot be written; is there room on the disk?')
 
 
 @contextmanager

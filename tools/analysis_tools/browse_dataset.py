@@ -100,8 +100,9 @@ def draw(sample: dict, classes: Sequence[str], palette: Sequence) -> np.ndarray:
 
 def browse(args: argparse.Namespace) -> int:
     """Writes the sheets; returns how many."""
-    import cv2
     import torch
+
+    from mmseg_cellvta.utils.images import write_image
 
     dataset = build_dataset(args)
     classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
@@ -115,8 +116,7 @@ def browse(args: argparse.Namespace) -> int:
         sheet = draw(sample, classes, palette)
         name = sample['data_samples'].get('sample_name', 'sample')
         path = args.out / f'{args.split}_{index:05d}_{name}.png'
-        if not cv2.imwrite(str(path), sheet[..., ::-1]):
-            raise OSError(f'{path}: cannot be written; is there room on the disk?')
+        write_image(path, sheet)
     return count
 
 

@@ -101,10 +101,10 @@ def main() -> None:
     args = parse_args()
     import cv2
 
+    from mmseg_cellvta.utils.images import write_image
+
     try:
-        drawing = draw(args)
-        if not cv2.imwrite(str(args.out), drawing[..., ::-1]):
-            raise OSError(f'{args.out}: cannot be written')
+        write_image(args.out, draw(args))
     except (ValueError, OSError, cv2.error) as error:
         sys.exit(f'error: {error}')
 
