@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-import cv2
 import numpy as np
-from natsort import natsorted
+from natsort import natsorted, ns
 from numpy.lib.format import open_memmap
 from rich.progress import Progress
 from skimage.segmentation import relabel_sequential
@@ -27,7 +26,7 @@ from ..datasets.labels import (
     write_rows,
 )
 from ..utils.files import PendingFolder, complete_file
-from ..utils.images import read_image, read_image_size
+from ..utils.images import read_image, read_image_size, write_image
 from ..utils.tiling import tile_starts
 from .summary import DatasetSummary
 
@@ -128,8 +127,9 @@ class FolderWriter:
                  tiling: Tiling, classes: Sequence[str]) -> None:
         self.folder = folder
         self.root = folder.part
-        self.images = natsorted(
-            sorted(images, key=lambda image: image.name), key=lambda image: image.name)
+        by_name = {image.name: image for image in images}
+        # As `CellFolderDataset` lists them.
+        self.images = [by_name[name] for name in natsorted(by_name, alg=ns.PRESORT)]
         self.windows = {
             image.name: tiling.windows(image.name, read_image_size(image.img_path))
             for image in self.images
@@ -201,8 +201,7 @@ class FolderWriter:
         check_labels(inst_map, class_map, len(self.classes), str(image.label_path))
         for name, window in self.windows[image.name].items():
             path = self.root / IMAGE_DIR / f'{name}.png'
-            if not cv2.imwrite(str(path), pixels[window][..., ::-1]):
-                raise OSError(f'{path}: cannot be written; is there room on the disk?')
+            write_image(path, pixels[window])
             self._write_labels(name, inst_map[window], class_map[window])
 
     def _write_labels(self, name: str, inst_map: np.ndarray,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
-from natsort import natsorted
+from natsort import natsorted, ns
 
 from .labels import (
     IMAGE_DIR,
@@ -213,8 +213,8 @@ class CellFolderDataset(CellDataset):
         if not present:
             raise ValueError(f'{img_dir}: no {IMAGE_SUFFIX} file in it')
         names = read_names(self.ann_file, present) if self.ann_file else present
-        # Sorted twice: natural order alone does not tell a_1 from a_01.
-        return natsorted(sorted(names))
+        # Natural order alone does not tell a_1 from a_01.
+        return natsorted(names, alg=ns.PRESORT)
 
     def _find_label(self, name: str) -> str:
         paths = [self.root / LABEL_DIR / f'{name}{suffix}'

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
-from natsort import natsorted
+from natsort import natsorted, ns
 
 from .image_reader import ImageReader
 from .reader import SlideReader, UnreadableError
@@ -58,8 +58,8 @@ def _list_source(source: Path) -> list[Path]:
     if not files:
         raise FileNotFoundError(f'{source}: no image or slide there; expected files '
                                 f'of the kinds {" ".join(INPUT_SUFFIXES)}')
-    # Sorted first: natsort leaves names of equal numbers, a1 and a01, as they come.
-    return natsorted(sorted(files), key=str)
+    # Natural order alone does not tell a1 from a01.
+    return natsorted(files, key=str, alg=ns.PRESORT)
 
 
 def open_slide(source: str | os.PathLike | np.ndarray,
