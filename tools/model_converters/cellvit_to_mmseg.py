@@ -6,7 +6,8 @@ cellvit_sam_{b,l,h}_pannuke.py; for the latter set model.backbone.encoder.weight
 or SAM is downloaded first. Values are kept bit for bit.
 """
 import argparse
-from pathlib import Path
+
+from checkpoint_arguments import add_checkpoints
 
 # Config in configs/baselines by the width of the encoder.
 CONFIGS = {384: 'cellvit_256_pannuke.py', 768: 'cellvit_sam_b_pannuke.py',
@@ -15,15 +16,8 @@ CONFIGS = {384: 'cellvit_256_pannuke.py', 768: 'cellvit_sam_b_pannuke.py',
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('src', type=Path, help='checkpoint to read')
-    parser.add_argument('dst', type=Path, help='checkpoint to write')
-    parser.add_argument(
-        '--trust', action='store_true',
-        help='read objects besides tensors too, which can run any code')
-    args = parser.parse_args()
-    if not args.src.is_file():
-        parser.error(f'{args.src}: no such file')
-    return args
+    add_checkpoints(parser)
+    return parser.parse_args()
 
 
 def main() -> None:

@@ -6,22 +6,16 @@ classes, 1 tissue) or cellvta_uni_pannuke_released.py (6 classes, 19 tissues) wi
 any download. Values are kept bit for bit in both directions.
 """
 import argparse
-from pathlib import Path
+
+from checkpoint_arguments import add_checkpoints
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('src', type=Path, help='checkpoint to read')
-    parser.add_argument('dst', type=Path, help='checkpoint to write')
+    add_checkpoints(parser)
     parser.add_argument(
         '--reverse', action='store_true', help="from this package's names to theirs")
-    parser.add_argument(
-        '--trust', action='store_true',
-        help='read objects besides tensors too, which can run any code')
-    args = parser.parse_args()
-    if not args.src.is_file():
-        parser.error(f'{args.src}: no such file')
-    return args
+    return parser.parse_args()
 
 
 def main() -> None:
