@@ -14,7 +14,7 @@ from mmseg.registry import DATASETS, HOOKS, MODELS
 from tiny_models import square_sample
 
 from mmseg_cellvta.inference import CellInferencer
-from mmseg_cellvta.inference.tile_plan import plan_tiles
+from mmseg_cellvta.inference.tiles import plan_tiles
 from mmseg_cellvta.utils.configs import SETTINGS, inner_configs, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -189,7 +189,7 @@ def test_inference_can_cut_the_tiles_of_testing(cfg):
         pytest.skip('tests whole images: inference has tiles of its own')
     tile, stride = test_cfg.crop_size, test_cfg.stride
     overlap = [side - step for side, step in zip(tile, stride, strict=True)]
-    plan = plan_tiles((1000, 1000), tile, overlap, band_height=1024, margin=64)
+    plan = plan_tiles((1000, 1000), tile, overlap, margin=64)
     assert (plan.tile, plan.stride) == (tuple(tile), tuple(stride))
 
 

@@ -132,7 +132,7 @@ def _output_type() -> type:
 
 def _paint_scores(inst_map: np.ndarray, nuclei: InstanceData,
                   num_classes: int) -> np.ndarray:
-    """Returns a map (C, H, W) float32 whose mean over a nucleus is largest for its label.
+    """Returns maps (C, H, W) float32, on average largest for a nucleus' own label.
 
     LazySlide takes the class with the largest mean, background included. Of the NC map
     itself that is not always the label, for which every pixel has a vote.

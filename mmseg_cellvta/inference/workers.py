@@ -4,6 +4,7 @@ import mmap
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from queue import SimpleQueue
@@ -108,9 +109,16 @@ class SharedPool:
 
 def _begin_worker(memory: list[mmap.mmap], niceness: int) -> None:
     _places[:] = memory
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(niceness)
     # OpenCV's threads do not survive a fork, and would compete with other workers.
     cv2.setNumThreads(0)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work forever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _run(place: int, function: Callable, *arguments) -> object:
