@@ -64,6 +64,11 @@ def measure_complexity(model_cfg: ConfigDict, size: tuple[int, int],
 
 def build_without_weights(model_cfg: ConfigDict) -> nn.Module:
     """Builds the model of a config from random weights, whatever it would load."""
+    return revert_sync_batchnorm(MODELS.build(without_weights(model_cfg)))
+
+
+def without_weights(model_cfg: ConfigDict) -> ConfigDict:
+    """Returns a copy of the `model` of a config that loads nothing."""
     model_cfg = copy.deepcopy(model_cfg)
     model_cfg.pop('init_cfg', None)
     model_cfg.pop('pretrained', None)
@@ -71,7 +76,7 @@ def build_without_weights(model_cfg: ConfigDict) -> nn.Module:
     backbone.pop('init_cfg', None)
     if 'encoder' in backbone:
         backbone.encoder.weights = None
-    return revert_sync_batchnorm(MODELS.build(model_cfg))
+    return model_cfg
 
 
 def count_macs(model: nn.Module, input_shape: tuple[int, ...]) -> int:
@@ -150,19 +155,17 @@ def measure_timing(config: str, options: Mapping[str, Any] | Sequence[str] | Non
             model(inputs, mode='tensor')
 
     model.eval()
-    forward_s, forward_mib = _measure(forward, device, repeats)
+    forward_s, forward_mib = measure_call(forward, device, repeats)
     model.train()
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    data = dict(
-        inputs=[torch.randint(256, (3, *size), dtype=torch.uint8)] * batch_size,
-        data_samples=[_labelled_sample(model, size) for _ in range(batch_size)])
-    train_step_s, train_mib = _measure(
+    data = labelled_batch(model, size, batch_size)
+    train_step_s, train_mib = measure_call(
         lambda: model.train_step(data, optim_wrapper), device, repeats)
     return Timing(forward_s, train_step_s, forward_mib - before, train_mib - before)
 
 
-def _measure(function: Callable[[], object], device: str,
-             repeats: int) -> tuple[float, float]:
+def measure_call(function: Callable[[], object], device: str,
+                 repeats: int) -> tuple[float, float]:
     """Returns the median time after a warm-up, s, and the peak memory, MiB."""
     _reset_peak(device)
     function()
@@ -174,6 +177,13 @@ def _measure(function: Callable[[], object], device: str,
         _synchronize(device)
         times.append(time.perf_counter() - start)
     return statistics.median(times), _peak_mib(device)
+
+
+def labelled_batch(model: nn.Module, size: tuple[int, int], batch_size: int) -> dict:
+    """Returns what a data loader hands to `model.train_step`: noise, one nucleus."""
+    return dict(
+        inputs=[torch.randint(256, (3, *size), dtype=torch.uint8)] * batch_size,
+        data_samples=[_labelled_sample(model, size) for _ in range(batch_size)])
 
 
 def _labelled_sample(model: nn.Module, size: tuple[int, int]) -> SegDataSample:
