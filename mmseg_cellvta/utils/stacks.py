@@ -12,6 +12,7 @@ from io import StringIO
 NOISE = 'Could not import OneDL'
 # Of mmcv without compiled ops; `DeformableAttention` has a form for that case.
 ATTENTION_WARNING = 'Fail to import ``MultiScaleDeformableAttention``'
+NO_CUDA = 'not available'  # mmcv's word for the CUDA version of a build without it
 
 
 def import_mmseg() -> None:
@@ -23,3 +24,19 @@ def import_mmseg() -> None:
     for line in printed.getvalue().splitlines():
         if line != NOISE:
             print(line)
+
+
+def find_compiled_attention() -> type | None:
+    """Returns the autograd function of mmcv's deformable attention on CUDA.
+
+    None where mmcv was built without CUDA, as its official wheels for the CPU are, or
+    without any operators: then even importing `mmcv.ops` fails.
+    """
+    try:
+        from mmcv.ops import get_compiling_cuda_version
+        from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
+    except (ImportError, AssertionError):  # the latter where an operator is missing
+        return None
+    if get_compiling_cuda_version() == NO_CUDA:
+        return None
+    return MultiScaleDeformableAttnFunction
