@@ -22,7 +22,12 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import Tensor, nn
 
 from ..inference import CellInferencer
-from ..models.layers.deformable_attention import sample_compiled, sample_torch
+from ..models.layers.deformable_attention import (
+    COMPILED_ATTENTION,
+    sample_compiled,
+    sample_torch,
+)
+from ..models.layers.tokens import Shapes, token_levels
 from ..slides import open_slide
 from .complexity import (
     build_without_weights,
@@ -31,7 +36,6 @@ from .complexity import (
     without_weights,
 )
 from .configs import load_config
-from .stacks import compiled_op_cuda
 from .time_limit import Deadline, run_apart
 
 # Half precision rounds to 11 and 8 bits, as do convolutions in TF32, torch's float32 on
@@ -41,9 +45,9 @@ OP_BAR = 1e-4  # of the largest value: float32, sums in another order
 # Queries and value levels, px / stride: of the injectors and extractors at 256 px, and
 # levels that are not square.
 OP_SHAPES = {
-    'injector': (256, [(64, 64), (32, 32), (16, 16)]),
-    'extractor': (5376, [(16, 16)]),
-    'not square': (100, [(20, 28), (10, 14), (5, 7)]),
+    'injector': (256, ((64, 64), (32, 32), (16, 16))),
+    'extractor': (5376, ((16, 16), )),
+    'not square': (100, ((20, 28), (10, 14), (5, 7))),
 }
 OP_HEADS, OP_POINTS, OP_DIMS = 8, 4, 64  # over a ViT-L; channels of a head
 CELL_MARGIN = 0.05  # px
@@ -167,10 +171,11 @@ def all_cases(setup: Setup) -> list[Case]:
     return cases
 
 
-def check_op(setup: Setup, num_queries: int, levels: list[tuple[int, int]]) -> Result:
+def check_op(setup: Setup, num_queries: int, shapes: Shapes) -> Result:
     """Compares mmcv's op with the torch form, outputs and gradients, and times both."""
     device, repeats = setup.device, setup.repeats
-    inputs = op_inputs(setup.batch_size, num_queries, levels, device)
+    inputs = op_inputs(setup.batch_size, num_queries, shapes, device)
+    levels = token_levels(shapes, torch.device(device))
 
     def run(sample: Callable) -> list[Tensor]:
         value, locations, weights, grad = inputs
@@ -179,12 +184,10 @@ def check_op(setup: Setup, num_queries: int, levels: list[tuple[int, int]]) -> R
 
     torch_s, _ = measure_call(partial(run, sample_torch), device, repeats)
     figures = dict(torch_ms=1000 * torch_s)
-    built_with = compiled_op_cuda()
     if device == 'cpu':
         return Result(figures, 'on a CPU the torch form is used')
-    if built_with in (None, 'not available'):
-        return Result(figures, 'mmcv has no ops that were compiled for CUDA: the torch '
-                               'form is used')
+    if COMPILED_ATTENTION is None:
+        return Result(figures, 'mmcv was not built with CUDA: the torch form is used')
     pairs = zip(run(sample_compiled), run(sample_torch), strict=True)
     names = 'output', 'value_grad', 'location_grad', 'weight_grad'
     apart = {name: relative_difference(ours, exact)
@@ -199,7 +202,7 @@ def check_op(setup: Setup, num_queries: int, levels: list[tuple[int, int]]) -> R
                   if broken else '', broken)
 
 
-def op_inputs(n: int, num_queries: int, levels: list[tuple[int, int]],
+def op_inputs(n: int, num_queries: int, shapes: Shapes,
               device: str) -> tuple[Tensor, ...]:
     """Returns random values, locations, weights, and the gradient of the output.
 
@@ -207,14 +210,14 @@ def op_inputs(n: int, num_queries: int, levels: list[tuple[int, int]],
     sample jumps, and rounding decides on which side it is taken.
     """
     torch.manual_seed(0)
-    num_keys = sum(height * width for height, width in levels)
+    num_keys = sum(height * width for height, width in shapes)
     value = torch.randn(n, num_keys, OP_HEADS, OP_DIMS)
-    shape = n, num_queries, OP_HEADS, len(levels), OP_POINTS
-    sizes = torch.tensor([(width, height) for height, width in levels])[:, None]
-    whole = (torch.rand(*shape, 2) * (sizes + 3)).floor() - 2  # some lie outside
-    inside = CELL_MARGIN + (1 - 2 * CELL_MARGIN) * torch.rand(*shape, 2)
+    per_sample = n, num_queries, OP_HEADS, len(shapes), OP_POINTS
+    sizes = torch.tensor([(width, height) for height, width in shapes])[:, None]
+    whole = (torch.rand(*per_sample, 2) * (sizes + 3)).floor() - 2  # some lie outside
+    inside = CELL_MARGIN + (1 - 2 * CELL_MARGIN) * torch.rand(*per_sample, 2)
     locations = (whole + inside + 0.5) / sizes
-    weights = torch.randn(shape).flatten(3).softmax(-1).view(shape)
+    weights = torch.randn(per_sample).flatten(3).softmax(-1).view(per_sample)
     tensors = [tensor.to(device).requires_grad_()
                for tensor in (value, locations, weights)]
     return *tensors, torch.randn(n, num_queries, OP_HEADS * OP_DIMS).to(device)

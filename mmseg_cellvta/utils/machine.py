@@ -7,7 +7,7 @@ import subprocess
 import timm
 import torch
 
-from .stacks import compiled_op_cuda, stack_versions
+from .stacks import NO_CUDA, operators_cuda_version, stack_versions
 
 
 def describe_machine() -> dict[str, str]:
@@ -53,12 +53,12 @@ def _driver_version() -> str:
 
 
 def _describe_op() -> str:
-    built_with = compiled_op_cuda()
+    built_with = operators_cuda_version()
     if built_with is None:
-        return 'no: mmcv has no compiled ops; the torch form is used'
-    if built_with == 'not available':
-        return 'no: mmcv was compiled without CUDA; the torch form is used'
-    return f'yes, compiled with CUDA {built_with}'
+        return 'no: mmcv has no compiled operators; the torch form is used'
+    if built_with == NO_CUDA:
+        return 'no: mmcv was built without CUDA; the torch form is used'
+    return f'yes, built with CUDA {built_with}'
 
 
 def _yes(value: bool) -> str:

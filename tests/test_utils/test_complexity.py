@@ -9,7 +9,7 @@ from timm.layers import Attention
 from tiny_models import SEGMENTOR
 from torch import nn
 
-from mmseg_cellvta.models.layers import DeformableAttention
+from mmseg_cellvta.models.layers import DeformableAttention, token_levels
 from mmseg_cellvta.utils.complexity import (
     build_without_weights,
     count_macs,
@@ -71,13 +71,13 @@ def test_layers_count_by_their_rules(layer, forward, expected):
 
 def test_deformable_attention_counts_projections_and_samples():
     heads, levels, points, value_dims = 4, 2, 3, 8
-    queries, keys, shapes = 80, 100, [(8, 10), (4, 5)]
+    queries, keys, shapes = 80, 100, ((8, 10), (4, 5))
 
     def forward(layer, inputs):
         n = len(inputs)
         return layer(
             inputs.new_empty(n, queries, 16), inputs.new_empty(n, keys, 16),
-            inputs.new_empty(1, queries, 1, 2), shapes)
+            *(token_levels(lie, inputs.device) for lie in (shapes[:1], shapes)))
 
     samples = queries * heads * levels * points
     linear = 16 * (keys * value_dims + 2 * samples + samples + queries * value_dims)

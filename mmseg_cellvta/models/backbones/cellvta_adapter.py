@@ -9,15 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...post_processing.instances import TOKEN_STRIDE
+from ...utils.device_cache import DeviceCache
 from ..encoders import TimmEncoder
 from ..layers import (
     DeformableAttention,
     InteractionBlock,
     SpatialPriorModule,
+    TokenLevels,
     map_to_tokens,
+    token_levels,
     tokens_to_map,
 )
-from ..layers.deformable_attention import Shapes
 from .vit_backbone import NUM_STAGES, ViTBackbone, patch_grid
 
 PYRAMID_STRIDES = (2, 4, 8, TOKEN_STRIDE)  # px, of the four levels
@@ -105,6 +107,7 @@ class CellVTAAdapter(ViTBackbone):
                     1 + num_extra_extractors * (stage == NUM_STAGES - 1),
                     conv_ffn_ratio, drop_path_rate, attention)
                 for stage in range(NUM_STAGES))
+            self.levels_of = DeviceCache(_levels_of_grid)
         self.norms = nn.ModuleList(
             build_norm_layer(norm_cfg, dims)[1] for _ in range(NUM_STAGES))
         self._init_adapter()
@@ -128,35 +131,37 @@ class CellVTAAdapter(ViTBackbone):
         prefix, x = tokens[:, :num_prefix], tokens[:, num_prefix:]
         vit_maps = []
         if self.conv_pyramid:
-            half, pyramid, shapes = self._read_image(inputs)
+            patches, levels = self.levels_of(grid, inputs.device)
+            half, pyramid = self._read_image(inputs)
         for stage in range(NUM_STAGES):
             if self.conv_pyramid:
-                x = self.interactions[stage].inject(x, pyramid, grid, shapes)
+                x = self.interactions[stage].inject(x, pyramid, patches, levels)
             prefix, x = self._run_blocks(prefix, x, grid, stage)
             if self.conv_pyramid:
-                pyramid = self.interactions[stage].extract(x, pyramid, grid, shapes)
+                pyramid = self.interactions[stage].extract(
+                    x, pyramid, patches, levels)
             vit_maps.append(tokens_to_map(x, grid))
-        levels = [
+        outputs = [
             _enlarge(vit_map, TOKEN_STRIDE // stride)
             for vit_map, stride in zip(vit_maps, PYRAMID_STRIDES, strict=True)
         ]
         if self.conv_pyramid:
-            own = self._split_pyramid(half, pyramid, shapes)
-            levels = [level + vit for level, vit in zip(own, levels, strict=True)]
+            own = self._split_pyramid(half, pyramid, levels)
+            outputs = [level + vit for level, vit in zip(own, outputs, strict=True)]
         outputs = [
-            norm(level) for norm, level in zip(self.norms, levels, strict=True)]
+            norm(level) for norm, level in zip(self.norms, outputs, strict=True)]
         if self.cls_norm is not None:
             outputs.append(self.cls_norm(prefix[:, 0]))
         return tuple(outputs)
 
-    def _read_image(self, inputs: Tensor) -> tuple[Tensor, Tensor, Shapes]:
+    def _read_image(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the 1/2 map and the tokens of the 1/4, 1/8 and 1/16 maps."""
         half, *maps = self.spatial_prior(inputs)
         levels = [
             map_to_tokens(level) + embed
             for level, embed in zip(maps, self.level_embed, strict=True)
         ]
-        return half, torch.cat(levels, dim=1), [tuple(m.shape[2:]) for m in maps]
+        return half, torch.cat(levels, dim=1)
 
     def _run_blocks(self, prefix: Tensor, x: Tensor, grid: tuple[int, int],
                     stage: int) -> tuple[Tensor, Tensor]:
@@ -170,12 +175,12 @@ class CellVTAAdapter(ViTBackbone):
         return tokens[:, :num_prefix], tokens[:, num_prefix:]
 
     def _split_pyramid(self, half: Tensor, pyramid: Tensor,
-                       shapes: Shapes) -> list[Tensor]:
+                       levels: TokenLevels) -> list[Tensor]:
         """Returns the maps at 1/2, 1/4, 1/8 and 1/16."""
-        levels = pyramid.split([h * w for h, w in shapes], dim=1)
         maps = [
-            tokens_to_map(level, shape)
-            for level, shape in zip(levels, shapes, strict=True)
+            tokens_to_map(part, shape)
+            for part, shape in zip(
+                pyramid.split(levels.lengths, dim=1), levels.shapes, strict=True)
         ]
         return [half + self.up(maps[0]), *maps]
 
@@ -214,6 +219,14 @@ def _check_class_token(encoder: TimmEncoder, cls_token: str,
         raise ValueError(
             f"cls_token='beside': the blocks of {encoder.name} need every token in its "
             "place; set cls_token='in_blocks'")
+
+
+def _levels_of_grid(grid: tuple[int, int],
+                    device: torch.device) -> tuple[TokenLevels, TokenLevels]:
+    """Returns where the patches of a grid lie, and where the pyramid over them."""
+    finer = [TOKEN_STRIDE // stride for stride in PYRAMID_STRIDES[1:]]
+    return (token_levels((grid, ), device),
+            token_levels(tuple((grid[0] * n, grid[1] * n) for n in finer), device))
 
 
 def _enlarge(feature_map: Tensor, factor: int) -> Tensor:
