@@ -27,7 +27,7 @@ from ..models.layers.deformable_attention import (
     sample_compiled,
     sample_torch,
 )
-from ..models.layers.tokens import Shapes, token_levels
+from ..models.layers.tokens import Shapes, TokenLevels, token_levels
 from ..slides import open_slide
 from .complexity import (
     build_without_weights,
@@ -108,12 +108,14 @@ class Case:
         part: Its table.
         name: What is told apart in it.
         call: Finds it out.
+        required: Where there is memory for it, it must work.
         apart: In a process of its own, which can be ended.
     """
 
     part: str
     name: str
     call: Callable[[], Result]
+    required: bool = False
     apart: bool = False
 
 
@@ -128,7 +130,8 @@ def run_cases(cases: list[Case], deadline: Deadline) -> Iterator[tuple[Case, Res
             result = run_apart(
                 case.call, deadline.left()) if case.apart else case.call()
         except Exception as error:
-            result = Result(remark=one_sentence(error))
+            full = isinstance(error, torch.OutOfMemoryError)
+            result = Result({}, one_sentence(error), case.required and not full)
         # Here the frames of an exception no longer hold the memory of its case.
         gc.collect()
         torch.cuda.empty_cache()
@@ -148,16 +151,18 @@ def one_sentence(error: Exception) -> str:
 
 def all_cases(setup: Setup) -> list[Case]:
     """Returns all cases, those that say most first."""
-    cases = [Case('compiled op', name, partial(check_op, setup, *shapes))
+    cases = [Case('compiled op', name, partial(check_op, setup, *shapes), required=True)
              for name, shapes in OP_SHAPES.items()]
     types = list(MAPS_BAR)
     cases += [
         Case('forward', f'{"deploy" if deploy else "normal"} form, {dtype}',
-             partial(check_forward, setup, dtype, deploy))
+             partial(check_forward, setup, dtype, deploy),
+             required=not deploy and dtype == 'float32')
         for deploy in (False, True) for dtype in types]
     cases += [
         Case('training step', f'{"with_cp, " if with_cp else ""}{dtype}',
-             partial(check_training, setup, dtype, with_cp))
+             partial(check_training, setup, dtype, with_cp),
+             required=not with_cp and dtype == 'float32')
         for with_cp in (False, True) for dtype in types
         if setup.device == 'cuda' or dtype != 'float16']  # there is no scaler on a CPU
     if setup.slide is not None:
@@ -173,33 +178,44 @@ def all_cases(setup: Setup) -> list[Case]:
 
 def check_op(setup: Setup, num_queries: int, shapes: Shapes) -> Result:
     """Compares mmcv's op with the torch form, outputs and gradients, and times both."""
-    device, repeats = setup.device, setup.repeats
+    device = setup.device
     inputs = op_inputs(setup.batch_size, num_queries, shapes, device)
     levels = token_levels(shapes, torch.device(device))
 
-    def run(sample: Callable) -> list[Tensor]:
-        value, locations, weights, grad = inputs
-        output = sample(value, levels, locations, weights)
-        return [output, *torch.autograd.grad(output, inputs[:3], grad)]
+    def milliseconds(sample: Callable) -> float:
+        run = partial(sample_with_gradients, sample, levels, *inputs)
+        return 1000 * measure_call(run, device, setup.repeats)[0]
 
-    torch_s, _ = measure_call(partial(run, sample_torch), device, repeats)
-    figures = dict(torch_ms=1000 * torch_s)
-    if device == 'cpu':
-        return Result(figures, 'on a CPU the torch form is used')
-    if COMPILED_ATTENTION is None:
-        return Result(figures, 'mmcv was not built with CUDA: the torch form is used')
-    pairs = zip(run(sample_compiled), run(sample_torch), strict=True)
-    names = 'output', 'value_grad', 'location_grad', 'weight_grad'
-    apart = {name: relative_difference(ours, exact)
-             for name, (ours, exact) in zip(names, pairs, strict=True)}
-    compiled_s, _ = measure_call(partial(run, sample_compiled), device, repeats)
-    figures |= dict(compiled_ms=1000 * compiled_s, apart=max_or_nan(apart.values()),
+    figures = dict(torch_ms=milliseconds(sample_torch))
+    missing = why_no_op(device)
+    if missing:
+        return Result(figures, missing)
+    pairs = zip(sample_with_gradients(sample_compiled, levels, *inputs),
+                sample_with_gradients(sample_torch, levels, *inputs), strict=True)
+    apart = {name: relative_difference(ours, exact) for name, (ours, exact) in zip(
+        ('output', 'value_grad', 'location_grad', 'weight_grad'), pairs, strict=True)}
+    wrong = [name for name, difference in apart.items() if not difference <= OP_BAR]
+    largest = math.nan if any(map(math.isnan, apart.values())) else max(apart.values())
+    figures |= dict(compiled_ms=milliseconds(sample_compiled), apart=largest,
                     bar=OP_BAR, apart_by_tensor=apart)
-    broken = not figures['apart'] <= OP_BAR
-    worst = max(apart, key=lambda name: math.inf if math.isnan(apart[name])
-                else apart[name])
-    return Result(figures, f'{worst} is another than that of the torch form'
-                  if broken else '', broken)
+    return Result(figures, f'{", ".join(wrong)}: not that of the torch form'
+                  if wrong else '', bool(wrong))
+
+
+def why_no_op(device: str) -> str:
+    """Returns why the torch form runs; empty where the compiled op does."""
+    if device == 'cpu':
+        return 'on a CPU the torch form is used'
+    return '' if COMPILED_ATTENTION else (
+        'mmcv was not built with CUDA: the torch form is used')
+
+
+def sample_with_gradients(sample: Callable, levels: TokenLevels, value: Tensor,
+                          locations: Tensor, weights: Tensor,
+                          grad: Tensor) -> list[Tensor]:
+    """Returns the output of a sampler, and the gradients of its three inputs."""
+    output = sample(value, levels, locations, weights)
+    return [output, *torch.autograd.grad(output, (value, locations, weights), grad)]
 
 
 def op_inputs(n: int, num_queries: int, shapes: Shapes,
@@ -347,12 +363,6 @@ def relative_difference(ours: Tensor, exact: Tensor) -> float:
     if not (ours.isfinite().all() and exact.isfinite().all()):
         return math.nan
     return float((ours - exact).abs().max() / exact.abs().max())
-
-
-def max_or_nan(values) -> float:
-    """Returns the largest value; NaN if one is."""
-    values = list(values)
-    return math.nan if any(map(math.isnan, values)) else max(values)
 
 
 def _build(cfg: Config, device: str) -> nn.Module:

@@ -198,7 +198,7 @@ def test_memory_that_a_step_takes_is_seen(config, monkeypatch):
     assert timing.forward_mib > 150  # some of it may come from what was freed before
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.gpu
 def test_on_a_gpu_memory_is_what_torch_has_allocated(config):
     timing = measure_timing(config, None, (64, 64), 2, 'cuda', repeats=3)
     assert 0 < timing.forward_mib < timing.train_mib

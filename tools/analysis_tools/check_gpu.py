@@ -98,6 +98,15 @@ def write_json(path: Path | None, report: dict) -> None:
             part.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
 
 
+def summarize(rows: list[dict], seconds: float) -> int:
+    """Prints the last line; returns the exit code."""
+    broken = [f'{row["part"]}, {row["case"]}' for row in rows if row['broken']]
+    empty = sum(not row['figures'] for row in rows)
+    print(f'WRONG: {"; ".join(broken)}' if broken else 'nothing found wrong',
+          f'({len(rows)} rows, {empty} without figures, {seconds:.0f} s)')
+    return 1 if broken else 0
+
+
 def main() -> int:
     start = time.monotonic()
     args = parse_args()
@@ -127,11 +136,7 @@ def main() -> int:
             write_json(args.out, report | dict(cases=report['cases'] + rows))
         report['cases'] += rows
         console.print(case_table(part, rows))
-    broken = [f'{row["part"]}, {row["case"]}' for row in report['cases']
-              if row['broken']]
-    print(f'WRONG: {"; ".join(broken)}' if broken else 'nothing is wrong',
-          f'({time.monotonic() - start:.0f} s)')
-    return 1 if broken else 0
+    return summarize(report['cases'], time.monotonic() - start)
 
 
 if __name__ == '__main__':

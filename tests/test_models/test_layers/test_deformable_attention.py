@@ -124,9 +124,8 @@ def test_sampling_has_correct_gradients():
         lambda v, loc, w: sample_torch(v, places, loc, w), inputs)
 
 
-@pytest.mark.skipif(
-    not (torch.cuda.is_available() and COMPILED_ATTENTION),
-    reason='needs a GPU and mmcv built with CUDA')
+@pytest.mark.gpu
+@pytest.mark.skipif(COMPILED_ATTENTION is None, reason='needs mmcv built with CUDA')
 @pytest.mark.parametrize('n', [2, 65])  # more images than the op takes at a time
 def test_compiled_op_equals_the_torch_form_forward_and_backward(n):
     grads = []
