@@ -5,19 +5,19 @@ Every case stands for itself: it builds its own model from the same random weigh
 what fails says so in one sentence while the rest goes on.
 """
 import copy
-import gc
+import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import Tensor, nn
 
@@ -29,6 +29,7 @@ from ..models.layers.deformable_attention import (
 )
 from ..models.layers.tokens import Shapes, TokenLevels, token_levels
 from ..slides import open_slide
+from .cases import Case, Result
 from .complexity import (
     build_without_weights,
     labelled_batch,
@@ -36,7 +37,6 @@ from .complexity import (
     without_weights,
 )
 from .configs import load_config
-from .time_limit import Deadline, run_apart
 
 # Half precision rounds to 11 and 8 bits, as do convolutions in TF32, torch's float32 on
 # newer cards. Random weights at full size: 0.002 in float16, 0.017 in bfloat16.
@@ -53,8 +53,6 @@ OP_HEADS, OP_POINTS, OP_DIMS = 8, 4, 64  # over a ViT-L; channels of a head
 CELL_MARGIN = 0.05  # px
 WHOLE_MM2, PART_MM = 2.0, 1.0  # of a larger slide this square is looked at
 PATIENCE_S = 20  # for the timed runs of a case
-# A case is left out when less is left, s. Starting a process takes about 15.
-NEEDS_S, NEEDS_APART_S = 5, 40
 
 
 @dataclass(frozen=True)
@@ -83,70 +81,6 @@ class Setup:
     def size(self) -> tuple[int, int]:
         """(height, width) of the images, px."""
         return self.side, self.side
-
-
-@dataclass
-class Result:
-    """What a case has found.
-
-    Attributes:
-        figures: By name with unit, such as `images_per_s`; empty when it failed.
-        remark: In one sentence what the figures do not say.
-        broken: True when something that must hold does not.
-    """
-
-    figures: dict[str, Any] = field(default_factory=dict)
-    remark: str = ''
-    broken: bool = False
-
-
-@dataclass(frozen=True)
-class Case:
-    """One row of the report.
-
-    Attributes:
-        part: Its table.
-        name: What is told apart in it.
-        call: Finds it out.
-        required: Where there is memory for it, it must work.
-        apart: In a process of its own, which can be ended.
-    """
-
-    part: str
-    name: str
-    call: Callable[[], Result]
-    required: bool = False
-    apart: bool = False
-
-
-def run_cases(cases: list[Case], deadline: Deadline) -> Iterator[tuple[Case, Result]]:
-    """Yields the result of one case after the other, as long as there is time."""
-    for case in cases:
-        needed = NEEDS_APART_S if case.apart else NEEDS_S
-        if deadline.left() < needed:
-            yield case, Result(remark='left out: no time left')
-            continue
-        try:
-            result = run_apart(
-                case.call, deadline.left()) if case.apart else case.call()
-        except Exception as error:
-            full = isinstance(error, torch.OutOfMemoryError)
-            result = Result({}, one_sentence(error), case.required and not full)
-        # Here the frames of an exception no longer hold the memory of its case.
-        gc.collect()
-        torch.cuda.empty_cache()
-        yield case, result
-
-
-def one_sentence(error: Exception) -> str:
-    """Returns what an exception says, without addresses and advice on many lines."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return 'out of memory'
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = ' '.join(lines[:2])
-    text = text if len(text) <= 200 else f'{text[:200]}...'
-    return text if isinstance(error, (TimeoutError, ChildProcessError)) else (
-        f'{type(error).__name__}: {text}')
 
 
 def all_cases(setup: Setup) -> list[Case]:
@@ -215,7 +149,8 @@ def sample_with_gradients(sample: Callable, levels: TokenLevels, value: Tensor,
                           grad: Tensor) -> list[Tensor]:
     """Returns the output of a sampler, and the gradients of its three inputs."""
     output = sample(value, levels, locations, weights)
-    return [output, *torch.autograd.grad(output, (value, locations, weights), grad)]
+    gradients = torch.autograd.grad(output, (value, locations, weights), grad)
+    return [output.detach(), *gradients]
 
 
 def op_inputs(n: int, num_queries: int, shapes: Shapes,
@@ -289,13 +224,15 @@ def check_training(setup: Setup, dtype: str, with_cp: bool) -> Result:
     optim_wrapper = _optim_wrapper(model, cfg, setup.device, dtype)
     data = labelled_batch(model, setup.size, setup.batch_size)
 
-    def step() -> dict[str, Tensor]:
-        return model.train_step(data, optim_wrapper)
+    losses = []
+
+    def step() -> None:
+        losses.append(model.train_step(data, optim_wrapper)['loss'].detach())
 
     first_s, _ = _first_call(step)
     seconds, peak_mib = measure_call(step, setup.device, _repeats(setup, first_s))
     figures = _speed(setup, seconds, peak_mib) | dict(
-        first_s=first_s, loss=float(step()['loss']))
+        first_s=first_s, loss=float(losses[-1]))
     if dtype == 'float16':
         figures['loss_scale'] = optim_wrapper.loss_scaler.get_scale()
     finite = math.isfinite(figures['loss'])
@@ -308,9 +245,8 @@ def check_slide(setup: Setup) -> Result:
     cfg.model = without_weights(cfg.model)
     with TemporaryDirectory() as folder:
         weights = Path(folder, 'random.pth')
-        model = _build(cfg, 'cpu')
-        torch.save(dict(state_dict=model.state_dict(), meta={}), weights)
-        del model
+        torch.save(
+            dict(state_dict=_build(cfg, 'cpu').state_dict(), meta={}), weights)
         inferencer = CellInferencer(
             cfg, weights, device=setup.device, amp=setup.device == 'cuda')
         source, mpp, area_mm2 = _part_of_slide(setup.slide)
@@ -358,8 +294,7 @@ def autocast(device: str, dtype: str) -> AbstractContextManager:
 
 
 def relative_difference(ours: Tensor, exact: Tensor) -> float:
-    """Returns the largest difference by the largest value; NaN unless all are finite.
-    """
+    """Returns the largest difference by the largest value, NaN unless all is finite."""
     if not (ours.isfinite().all() and exact.isfinite().all()):
         return math.nan
     return float((ours - exact).abs().max() / exact.abs().max())
@@ -367,10 +302,14 @@ def relative_difference(ours: Tensor, exact: Tensor) -> float:
 
 def _build(cfg: Config, device: str) -> nn.Module:
     """Builds the model of a config from random weights that are always the same."""
+    model = _build_on_cpu(json.dumps(cfg.model.to_dict()))
+    return copy.deepcopy(model).to(device)
+
+
+@lru_cache(maxsize=1)  # a ViT-L takes 10 s to fill with random numbers
+def _build_on_cpu(model_cfg: str) -> nn.Module:
     torch.manual_seed(0)
-    with torch.device(device):  # a GPU makes large random tensors in no time
-        model = build_without_weights(cfg.model)
-    return model.to(device)
+    return build_without_weights(ConfigDict(json.loads(model_cfg)))
 
 
 def _optim_wrapper(model: nn.Module, cfg: Config, device: str,

@@ -8,7 +8,7 @@ from run_tool import run_tool
 from slide_files import write_slide
 
 from mmseg_cellvta.utils import gpu_check
-from mmseg_cellvta.utils.gpu_check import Case, Result
+from mmseg_cellvta.utils.cases import Case, Result
 
 TOOL = 'analysis_tools/check_gpu.py'
 

