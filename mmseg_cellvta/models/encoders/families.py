@@ -5,6 +5,8 @@ Every family has `modules` (those of timm that it covers), `positions_in_blocks`
 where the blocks need the patch grid), `filter_weights` (timm's function that turns the
 authors' key names into its own), `build`, `embed` and `run_blocks`.
 """
+import contextlib
+
 import timm
 import torch
 from timm.layers import resample_abs_pos_embed_nhwc
@@ -110,8 +112,7 @@ class KeptRotations(nn.Module):
         return self.kept(tuple(shape), next(self.rope.buffers()).device)
 
     def _make(self, shape: tuple[int, int], device: torch.device) -> Tensor:
-        with device:
-            return self.rope.get_embed(shape=shape)
+        return self.rope.get_embed(shape=shape)
 
 
 class SamFamily:
@@ -147,5 +148,8 @@ class SamFamily:
                    grid: tuple[int, int]) -> Tensor:
         """Applies blocks `start` to `stop - 1` to tokens (N, L, C)."""
         patches = tokens.unflatten(1, grid)
-        with tokens.device:  # timm makes indices of relative positions without saying
+        # timm makes the indices of relative positions on the default device. What
+        # compiles a graph moves them itself, and cannot enter this context.
+        compiling = torch.compiler.is_compiling()
+        with contextlib.nullcontext() if compiling else tokens.device:
             return vit.blocks[start:stop](patches).flatten(1, 2)
