@@ -1,6 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from mmcv.cnn import build_norm_layer
@@ -17,6 +18,7 @@ from ..layers import (
     SpatialPriorModule,
     TokenLevels,
     map_to_tokens,
+    recompute,
     token_levels,
     tokens_to_map,
 )
@@ -53,6 +55,12 @@ class CellVTAAdapter(ViTBackbone):
         out_cls_token: Return the normalised class token after the pyramid, for a
             tissue head.
         norm_cfg: Normalisation of the convolutional parts.
+        with_cp: Compute activations again in the backward pass instead of keeping them:
+            less memory for more time.
+
+    Attributes:
+        folded_half: In the inference form (`models.deploy`) what computes the 1/2
+            level, as it is after the first convolution of the head.
 
     Raises:
         ValueError: When an argument is outside its choices, or asks for what the
@@ -74,7 +82,8 @@ class CellVTAAdapter(ViTBackbone):
                  num_extra_extractors: int = 2,
                  cls_token: str = 'in_blocks',
                  out_cls_token: bool = False,
-                 norm_cfg: dict = dict(type='BN')) -> None:
+                 norm_cfg: dict = dict(type='BN'),
+                 with_cp: bool = False) -> None:
         _check_choice('cls_token', cls_token, CLS_TOKEN_MODES)
         _check_choice('offset_init', offset_init, OFFSET_INITS)
         for stage in injection_stages:
@@ -86,6 +95,8 @@ class CellVTAAdapter(ViTBackbone):
         super().__init__(encoder)
         self.cls_token = cls_token
         self.offset_init = offset_init
+        self.with_cp = with_cp
+        self.folded_half = None
 
         _check_class_token(self.encoder, cls_token, out_cls_token)
         norm = self.encoder.take_norm()
@@ -132,30 +143,32 @@ class CellVTAAdapter(ViTBackbone):
         vit_maps = []
         if self.conv_pyramid:
             patches, levels = self.levels_of(grid, inputs.device)
-            half, pyramid = self._read_image(inputs)
+            half, pyramid = self._run(self._read_image, inputs)
         for stage in range(NUM_STAGES):
             if self.conv_pyramid:
-                x = self.interactions[stage].inject(x, pyramid, patches, levels)
-            prefix, x = self._run_blocks(prefix, x, grid, stage)
+                x = self._run(
+                    self.interactions[stage].inject, x, pyramid, patches, levels)
+            prefix, x = self._run(self._run_blocks, prefix, x, grid, stage)
             if self.conv_pyramid:
-                pyramid = self.interactions[stage].extract(
-                    x, pyramid, patches, levels)
+                pyramid = self._run(
+                    self.interactions[stage].extract, x, pyramid, patches, levels)
             vit_maps.append(tokens_to_map(x, grid))
-        outputs = [
-            _enlarge(vit_map, TOKEN_STRIDE // stride)
-            for vit_map, stride in zip(vit_maps, PYRAMID_STRIDES, strict=True)
-        ]
         if self.conv_pyramid:
-            own = self._split_pyramid(half, pyramid, levels)
-            outputs = [level + vit for level, vit in zip(own, outputs, strict=True)]
-        outputs = [
-            norm(level) for norm, level in zip(self.norms, outputs, strict=True)]
+            own = _split_pyramid(pyramid, levels)
+            outputs = [self._run(self._half_level, vit_maps[0], half, own[0])]
+            outputs += map(self._level, (1, 2, 3), vit_maps[1:], own)
+        else:
+            outputs = list(map(self._level, range(NUM_STAGES), vit_maps))
         if self.cls_norm is not None:
             outputs.append(self.cls_norm(prefix[:, 0]))
         return tuple(outputs)
 
+    def _run(self, function: Callable, *args) -> Any:
+        """Calls one of the parts whose activations `with_cp` does not keep."""
+        return recompute(function, *args) if self.with_cp else function(*args)
+
     def _read_image(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the 1/2 map and the tokens of the 1/4, 1/8 and 1/16 maps."""
+        """Returns the branch's 1/2 map and the tokens of its coarser maps."""
         half, *maps = self.spatial_prior(inputs)
         levels = [
             map_to_tokens(level) + embed
@@ -174,15 +187,19 @@ class CellVTAAdapter(ViTBackbone):
         num_prefix = prefix.shape[1]
         return tokens[:, :num_prefix], tokens[:, num_prefix:]
 
-    def _split_pyramid(self, half: Tensor, pyramid: Tensor,
-                       levels: TokenLevels) -> list[Tensor]:
-        """Returns the maps at 1/2, 1/4, 1/8 and 1/16."""
-        maps = [
-            tokens_to_map(part, shape)
-            for part, shape in zip(
-                pyramid.split(levels.lengths, dim=1), levels.shapes, strict=True)
-        ]
-        return [half + self.up(maps[0]), *maps]
+    def _half_level(self, vit_map: Tensor, half: Tensor, quarter: Tensor) -> Tensor:
+        """Returns the 1/2 map, the largest of all."""
+        if self.folded_half is not None:
+            return self.folded_half(vit_map, half, quarter)
+        return self._level(
+            0, vit_map, self.spatial_prior.fc1(half) + self.up(quarter))
+
+    def _level(self, index: int, vit_map: Tensor, own: Tensor | None = None) -> Tensor:
+        """Returns the sum of the ViT's map and the branch's own, normalised."""
+        level = F.interpolate(
+            vit_map, scale_factor=TOKEN_STRIDE // PYRAMID_STRIDES[index],
+            mode='bilinear', align_corners=False)
+        return self.norms[index](level if own is None else own + level)
 
     def _init_adapter(self) -> None:
         """Initialises everything but the encoder, as ViT-Adapter does."""
@@ -229,6 +246,9 @@ def _levels_of_grid(grid: tuple[int, int],
             token_levels(tuple((grid[0] * n, grid[1] * n) for n in finer), device))
 
 
-def _enlarge(feature_map: Tensor, factor: int) -> Tensor:
-    return F.interpolate(
-        feature_map, scale_factor=factor, mode='bilinear', align_corners=False)
+def _split_pyramid(pyramid: Tensor, levels: TokenLevels) -> list[Tensor]:
+    """Returns the maps at 1/4, 1/8 and 1/16."""
+    return [
+        tokens_to_map(part, shape)
+        for part, shape in zip(
+            pyramid.split(levels.lengths, dim=1), levels.shapes, strict=True)]

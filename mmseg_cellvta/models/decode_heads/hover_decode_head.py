@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...utils.device_cache import numbers_on
 from ..backbones.cellvta_adapter import PYRAMID_STRIDES
+from ..layers import recompute
 
 # Channels of the maps that come before the classes: background, nucleus; x, y.
 NP_CHANNELS, HV_CHANNELS = 2, 2
@@ -49,6 +50,8 @@ class HoverDecodeHead(BaseDecodeHead):
             None for those of the decoders.
         bottleneck_conv: Convolve the 1/16 map after enlarging it; CellViT does not.
         norm_cfg: Config of the normalisation layers.
+        with_cp: Compute activations again in the backward pass instead of keeping them:
+            less memory for more time.
 
     Raises:
         ValueError: When `in_channels` does not name five inputs, or no encoder leads
@@ -69,7 +72,8 @@ class HoverDecodeHead(BaseDecodeHead):
                  bottleneck_channels: int | None = None,
                  path_channels: Sequence[int] | None = None,
                  bottleneck_conv: bool = True,
-                 norm_cfg: dict = dict(type='BN')) -> None:
+                 norm_cfg: dict = dict(type='BN'),
+                 with_cp: bool = False) -> None:
         if len(in_channels) != 5:
             raise ValueError(
                 f'in_channels={tuple(in_channels)}: expected five, of the image and '
@@ -86,6 +90,7 @@ class HoverDecodeHead(BaseDecodeHead):
             init_cfg=None)
         # The base class assumes one map of logits per class and its own classifier.
         del self.conv_seg, self.loss_decode
+        self.with_cp = with_cp
         self.out_channels = NP_CHANNELS + HV_CHANNELS + num_classes
         widths = [channels * stride for stride in LEVEL_STRIDES[:-1]]
         path = widths if path_channels is None else [*widths[:2], *path_channels]
@@ -125,15 +130,18 @@ class HoverDecodeHead(BaseDecodeHead):
             tissue head.
         """
         *shallow, deepest = self._transform_inputs(inputs)
-        skips = [
-            encode(x) for encode, x in zip(self.skip_encoders, shallow, strict=True)
-        ]
+        skips = list(map(self._run, self.skip_encoders, shallow))
         outputs = {
-            name: branch(skips, deepest) for name, branch in self.branches.items()
+            name: self._run(branch, deepest, *skips)
+            for name, branch in self.branches.items()
         }
         if self.tissue_head is not None:
             outputs['tissue'] = self.tissue_head(inputs[-1])
         return outputs
+
+    def _run(self, module: nn.Module, *inputs: Tensor) -> Tensor:
+        """Calls a part whose activations `with_cp` does not keep."""
+        return recompute(module, *inputs) if self.with_cp else module(*inputs)
 
     def loss_by_feat(self, outputs: dict[str, Tensor],
                      data_samples: SampleList) -> dict[str, Tensor]:
@@ -249,12 +257,12 @@ class HoverBranch(nn.Module):
                 nn.Conv2d(c1, out_channels, 1))
         ])
 
-    def forward(self, skips: list[Tensor], deepest: Tensor) -> Tensor:
+    def forward(self, deepest: Tensor, *skips: Tensor) -> Tensor:
         """Decodes one branch.
 
         Args:
-            skips: Encoded skips at 1/1, 1/2, 1/4, 1/8.
             deepest: The 1/16 map (N, in_channels, H/16, W/16).
+            *skips: Encoded skips at 1/1, 1/2, 1/4, 1/8.
 
         Returns:
             (N, out_channels, H, W) logits or values.

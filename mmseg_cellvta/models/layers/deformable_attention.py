@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...utils.stacks import find_compiled_attention
+from .row_sampling import sample_rows
 from .tokens import TokenLevels, tokens_to_map
 
 COMPILED_ATTENTION = find_compiled_attention()
@@ -95,6 +96,18 @@ class DeformableAttention(nn.Module):
     def _sample(self, query: Tensor, value: Tensor, query_levels: TokenLevels,
                 value_levels: TokenLevels) -> Tensor:
         """Returns (N, Q, value channels) of values (N, K, heads, D), all float32."""
+        locations, weights = self.locate(query, query_levels, value_levels)
+        if _use_compiled(value):
+            sample = sample_compiled
+        elif value.device.type == 'cpu' and not torch.is_grad_enabled():
+            sample = sample_rows
+        else:
+            sample = sample_torch
+        return sample(value, value_levels, locations, weights)
+
+    def locate(self, query: Tensor, query_levels: TokenLevels,
+               value_levels: TokenLevels) -> tuple[Tensor, Tensor]:
+        """Returns the locations and weights of the samples of float32 queries."""
         n, num_queries = query.shape[:2]
         offsets = self.sampling_offsets(query).view(n, num_queries, *self.per_query, 2)
         weights = self.attention_weights(query).view(
@@ -102,9 +115,7 @@ class DeformableAttention(nn.Module):
         weights = weights.softmax(-1).view(n, num_queries, *self.per_query)
         # Offsets count tokens of their level, (x, y); locations are fractions.
         places = query_levels.centres[:, :, None, :, None]
-        locations = places + offsets / value_levels.sizes[:, None]
-        sample = sample_compiled if _use_compiled(value) else sample_torch
-        return sample(value, value_levels, locations, weights)
+        return places + offsets / value_levels.sizes[:, None], weights
 
 
 def _use_compiled(value: Tensor) -> bool:
