@@ -2,6 +2,7 @@
 """Cases of a check: each stands for itself, as many as there is time for."""
 import gc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,11 +61,15 @@ def run_cases(cases: list[Case], deadline: Deadline) -> Iterator[tuple[Case, Res
         except Exception as error:
             full = isinstance(error, torch.OutOfMemoryError)
             result = Result({}, one_sentence(error), case.required and not full)
-        if torch.cuda.is_available():
-            # Here the frames of an exception no longer hold the memory of its case.
-            gc.collect()
-            torch.cuda.empty_cache()
+        _free_memory()  # here, where the frames of an exception no longer hold it
         yield case, result
+
+
+def _free_memory() -> None:
+    if torch.cuda.is_available():
+        gc.collect()
+        with suppress(RuntimeError):  # after some errors CUDA answers nothing any more
+            torch.cuda.empty_cache()
 
 
 def one_sentence(error: Exception) -> str:

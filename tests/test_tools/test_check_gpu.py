@@ -1,5 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import json
+import math
 
 import pytest
 import torch
@@ -59,7 +60,8 @@ def test_a_slide_says_how_long_the_network_was_idle(report, tmp_path, monkeypatc
 def test_only_a_wrong_result_is_exit_code_1(
         report, capsys, monkeypatch, broken, expected):
     monkeypatch.setattr(gpu_check, 'all_cases', lambda setup: [
-        Case('op', 'one', lambda: Result(dict(ms=1.23), 'see [there]', broken)),
+        Case('op', 'one', lambda: Result(
+            dict(ms=1.23, apart=math.nan), 'see [there]', broken)),
         Case('op', 'two', lambda: 1 / 0)])
     code, written = report('--device', 'cpu')
     printed = capsys.readouterr().out
@@ -67,6 +69,8 @@ def test_only_a_wrong_result_is_exit_code_1(
     assert 'see [there]' in printed and 'ZeroDivisionError' in printed
     assert '2 rows, 1 without figures' in printed
     assert [row['broken'] for row in written['cases']] == [broken, False]
+    assert written['cases'][0]['figures'] == dict(ms=1.23, apart=None)
+    assert 'nan' in printed
 
 
 def test_rows_that_no_longer_fit_are_listed(report, capsys):

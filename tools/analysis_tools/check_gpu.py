@@ -11,6 +11,7 @@ Example:
 """
 import argparse
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -95,7 +96,17 @@ def write_json(path: Path | None, report: dict) -> None:
 
     if path is not None:
         with complete_file(path) as part:
-            part.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+            part.write_text(
+                json.dumps(plain(report), indent=2) + '\n', encoding='utf-8')
+
+
+def plain(value):
+    """Returns a copy with None for numbers that are not finite: JSON has none."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def summarize(rows: list[dict], seconds: float) -> int:
