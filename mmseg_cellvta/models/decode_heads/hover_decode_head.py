@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
+from ...utils.device_cache import numbers_on
 from ..backbones.cellvta_adapter import PYRAMID_STRIDES
 from ..layers import recompute
 
@@ -163,7 +164,7 @@ class HoverDecodeHead(BaseDecodeHead):
         hv_map = _stack(data_samples, 'gt_hv_map')
         targets = dict(np=(nuclei.long(), ), hv=(hv_map, nuclei), nc=(class_map, ))
         if 'tissue' in self.losses:
-            targets['tissue'] = (self._tissue_ids(data_samples).to(nuclei.device), )
+            targets['tissue'] = (self._tissue_ids(data_samples, nuclei.device), )
         losses = {}
         # Autocast would take the gradients of the HV maps in half precision.
         with torch.autocast(hv_map.device.type, enabled=False):
@@ -194,14 +195,15 @@ class HoverDecodeHead(BaseDecodeHead):
         np_probs, nc_probs = (outputs[k].float().softmax(dim=1) for k in ('np', 'nc'))
         return torch.cat([np_probs, outputs['hv'].float(), nc_probs], dim=1)
 
-    def _tissue_ids(self, data_samples: SampleList) -> Tensor:
+    def _tissue_ids(self, data_samples: SampleList, device: torch.device) -> Tensor:
         names = [sample.metainfo.get('tissue') for sample in data_samples]
         for name in names:
             if name not in self.tissue_classes:
                 raise ValueError(
                     f'tissue {name!r} is not among tissue_classes='
                     f'{tuple(self.tissue_classes)}; add it, or set loss_tissue=None')
-        return torch.tensor([self.tissue_classes.index(name) for name in names])
+        ids = [self.tissue_classes.index(name) for name in names]
+        return numbers_on(device, ids, torch.int64)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         """Refuses a checkpoint for another number of classes.
