@@ -33,7 +33,6 @@ def fold_segmentor(model: nn.Module) -> None:
     Args:
         model: A segmentor with `backbone` and `decode_head`.
     """
-    model.eval()
     fuse_conv_bn(model)
     backbone, head = model.backbone, model.decode_head
     if isinstance(head, HoverDecodeHead):
@@ -44,7 +43,7 @@ def fold_segmentor(model: nn.Module) -> None:
         for block in backbone.interactions:
             if block.injector is not None:
                 block.injector.attn = LateProjection(block.injector.attn)
-    model.requires_grad_(False)
+    model.eval().requires_grad_(False)
     # The CPU would otherwise bring the weights into this order in every forward.
     model.to(memory_format=torch.channels_last)
 
@@ -66,14 +65,12 @@ def _fold_half_level(adapter: CellVTAAdapter, head: HoverDecodeHead) -> None:
 
 
 def _fold_decoders(head: HoverDecodeHead) -> None:
-    for blocks in list(head.modules()):
-        if not isinstance(blocks, nn.Sequential):
-            continue
-        for name, block in blocks.named_children():
+    for parent in list(head.modules()):
+        for name, block in parent.named_children():
             if _is_deconv_block(block):
                 up, conv = block
-                blocks[int(name)] = nn.Sequential(
-                    FoldedConv.from_layers(up, conv.conv), _after_conv(conv))
+                folded = FoldedConv.from_layers(up, conv.conv)
+                setattr(parent, name, nn.Sequential(folded, _after_conv(conv)))
     for name, branch in head.branches.items():
         head.branches[name] = FoldedBranch(branch)
 
