@@ -1,6 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """A slide whose pixels encode their place, and a network that is always right."""
 import numpy as np
+import torch
 
 from mmseg_cellvta.datasets.transforms import hv_target
 
@@ -29,6 +30,7 @@ class TrueNetwork:
     """
 
     token_dims = 2
+    device = torch.device('cpu')
 
     def __init__(self, inst_map, class_map, num_classes):
         self.num_maps = 4 + num_classes
@@ -43,10 +45,10 @@ class TrueNetwork:
             self.maps[4 + class_id, :rows, :cols] = class_map == class_id
 
     def __call__(self, tiles):
-        code = tiles.numpy().astype(np.int64)
+        code = tiles.astype(np.int64)
         code = (code[..., 0] << 16) + (code[..., 1] << 8) + code[..., 2]
         rows, cols = code >> 12, code & 4095
         maps = self.maps[:, rows, cols].transpose(1, 0, 2, 3).astype(np.float32)
         # Column and row of the token's centre, in px / 16.
         tokens = np.stack([cols, rows], axis=1)[..., 8::16, 8::16] / 16
-        return maps, tokens.astype(np.float32)
+        return torch.from_numpy(maps), torch.from_numpy(tokens.astype(np.float32))

@@ -8,8 +8,10 @@ Example:
     python tools/infer.py CONFIG CHECKPOINT slides/ region.png --out cells
 """
 import argparse
+import os
 import sys
 import traceback
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from launch import add_cfg_options, add_launcher, check_file, read_config
 if TYPE_CHECKING:
     from rich.console import Console
 
+PATIENCE = timedelta(days=30)
 # Keys of mmseg_cellvta.exports.FORMATS, which --help must not import.
 FORMATS = ('geojson', 'geojson.gz', 'parquet', 'csv', 'cellvit', 'labels')
 
@@ -33,7 +36,8 @@ def parse_args() -> argparse.Namespace:
                         help='µm/px of the inputs, instead of what the files say')
     parser.add_argument('--formats', nargs='+', default=['geojson', 'parquet'],
                         choices=FORMATS, metavar='FORMAT',
-                        help=f'of {", ".join(FORMATS)} (default: %(default)s)')
+                        help=f'of {", ".join(FORMATS)}; parquet is always written '
+                        '(default: %(default)s)')
     parser.add_argument('--report', action='store_true',
                         help='write an HTML page per input')
     parser.add_argument('--no-tissue-mask', action='store_true',
@@ -41,9 +45,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', help='such as cuda:1 or cpu (default: the best)')
     parser.add_argument('--batch-size', type=int,
                         help='tiles at once (default: found by trying)')
-    parser.add_argument('--num-workers', type=int, default=0,
-                        help='processes that read ahead, and as many that find nuclei '
-                        '(default: %(default)s)')
+    parser.add_argument('--num-workers', type=int,
+                        help='processes that find nuclei; a quarter as many read ahead '
+                        '(default: by the processors that this job may use)')
     parser.add_argument('--amp', action='store_true', help='half precision')
     parser.add_argument('--embeddings', action='store_true',
                         help='keep what the encoder saw of each cell (parquet)')
@@ -66,14 +70,17 @@ def choose_device(args: argparse.Namespace) -> str | None:
     on_gpu = torch.cuda.is_available() and args.device != 'cpu'
     if args.launcher == 'none':
         return args.device
-    if on_gpu:
-        init_dist(args.launcher)
-        return f'cuda:{torch.cuda.current_device()}'
-    if args.launcher != 'pytorch':
+    # Only words are exchanged, not tensors: Gloo, also between GPUs. A process that is
+    # done waits for the others however long they take.
+    if args.launcher == 'pytorch':
+        # MMEngine's own would touch the GPU, before the workers are forked.
+        torch.distributed.init_process_group('gloo', timeout=PATIENCE)
+        return f'cuda:{os.environ["LOCAL_RANK"]}' if on_gpu else 'cpu'
+    if not on_gpu:
         sys.exit(f'error: --launcher {args.launcher} needs a GPU; on processors use '
                  '--launcher pytorch')
-    torch.distributed.init_process_group('gloo')  # MMEngine's own wants a GPU
-    return 'cpu'
+    init_dist(args.launcher, backend='gloo', timeout=PATIENCE.total_seconds())
+    return f'cuda:{torch.cuda.current_device()}'
 
 
 def report(results, console: 'Console', quiet: bool) -> bool:

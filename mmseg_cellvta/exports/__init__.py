@@ -6,6 +6,7 @@ from .writers import (
     GeoJsonWriter,
     GeoParquetWriter,
     LabelImageWriter,
+    read_parquet,
 )
 
 # By the name that users give a format: the end of its file names, and its writer.
@@ -20,5 +21,5 @@ FORMATS = {
 
 __all__ = [
     'FORMATS', 'CellVitWriter', 'CellWriter', 'CsvWriter', 'GeoJsonWriter',
-    'GeoParquetWriter', 'LabelImageWriter'
+    'GeoParquetWriter', 'LabelImageWriter', 'read_parquet'
 ]

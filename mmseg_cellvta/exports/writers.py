@@ -177,6 +177,50 @@ class GeoParquetWriter(CellWriter):
             dict(geo=json.dumps(GEOPARQUET_METADATA), cells=json.dumps(about)))
 
 
+def read_parquet(path: Path, num_cells: int) -> Iterator[CellTable] | None:
+    """Reads what `GeoParquetWriter` wrote, table by table.
+
+    Args:
+        path: A Parquet file.
+        num_cells: How many cells it must hold.
+
+    Returns:
+        The tables that were written, without empty ones; one empty table where there
+        are no cells. None when the file was changed since.
+    """
+    try:
+        file = pq.ParquetFile(path)
+    except pa.ArrowInvalid:
+        return None
+    about = json.loads((file.schema_arrow.metadata or {}).get(b'cells', b'{}'))
+    known = {'cell_id', 'geometry', 'x_px', 'y_px', 'label', 'class', 'score'}
+    if file.metadata.num_rows != num_cells or not known <= set(file.schema_arrow.names):
+        return None
+    groups = map(file.read_row_group, range(file.num_row_groups))
+    return (_from_arrow(table, about['classes'])
+            for table in (groups if num_cells else [file.read()]))
+
+
+def _from_arrow(table: pa.Table, classes: Sequence[str]) -> CellTable:
+    columns = {name: table[name].to_numpy() for name in table.column_names
+               if name not in ('cell_id', 'geometry', 'class', 'embedding')}
+    embeddings = None
+    if 'embedding' in table.column_names:
+        column = table['embedding'].combine_chunks()
+        embeddings = column.flatten().to_numpy().reshape(len(table), -1)
+    rings = shapely.get_exterior_ring(
+        shapely.from_wkb(table['geometry'].to_numpy(zero_copy_only=False)))
+    points, owners = shapely.get_coordinates(rings, return_index=True)
+    probs = [columns.pop(f'prob_{name}') for name in classes]
+    return CellTable(
+        centroids=np.stack([columns.pop('x_px'), columns.pop('y_px')], axis=1),
+        labels=columns.pop('label'), scores=columns.pop('score'),
+        class_probs=np.stack(probs, axis=1),
+        outlines=np.split(points, np.flatnonzero(np.diff(owners)) + 1)
+        if len(table) else [],
+        features=columns, embeddings=embeddings)
+
+
 class CsvWriter(CellWriter):
     """Centres of the cells, their classes and measurements, a line per cell."""
 

@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from .cell_inferencer import CellInferencer
 from .folder_run import FolderRun
+from .inferencer import CellInferencer
 
 __all__ = ['CellInferencer', 'FolderRun']

@@ -1,28 +1,26 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from mmengine.dist import get_dist_info
+from mmengine.dist import all_gather_object, get_dist_info
 
-from .band_store import BandStore
-from .cell_inferencer import CellInferencer
-from .lockstep import lockstep
-from .run_progress import RunProgress
-from .seam_filter import SeamFilter
-from .slide_job import SlideJob
-from .slide_results import SlideResults
+from .cells import SeamFilter
+from .inferencer import CellInferencer, SlideJob
+from .progress import RunProgress
+from .results import BandStore, SlideResults
 
 
 class InputResult(NamedTuple):
     """What became of an input.
 
     Attributes:
-        source (Path): The input.
-        summary (dict): What its summary file holds; empty after an error.
-        skipped (bool): An earlier run had finished it.
-        error (Exception | None): Why there is no result.
+        source: The input, a path.
+        summary: What its summary file holds; empty after an error.
+        skipped: True when an earlier run had finished it.
+        error: Why there is no result; None when there is one.
     """
 
     source: Path
@@ -36,19 +34,20 @@ class FolderRun:
 
     Work that was interrupted goes on where it stopped. Under a launcher, the inputs are
     shared out among the processes, or, if there are fewer of them than processes, the
-    bands of each input. All processes must see the folder.
+    bands of each input, so that each process has about as many tiles. All processes
+    must see the folder.
 
     Args:
-        inferencer (CellInferencer): Finds the cells.
-        out_dir (Path): Folder of the results; it is made.
-        formats (Sequence[str]): Keys of `exports.FORMATS`.
-        report (bool): Write an HTML page per input.
-        mpp (float, optional): µm/px of inputs, instead of what the files say.
-        tissue_only (bool, optional): See `CellInferencer`.
-        quiet (bool): No progress.
+        inferencer: Finds the cells.
+        out_dir: Folder of the results; it is made.
+        formats: Keys of `exports.FORMATS`; Parquet is always written.
+        report: Write an HTML page per input.
+        mpp: µm/px of inputs, instead of what the files say.
+        tissue_only: See `CellInferencer`.
+        quiet: No progress.
 
     Attributes:
-        seen_mm2 (float): What this process has looked at, without overlaps.
+        seen_mm2: What this process has looked at, mm².
     """
 
     def __init__(self, inferencer: CellInferencer, out_dir: Path,
@@ -67,10 +66,10 @@ class FolderRun:
         out_dir.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, sources: Sequence[Path]) -> Iterator[InputResult]:
-        """Work on the inputs; one that fails does not stop the others.
+        """Works on the inputs; one that fails does not stop the others.
 
         Yields:
-            InputResult: Of each input, in the process that has written its files.
+            What became of each input, in the process that has written its files.
         """
         together = len(sources) < self.num_ranks
         mine = sources if together else sources[self.rank::self.num_ranks]
@@ -86,59 +85,88 @@ class FolderRun:
 
     def _process(self, source: Path, together: bool, writes: bool,
                  progress: RunProgress) -> InputResult:
-        """Find and write the cells of an input, alone or together with others."""
+        """Finds and writes the cells of an input, alone or together with others."""
         with ExitStack() as stack:
             with lockstep(together):
                 job = stack.enter_context(closing(self.inferencer.prepare(
                     source, self.mpp, self.tissue_only)))
-            return self._process_job(source, job, together, writes, progress)
+                settings = self._settings(source, job)
+                results = SlideResults(
+                    self.out_dir, job, self.formats, self.report, settings)
+                finished = results.read_finished()
+            if finished is not None:
+                with lockstep(together):
+                    done = self._add_files(job, results, finished, writes)
+                if done is not None:
+                    return InputResult(source, finished, skipped=done)
+            return self._find_and_write(
+                source, job, results, settings, together, writes, progress)
 
-    def _process_job(self, source: Path, job: SlideJob, together: bool, writes: bool,
-                     progress: RunProgress) -> InputResult:
-        """The same for an input that is open."""
+    def _add_files(self, job: SlideJob, results: SlideResults, summary: dict,
+                   writes: bool) -> bool | None:
+        """Completes a finished input from its cells.
+
+        Returns:
+            True when nothing was missing, False when files were added, and None when
+            the cells must be found again.
+        """
+        missing = results.missing()
+        tables = results.read_cells(summary) if missing else None
+        if missing and tables is None:
+            return None
+        if writes:
+            if missing:
+                with self.inferencer.clock('writing'):
+                    results.write(tables, missing)
+            self._remove_store(job)
+        return not missing
+
+    def _find_and_write(self, source: Path, job: SlideJob, results: SlideResults,
+                        settings: dict, together: bool, writes: bool,
+                        progress: RunProgress) -> InputResult:
         with lockstep(together):
-            settings = self._settings(source, job)
-            results = SlideResults(
-                self.out_dir, job, self.formats, self.report, settings)
-            finished = results.read_finished()
-            if finished is None and writes:
+            if writes:  # the first one makes it
                 self._open_store(job, settings)
-        if finished is not None:
-            return InputResult(source, finished, skipped=True)
         with lockstep(together):
             store = self._open_store(job, settings)
             with self.inferencer.clock('preparing'):
                 plan = job.plan  # looks for tissue, which finished inputs do not need
             bands = range(plan.num_bands)
-            if together:
-                bands = _share(bands, self.rank, self.num_ranks)
-            self._find(job, store, bands, progress)
+            mine = plan.share(self.num_ranks)[self.rank] if together else bands
+            self._find(job, store, mine, progress)
         if not writes:
             return InputResult(source, {})
         seams = SeamFilter(job.info.mpp)
         with self.inferencer.clock('writing'):
-            summary = results.write(
-                seams(cells) for cells in store.load(range(plan.num_bands)))
+            summary = results.write_all(seams(cells) for cells in store.load(bands))
         store.remove()
         return InputResult(source, summary)
 
     def _settings(self, source: Path, job: SlideJob) -> dict:
-        """What the cells of an input depend on."""
+        """Returns what the cells of an input depend on."""
         return dict(self.inferencer.settings, input=source.name,
                     bytes=source.stat().st_size, mpp=job.info.mpp,
                     tissue_only=self.tissue_only)
 
     def _open_store(self, job: SlideJob, settings: dict) -> BandStore:
-        return BandStore(self.out_dir / f'{job.info.name}.bands', settings,
+        return BandStore(self._store_path(job), settings,
                          lambda: self.inferencer.choose_batch_size(job))
+
+    def _remove_store(self, job: SlideJob) -> None:
+        """Removes the bands of a finished input, which an interruption may leave."""
+        shutil.rmtree(f'{self._store_path(job)}.part', ignore_errors=True)
+
+    def _store_path(self, job: SlideJob) -> Path:
+        return self.out_dir / f'{job.info.name}.bands'
 
     def _find(self, job: SlideJob, store: BandStore, bands: range,
               progress: RunProgress) -> None:
-        """Find the cells of the bands that are not in the store yet."""
-        runs = store.missing(bands)
-        num_tiles = sum(map(job.plan.num_tiles, runs))
-        self.seen_mm2 += num_tiles * job.tile_mm2
-        progress.begin(job.info.name, num_tiles, job.tile_mm2)
+        """Finds the cells of the bands that are not in the store yet."""
+        plan, runs = job.plan, store.missing(bands)
+        num_tiles = sum(map(plan.num_tiles, runs))
+        mm2_per_tile = job.seen_mm2 / max(plan.num_tiles(range(plan.num_bands)), 1)
+        self.seen_mm2 += num_tiles * mm2_per_tile
+        progress.begin(job.info.name, num_tiles, mm2_per_tile)
         for run in runs:
             for band, cells in self.inferencer.scan(
                     job, run, store.batch_size, progress.add_tiles):
@@ -146,6 +174,25 @@ class FolderRun:
                 progress.add_cells(len(cells))
 
 
-def _share(bands: range, rank: int, num_ranks: int) -> range:
-    """The neighbouring bands that a process works on."""
-    return bands[len(bands) * rank // num_ranks:len(bands) * (rank + 1) // num_ranks]
+@contextmanager
+def lockstep(together: bool) -> Iterator[None]:
+    """A step after which all processes meet; an error of one is raised in all.
+
+    Args:
+        together: True when all processes take this step; one that works on its own
+            meets nobody.
+
+    Raises:
+        RuntimeError: When the step failed in another process.
+    """
+    error = None
+    try:
+        yield
+    except Exception as caught:
+        error = caught
+    if together:
+        texts = all_gather_object(None if error is None else str(error))
+        others = [RuntimeError(text) for text in texts if text is not None]
+        error = error or next(iter(others), None)
+    if error is not None:
+        raise error

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from mmseg.structures import SegDataSample
 from mmseg.utils import SampleList
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import ToImage
 
 from ..models.segmentors import ReclassifyingSegmentor
-from . import CellInferencer
+from .network import load_segmentor, tile_geometry
 
 
 class LazySlideModel:
@@ -24,18 +25,18 @@ class LazySlideModel:
     pixel, so that it is given here.
 
     Attributes:
-        model (CellSegmentor): In eval mode.
-        name (str): What LazySlide calls it.
-        mpp (float): Size that a tile's pixels must have, µm.
+        model: A `CellSegmentor` in eval mode.
+        name: What LazySlide calls it.
+        mpp: Size that a tile's pixels must have, µm.
 
     Args:
-        config (str | Path | Config): Config of a `CellSegmentor`.
-        checkpoint (str | Path): Its checkpoint.
-        mpp (float, optional): Size of a tile's pixels, µm; tiles are scaled to the
-            network's and nuclei back. The network's own size if not given.
+        config: Config of a `CellSegmentor`.
+        checkpoint: Its checkpoint.
+        mpp: Size of a tile's pixels, µm; tiles are scaled to the network's and nuclei
+            back. None for the network's own size.
 
     Raises:
-        ImportError: If LazySlide is not installed.
+        ImportError: When LazySlide is not installed.
 
     Example:
         >>> model = LazySlideModel('config.py', 'weights.pth')
@@ -48,21 +49,23 @@ class LazySlideModel:
     def __init__(self, config: str | Path | Config, checkpoint: str | Path,
                  mpp: float | None = None) -> None:
         self._output = _output_type()
-        inferencer = CellInferencer(config, checkpoint, device='cpu')
-        self.model = inferencer.model
+        cfg = config if isinstance(config, Config) else Config.fromfile(config)
+        init_default_scope(cfg.get('default_scope', 'mmseg'))
+        self.model = load_segmentor(cfg, checkpoint)
         # LazySlide's tiles may be larger than what the network is used to see.
+        tile, overlap = tile_geometry(self.model.test_cfg)
         self.model.test_cfg.update(
-            mode='slide', crop_size=inferencer.tile,
-            stride=tuple(np.subtract(inferencer.tile, inferencer.overlap).tolist()))
-        self.mpp = mpp or inferencer.mpp
-        self._scale = self.mpp / inferencer.mpp
+            mode='slide', crop_size=tile,
+            stride=tuple(np.subtract(tile, overlap).tolist()))
+        self.mpp = mpp or self.model.mpp
+        self._scale = self.mpp / self.model.mpp
 
     def get_transform(self) -> ToImage:
         """Makes a (3, H, W) uint8 tensor of a tile; the model itself normalises."""
         return ToImage()
 
     def to(self, device: str | torch.device) -> 'LazySlideModel':
-        """Move the model to a device."""
+        """Moves the model to a device."""
         self.model.to(device)
         return self
 
@@ -71,19 +74,19 @@ class LazySlideModel:
 
     @torch.no_grad()
     def segment(self, image: Tensor) -> tuple:
-        """Find the nuclei of tiles.
+        """Finds the nuclei of tiles.
 
         Args:
-            image (Tensor): (B, 3, H, W) uint8 RGB, 0-255, on the model's device.
+            image: (B, 3, H, W) uint8 RGB, 0-255, on the model's device.
 
         Returns:
-            SegmentationOutput: `instance_map` (B, H, W) int32, ids 1..N per tile, 0
+            `instance_map` (B, H, W) int32, ids 1..N per tile, 0
             background; `probability_map` (B, C, H, W) float32, 0-1: within a nucleus
             its score in the channel of its label, else 0; `patch_token_map` (B, D, h,
             w) float32, a token per 16 px of the network; `classes`, names of C classes.
 
         Raises:
-            ValueError: If the tiles are not uint8.
+            ValueError: When the tiles are not uint8.
         """
         if image.dtype != torch.uint8:
             raise ValueError(
@@ -101,7 +104,7 @@ class LazySlideModel:
             classes=classes)
 
     def _predict(self, image: Tensor) -> tuple[SampleList, Tensor]:
-        """Nuclei of tiles in their own pixels, and tokens of what the network saw."""
+        """Returns nuclei of tiles in their own pixels, and tokens of what was seen."""
         shape = image.shape[2:]
         seen = [max(round(side * self._scale), 1) for side in shape]
         scaled = F.interpolate(image.float(), size=seen, mode='bilinear')
@@ -129,7 +132,7 @@ def _output_type() -> type:
 
 def _paint_scores(inst_map: np.ndarray, nuclei: InstanceData,
                   num_classes: int) -> np.ndarray:
-    """Map (C, H, W) float32 whose means over a nucleus are largest for its own label.
+    """Returns a map (C, H, W) float32 whose mean over a nucleus is largest for its label.
 
     LazySlide takes the class with the largest mean, background included. Of the NC map
     itself that is not always the label, for which every pixel has a vote.

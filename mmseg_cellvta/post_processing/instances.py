@@ -10,6 +10,9 @@ A table is a dict of columns with one row per nucleus, in the order of the ids:
 - `class_probs` (N, C) float32: the same for every class, background included;
 - `contours`: list of (K, 2) int32 x, y, px, pixel centres of the outer border.
 """
+from collections.abc import Callable
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from scipy import ndimage
@@ -22,8 +25,9 @@ TOKEN_STRIDE = 16  # px, one ViT patch: a token's side in the network's grid
 
 
 def find_nuclei(np_map: np.ndarray, hv_map: np.ndarray, nc_map: np.ndarray,
-                constants: HoverConstants,
-                enlarge: int = 1) -> tuple[np.ndarray, dict]:
+                constants: HoverConstants, enlarge: int = 1,
+                is_wanted: Callable[[np.ndarray], np.ndarray] | None = None,
+                ) -> tuple[np.ndarray, dict]:
     """Finds and classifies the nuclei, after enlarging the maps where asked for.
 
     Args:
@@ -32,6 +36,8 @@ def find_nuclei(np_map: np.ndarray, hv_map: np.ndarray, nc_map: np.ndarray,
         nc_map: (C, H, W) float, class probabilities, 0-1.
         constants: Sizes in px of the enlarged maps.
         enlarge: Factor by which the maps are enlarged, linearly.
+        is_wanted: Called with centroids (M, 2) x, y px of the enlarged maps; nuclei for
+            which it returns False are dropped before they are described.
 
     Returns:
         (enlarge * H, enlarge * W) int32 map with ids 1..N without gaps, and its table,
@@ -41,6 +47,9 @@ def find_nuclei(np_map: np.ndarray, hv_map: np.ndarray, nc_map: np.ndarray,
         np_map, hv_map, nc_map = (
             _enlarge(maps, enlarge) for maps in (np_map, hv_map, nc_map))
     inst_map = segment_instances(np_map, hv_map, constants)
+    if is_wanted is not None:
+        inst_map = renumber(
+            inst_map, is_wanted(InstancePixels(inst_map).centroids()))
     # As published, NC may veto what NP and HV found, and one that has learned little
     # vetoes most nuclei.
     return describe_instances(
@@ -92,11 +101,30 @@ def _class_statistics(pixels: InstancePixels,
                       nc_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns votes (M, C) int64 and mean class probabilities (M, C) float32."""
     num, num_classes = len(pixels.areas), len(nc_map)
-    probs = pixels.pick(nc_map).astype(np.float32, copy=False)
-    ballots = (pixels.ids - 1) * num_classes + probs.argmax(axis=0)
+    probs = _to_float32(pixels.pick(nc_map))
+    winners = np.zeros(len(pixels.ids), np.intp)
+    best = probs[0].copy()
+    for class_id, own in enumerate(probs[1:], start=1):  # a third of `argmax`'s time
+        better = own > best
+        winners[better] = class_id
+        np.maximum(best, own, out=best)
+    ballots = (pixels.ids - 1) * num_classes + winners
     votes = np.bincount(ballots, minlength=num * num_classes)
     means = np.stack([pixels.mean(p) for p in probs], axis=1)
     return votes.reshape(num, num_classes), means.astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _half_values() -> np.ndarray:
+    """Returns the values (65536,) float32 of all float16 numbers, by their bits."""
+    return np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
+
+
+def _to_float32(values: np.ndarray) -> np.ndarray:
+    """Does what `astype` does; float16 by a table, in a quarter of the time."""
+    if values.dtype != np.float16:
+        return values.astype(np.float32, copy=False)
+    return np.take(_half_values(), values.view(np.uint16))
 
 
 def _measure(inst_map: np.ndarray, pixels: InstancePixels) -> dict:
@@ -104,15 +132,13 @@ def _measure(inst_map: np.ndarray, pixels: InstancePixels) -> dict:
 
     scikit-image's `regionprops_table` takes twice as long, for the first two alone.
     """
-    rows, cols = np.divmod(pixels.positions, inst_map.shape[1])
-    centroids = np.stack([pixels.mean(cols), pixels.mean(rows)], axis=1)
     boxes, contours = [], []
     for inst_id, (ys, xs) in enumerate(ndimage.find_objects(inst_map), start=1):
         boxes.append((xs.start, ys.start, xs.stop, ys.stop))
         mask = (inst_map[ys, xs] == inst_id).view(np.uint8)
         contours.append(_outer_contour(mask, offset=(xs.start, ys.start)))
     return dict(
-        centroids=centroids.astype(np.float32),
+        centroids=pixels.centroids().astype(np.float32),
         bboxes=np.array(boxes, dtype=np.int32).reshape(-1, 4),
         contours=contours)
 

@@ -1,6 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from glob import glob
 from importlib import import_module
 from pathlib import Path
@@ -88,11 +88,9 @@ def open_slide(source: str | os.PathLike | np.ndarray,
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return ImageReader(path, mpp)
-    readers = _slide_readers()
-    reasons = [] if readers else [NO_SLIDE_LIBRARY]
-    if suffix in TIFF_SUFFIXES:
-        readers.append(ImageReader)
-    for reader_class in readers:
+    reasons, tried = [], set()
+    for reader_class in _readers(suffix):
+        tried.add(reader_class)
         try:
             reader = reader_class(path, mpp)
             reader.read(0, 0, 0, 1, 1)
@@ -100,16 +98,22 @@ def open_slide(source: str | os.PathLike | np.ndarray,
         except UnreadableError as error:
             reason = str(error).removeprefix(f'{path}: ').removeprefix(f'{path.name}: ')
             reasons.append(reason)
+    if tried <= {ImageReader}:
+        reasons.insert(0, NO_SLIDE_LIBRARY)
     raise UnreadableError(f'{path}: ' + '; '.join(dict.fromkeys(reasons)))
 
 
-def _slide_readers() -> list[type[SlideReader]]:
-    """Returns the readers whose library is installed, the preferred one first."""
-    readers = []
+def _readers(suffix: str) -> Iterator[type[SlideReader]]:
+    """Yields the readers whose library is installed, the preferred one first.
+
+    A library is imported only when those before could not read the file: tiffslide's
+    imports take a second.
+    """
     for module, name in (('openslide_reader', 'OpenSlideReader'),
                          ('tiffslide_reader', 'TiffSlideReader')):
         try:
-            readers.append(getattr(import_module(f'.{module}', __package__), name))
+            yield getattr(import_module(f'.{module}', __package__), name)
         except ImportError:
             continue
-    return readers
+    if suffix in TIFF_SUFFIXES:
+        yield ImageReader

@@ -142,11 +142,15 @@ def nucleus_outlines(contours: Sequence[np.ndarray],
     outlines = shapely.buffer(
         traces, 0.5, cap_style='square', join_style='mitre', mitre_limit=1.5)
     outlines = shapely.transform(outlines, lambda xy: (xy + offset) * scale)
-    outlines = shapely.set_precision(outlines, GRID_PX)
-    # Rounding to the grid can cut a narrow neck: the largest part stands for all.
-    is_polygon = shapely.get_type_id(outlines) == shapely.GeometryType.POLYGON
-    for index in np.flatnonzero(~is_polygon):
-        outlines[index] = max(shapely.get_parts(outlines[index]), key=shapely.area)
+    rounded = shapely.remove_repeated_points(
+        shapely.set_precision(outlines, GRID_PX, mode='pointwise'))
+    # Rounding to the grid can close a narrow neck, which needs the slow way.
+    invalid = np.flatnonzero(~shapely.is_valid(rounded))
+    for index in invalid:
+        outline = shapely.set_precision(outlines[index], GRID_PX)
+        # A neck may be cut: the largest part stands for all.
+        rounded[index] = max(shapely.get_parts(outline), key=shapely.area)
+    outlines = rounded
     rings, owners = shapely.get_coordinates(
         shapely.get_exterior_ring(outlines), return_index=True)
     return np.split(rings, np.flatnonzero(np.diff(owners)) + 1)

@@ -8,10 +8,20 @@ import time
 from pathlib import Path
 
 import cv2
+import numpy as np
+import pandas
 import pytest
 from rule_segmentor import draw_slide
 
-from mmseg_cellvta.inference import CellInferencer, FolderRun, slide_job
+from mmseg_cellvta.inference import (
+    CellInferencer,
+    FolderRun,
+    folder_run,
+)
+from mmseg_cellvta.inference import (
+    inferencer as inferencer_module,
+)
+from mmseg_cellvta.inference.folder_run import lockstep
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL_FORMATS = ('geojson', 'geojson.gz', 'parquet', 'csv', 'cellvit', 'labels')
@@ -64,23 +74,59 @@ def test_what_is_finished_is_not_done_again(inferencer, tmp_path):
     assert contents(tmp_path / 'out') == before
 
 
-def test_a_format_that_is_wanted_later_comes_later(inferencer, tmp_path):
+@pytest.mark.parametrize('num_cells', [35, 0])
+@pytest.mark.parametrize('first', [['geojson'], ['csv']])
+def test_what_is_wanted_later_is_written_without_the_network(
+        inferencer, tmp_path, monkeypatch, first, num_cells):
+    source = write_picture(tmp_path / 'cells.png')
+    if not num_cells:
+        cv2.imwrite(str(source), np.full((300, 200, 3), 235, np.uint8))
+    later = dict(formats=ALL_FORMATS, report=True)
+    run(inferencer, tmp_path / 'out', [source], formats=first)
+    before = contents(tmp_path / 'out')
+    assert before.keys() >= {'cells.parquet', 'cells_summary.json'}
+    (tmp_path / 'out/cells_overlay.png').unlink()
+    (tmp_path / 'out/cells.bands.part').mkdir()  # interrupted before it was removed
+    run(inferencer, tmp_path / 'at_once', [source], **later)
+    monkeypatch.setattr(inferencer, 'network', None)
+    result, = run(inferencer, tmp_path / 'out', [source], **later)
+    assert result.error is None and not result.skipped
+    assert result.summary['cells'] == num_cells
+    assert contents(tmp_path / 'out') == contents(tmp_path / 'at_once')
+
+
+@pytest.mark.parametrize('damage', [
+    lambda path: path.unlink(),
+    lambda path: path.write_bytes(b'not parquet'),
+    lambda path: pandas.read_parquet(path).iloc[:-1].to_parquet(path),
+    lambda path: pandas.read_parquet(path).drop(columns='score').to_parquet(path)])
+def test_without_the_cells_of_the_first_run_they_are_found_again(
+        inferencer, tmp_path, damage):
+    source = write_picture(tmp_path / 'cells.png')
+    run(inferencer, tmp_path / 'out', [source])
+    damage(tmp_path / 'out/cells.parquet')
+    result, = run(inferencer, tmp_path / 'out', [source], formats=['csv'])
+    assert result.error is None and not result.skipped
+    run(inferencer, tmp_path / 'at_once', [source], formats=['geojson', 'csv'])
+    assert contents(tmp_path / 'out') == contents(tmp_path / 'at_once')
+
+
+def test_what_an_interruption_left_of_a_finished_input_is_removed(inferencer, tmp_path):
     source = write_picture(tmp_path / 'cells.png')
     run(inferencer, tmp_path / 'out', [source])
     before = contents(tmp_path / 'out')
-    more, = run(inferencer, tmp_path / 'out', [source], formats=['csv'], report=True)
-    after = contents(tmp_path / 'out')
-    assert not more.skipped
-    assert after.keys() - before.keys() == {'cells_centroids.csv', 'cells_report.html'}
-    assert {name: after[name] for name in before} == before
+    (tmp_path / 'out/cells.bands.part').mkdir()
+    again, = run(inferencer, tmp_path / 'out', [source])
+    assert again.skipped and contents(tmp_path / 'out') == before
 
 
 def test_inputs_are_closed_also_after_an_error(inferencer, tmp_path, monkeypatch):
     closed = []
-    monkeypatch.setattr(slide_job.SlideJob, 'close', lambda job: closed.append(job))
+    monkeypatch.setattr(inferencer_module.SlideJob, 'close',
+                        lambda job: closed.append(job))
     source = write_picture(tmp_path / 'cells.png')
     run(inferencer, tmp_path / 'out', [source])
-    monkeypatch.setattr(slide_job.SlideJob, 'plan', property(lambda job: 1 / 0))
+    monkeypatch.setattr(inferencer_module.SlideJob, 'plan', property(lambda job: 1 / 0))
     result, = run(inferencer, tmp_path / 'new', [source])
     assert isinstance(result.error, ZeroDivisionError) and len(closed) == 2
 
@@ -89,7 +135,7 @@ def test_for_what_is_finished_no_tissue_is_looked_for(
         inferencer, tmp_path, monkeypatch):
     source = write_picture(tmp_path / 'cells.png')
     run(inferencer, tmp_path / 'out', [source], tissue_only=True)
-    monkeypatch.setattr(slide_job, 'TissueMask', None)
+    monkeypatch.setattr(inferencer_module, 'TissueMask', None)
     again, = run(inferencer, tmp_path / 'out', [source], tissue_only=True)
     assert again.error is None and again.skipped
 
@@ -147,17 +193,18 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     assert contents(tmp_path / 'out') == contents(tmp_path / 'whole')
 
 
-@pytest.mark.parametrize('num_inputs', [1, 3])
-def test_two_processes_find_what_one_finds(
-        rule_model, inferencer, tmp_path, num_inputs):
+@pytest.mark.parametrize('num_ranks, num_inputs', [(2, 1), (2, 3)])
+def test_processes_find_what_one_finds(
+        rule_model, inferencer, tmp_path, num_ranks, num_inputs):
     (tmp_path / 'in').mkdir()
     sources = [write_picture(tmp_path / f'in/{index}.png', 1500, 100, seed=index)
                for index in range(num_inputs)]
     run(inferencer, tmp_path / 'alone', sources)
-    port = str(20000 + os.getpid() % 20000 + num_inputs)
+    port = str(20000 + os.getpid() % 20000 + 10 * num_ranks + num_inputs)
     ranks = []
-    for rank in range(2):
-        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2',
+    for rank in range(num_ranks):
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank),
+                          WORLD_SIZE=str(num_ranks),
                           MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
         ranks.append(infer(rule_model, tmp_path / 'in', tmp_path / 'out',
                            '--launcher', 'pytorch'))
@@ -187,3 +234,19 @@ def test_batch_sizes_do_not_change_what_is_found(rule_model, tmp_path):
         inferencer = CellInferencer(*rule_model, device='cpu', batch_size=size)
         run(inferencer, tmp_path / str(size), [source])
     assert contents(tmp_path / '1') == contents(tmp_path / '3')
+
+
+@pytest.mark.parametrize('together', [False, True])
+def test_an_own_error_stays_what_it_is(together):
+    with pytest.raises(OSError, match='disk full'), lockstep(together):
+        raise OSError('disk full')
+    with lockstep(together):
+        pass
+
+
+def test_the_error_of_another_process_is_raised_here(monkeypatch):
+    monkeypatch.setattr(folder_run, 'all_gather_object', lambda own: [own, 'disk full'])
+    with pytest.raises(RuntimeError, match='disk full'), lockstep(together=True):
+        pass
+    with lockstep(together=False):  # this one works alone
+        pass

@@ -20,7 +20,8 @@ from ...utils.network_scale import (
     fill_network_mpp,
     network_mpp,
 )
-from ...utils.tiling import blend_weight, tile_starts
+from ...utils.tile_blend import TileBlend
+from ...utils.tiling import tile_starts
 from ..decode_heads.hover_decode_head import NP_CHANNELS, split_maps
 from ..deploy import fold_segmentor
 from ..encoders import find_encoder
@@ -251,21 +252,25 @@ class CellSegmentor(EncoderDecoder):
                 raise ValueError(
                     f'tiles of {size} px every {stride} px: tokens need multiples of '
                     f'{max(scales)} px; change crop_size and stride in test_cfg')
-        blends = [
-            TileBlend(*([px // scale for px in lengths]
-                        for lengths in (inputs.shape[2:], size, stride)))
-            for scale in scales
-        ]
-        starts = (
+        tops, lefts = (
             tile_starts(*axis) for axis in zip(
                 inputs.shape[2:], size, stride, strict=True))
-        for top, left in itertools.product(*starts):
-            tile = inputs[..., top:top + size[0], left:left + size[1]]
-            tile_metas = [dict(meta, img_shape=tile.shape[2:]) for meta in metas]
-            for blend, scale, maps in zip(
-                    blends, scales, predict(tile, tile_metas), strict=True):
-                blend.add(maps, top // scale, left // scale)
-        return [blend.mean() for blend in blends]
+        blends = [
+            TileBlend(*([px // scale for px in lengths] for lengths in (size, stride)),
+                      inputs.shape[3] // scale)
+            for scale in scales
+        ]
+        parts = [[] for _ in scales]
+        for top, below in itertools.pairwise([*tops, tops[-1] + size[0]]):
+            for left in lefts:
+                tile = inputs[..., top:top + size[0], left:left + size[1]]
+                tile_metas = [dict(meta, img_shape=tile.shape[2:]) for meta in metas]
+                for blend, scale, maps in zip(
+                        blends, scales, predict(tile, tile_metas), strict=True):
+                    blend.add(maps, left // scale)
+            for blend, scale, rows in zip(blends, scales, parts, strict=True):
+                rows.append(blend.finish((below - top) // scale))
+        return [torch.cat(rows, dim=-2) for rows in parts]
 
     def encode_decode_tokens(self, inputs: Tensor,
                              metas: list[dict]) -> tuple[Tensor, Tensor]:
@@ -334,40 +339,6 @@ def _image_tokens(tokens: Tensor, shape: Sequence[int], meta: dict) -> Tensor:
             f'flipped image of {height} x {width} px: its tokens lie elsewhere; '
             f'scale it to multiples of {TOKEN_STRIDE} px, or leave out the flips')
     return tokens.flip(FLIP_DIMS[meta['flip_direction']])
-
-
-class TileBlend:
-    """Mean of the maps of overlapping tiles.
-
-    A tile counts less towards its border, where the network sees only one side of a
-    nucleus.
-
-    Args:
-        shape: (H, W) of the whole, px of the maps.
-        size: (rows, columns) of a tile, px of the maps.
-        stride: (rows, columns) between two tiles, px of the maps.
-    """
-
-    def __init__(self, shape: Sequence[int], size: Sequence[int],
-                 stride: Sequence[int]) -> None:
-        self.shape = tuple(shape)
-        self.weight = torch.from_numpy(blend_weight(size, stride))
-        self.total = None
-
-    def add(self, maps: Tensor, top: int, left: int) -> None:
-        """Adds a tile's maps, (N, C, rows, columns) float, whose first px is given."""
-        if self.total is None:
-            self.weight = self.weight.to(maps)
-            self.total = maps.new_zeros(*maps.shape[:2], *self.shape)
-            self.weights = maps.new_zeros(self.shape)
-        rows, columns = self.weight.shape
-        window = slice(top, top + rows), slice(left, left + columns)
-        self.total[(..., *window)] += self.weight * maps
-        self.weights[window] += self.weight
-
-    def mean(self) -> Tensor:
-        """Returns the (N, C, H, W) maps; the tiles must have covered the whole."""
-        return self.total / self.weights
 
 
 @MODELS.register_module()

@@ -1,8 +1,11 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-import numpy as np
+from types import SimpleNamespace
 
-from mmseg_cellvta.inference.rolling_band import RollingBand
-from mmseg_cellvta.inference.tile_plan import plan_tiles
+import numpy as np
+import torch
+
+from mmseg_cellvta.inference.band import RollingBand
+from mmseg_cellvta.inference.tiles import TileBatch, plan_tiles
 
 SHAPE = (320, 272)
 RNG = np.random.default_rng(0)
@@ -11,22 +14,36 @@ MAPS = RNG.random((7, *SHAPE)).astype(np.float16)
 TOKENS = RNG.random((4, SHAPE[0] // 16, SHAPE[1] // 16)).astype(np.float16)
 
 
+NETWORK = SimpleNamespace(num_maps=7, token_dims=4, device=torch.device('cpu'))
+
+
 def roll(covers=None, maps=MAPS):
     """The windows of all bands, from tiles that agree where they overlap."""
-    plan = plan_tiles(SHAPE, (64, 64), (16, 16), band_height=96, margin=16,
-                      covers=covers)
-    rolling, band, windows = RollingBand(plan, 7, 4, first_row=0), 0, []
+    plan = plan_tiles(SHAPE, (64, 64), (16, 16), 16, covers, 96, 96)
+    rolling, band, windows = RollingBand(plan, NETWORK, first_row=0), 0, []
     for row, top in enumerate(plan.tops):
         for left in plan.lefts[row]:
             rows, columns = slice(top, top + 64), slice(left, left + 64)
-            rolling.add(
-                row, [left], PICTURE[None, rows, columns], maps[None, :, rows, columns],
-                TOKENS[None, :, top // 16:top // 16 + 4, left // 16:left // 16 + 4])
+            tokens = TOKENS[None, :, top // 16:top // 16 + 4, left // 16:left // 16 + 4]
+            rolling.add(TileBatch(row, (left,), PICTURE[None, rows, columns]),
+                        torch.from_numpy(maps[None, :, rows, columns]).float(),
+                        torch.from_numpy(tokens).float())
         rolling.finish_row(row)
+        rolling.receive(num_left=row + 1 < len(plan.tops))
         while band < plan.num_bands and rolling.has(band):
-            windows += rolling.take(band)
+            windows += [(*cut(rolling, window), window)
+                        for window in rolling.windows(band)]
+            rolling.forget(band)
             band += 1
+    assert band == plan.num_bands
     return windows
+
+
+def cut(rolling, window):
+    """Maps, pixels and tokens of a window, in memory of its own."""
+    memory = memoryview(bytearray(window.num_bytes))
+    rolling.fill(window, memory)
+    return window.arrays(memory)
 
 
 def test_windows_hold_maps_picture_and_tokens_of_their_place():
@@ -39,7 +56,6 @@ def test_windows_hold_maps_picture_and_tokens_of_their_place():
         np.testing.assert_allclose(
             tokens, TOKENS[:, top // 16:bottom // 16, left // 16:right // 16],
             atol=2e-3)
-        assert maps.flags.c_contiguous and picture.flags.c_contiguous
 
 
 def test_the_own_parts_of_the_windows_cover_the_slide_once():
@@ -65,3 +81,22 @@ def test_glass_is_white_and_background():
     assert window.seen[2] == 112
     assert (picture[:, 64:] == 255).all() and (maps[0, :, 64:] == 1).all()
     assert not maps[1:, :, 64:].any() and not tokens[:, :, 4:].any()
+
+
+def test_memory_does_not_follow_the_length_of_the_slide():
+    kept = []
+    for height in (640, 3200):
+        plan = plan_tiles((height, 64), (64, 64), (16, 16), 16, None, 96, 96)
+        rolling, band = RollingBand(plan, NETWORK, first_row=0), 0
+        maps, tokens = torch.zeros(1, 7, 64, 64), torch.zeros(1, 4, 4, 4)
+        for row in range(len(plan.tops)):
+            rolling.add(TileBatch(row, (0,), np.zeros((1, 64, 64, 3), np.uint8)),
+                        maps, tokens)
+            rolling.finish_row(row)
+            rolling.receive(num_left=0)
+            while rolling.has(band) and band < plan.num_bands - 1:
+                rolling.forget(band)
+                band += 1
+        kept.append([sum(rows.shape[-2] for _, rows in part.parts)
+                     for part in (rolling.maps, rolling.pixels, rolling.tokens)])
+    assert max(kept[1]) < 300 and kept[0][0] < 300

@@ -1,0 +1,142 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""From the maps of a window of a slide to its nuclei, each once (plain numpy)."""
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import shapely
+from scipy.spatial import cKDTree
+
+from ..post_processing.instance_map import HoverConstants
+from ..post_processing.instances import cell_tokens, find_nuclei, measure_nuclei
+from ..structures.cell_table import CellTable, nucleus_outlines, ring_polygons
+from .band import Window
+
+# A nucleus whose centre lies so near to the window's own part is found by two windows,
+# so that none is lost where they disagree a little; SeamFilter keeps one of them.
+SLACK_UM = 2.0
+REACH_UM = 4.0  # centres of one nucleus in two windows do not lie farther apart
+MIN_SHARED = 0.5  # of the smaller outline, from which on two nuclei are the same
+
+
+class NucleusSettings(NamedTuple):
+    """How nuclei are found and measured.
+
+    Attributes:
+        constants (HoverConstants): Sizes in px of the enlarged maps.
+        enlarge (int): Times that the maps are enlarged before.
+        mpp (float): Resolution of the maps, µm/px.
+        scale (tuple[float, float]): (x, y) px of level 0 per px of the maps.
+    """
+
+    constants: HoverConstants
+    enlarge: int
+    mpp: float
+    scale: tuple[float, float]
+
+
+def find_window_cells(maps: np.ndarray, image: np.ndarray, tokens: np.ndarray,
+                      window: Window, settings: NucleusSettings) -> CellTable:
+    """Find the nuclei whose centre lies in the window's own part or very near to it.
+
+    Args:
+        maps (np.ndarray): (4 + C, h, w) float16 or float32: NP probabilities, HV values
+            (x first), NC probabilities.
+        image (np.ndarray): (h, w, 3) uint8 RGB, the same place.
+        tokens (np.ndarray): (D, h / 16, w / 16) float16, the same place, rounded up;
+            D is 0 where cells are not to be described by them.
+        window (Window): Where that is.
+        settings (NucleusSettings): How to find them.
+
+    Returns:
+        CellTable: Nuclei in px of level 0, in the order in which they were found.
+    """
+    enlarge, corner = settings.enlarge, np.array(window.seen[:2])
+
+    def is_near(centroids: np.ndarray) -> np.ndarray:
+        places = _slide_places(centroids, corner, enlarge)
+        return _is_near(places, window.own, SLACK_UM / settings.mpp)
+
+    inst_map, found = find_nuclei(
+        maps[:2], maps[2:4], maps[4:], settings.constants, enlarge, is_near)
+    if enlarge > 1:
+        image = cv2.resize(image, None, fx=enlarge, fy=enlarge)
+    scale = np.array(settings.scale)
+    return CellTable(
+        centroids=_slide_places(found['centroids'], corner, enlarge) * scale,
+        labels=found['labels'],
+        scores=found['scores'],
+        class_probs=found['class_probs'],
+        outlines=nucleus_outlines(
+            found['contours'], offset=tuple(corner * enlarge),
+            scale=tuple(scale / enlarge)),
+        features=measure_nuclei(inst_map, image, settings.mpp / enlarge),
+        embeddings=cell_tokens(tokens, found['bboxes'] / enlarge)
+        if len(tokens) else None)
+
+
+def find_cells(memory: memoryview, window: Window,
+               settings: NucleusSettings) -> CellTable:
+    """Finds the nuclei of a window whose arrays lie in memory; see `Window.arrays`."""
+    return find_window_cells(*window.arrays(memory), window, settings)
+
+
+def no_cells(num_maps: int, token_dims: int, settings: NucleusSettings) -> CellTable:
+    """Returns a table without rows but with all columns."""
+    window = Window((0, 0, 16, 16), (0, 0, 16, 16), num_maps, token_dims)
+    return find_cells(memoryview(bytes(window.num_bytes)), window, settings)
+
+
+def _slide_places(centroids: np.ndarray, corner: np.ndarray,
+                  enlarge: int) -> np.ndarray:
+    """Turns places in enlarged maps (N, 2) into px of the maps from the slide's corner.
+
+    A pixel's centre lies half a pixel from its corner.
+    """
+    return (centroids.astype(np.float64) + 0.5) / enlarge + corner
+
+
+def _is_near(centroids: np.ndarray, own: tuple, slack: float) -> np.ndarray:
+    """Which points (N, 2) lie in a rectangle x1, y1, x2, y2 grown by `slack`."""
+    low, high = np.array(own[:2]) - slack, np.array(own[2:]) + slack
+    return ((centroids >= low) & (centroids < high)).all(axis=1)
+
+
+class SeamFilter:
+    """Keeps one of the nuclei that two windows or bands have both found.
+
+    Two nuclei are the same if their outlines share more than half of the smaller one;
+    the one that comes first stays. Bands come from top to bottom.
+
+    Args:
+        mpp (float): Size of a pixel of level 0, µm.
+    """
+
+    def __init__(self, mpp: float) -> None:
+        self.reach = REACH_UM / mpp
+        self.before = None
+
+    def __call__(self, band: CellTable) -> CellTable:
+        """Returns the nuclei of a band that were not there yet."""
+        known = 0 if self.before is None else len(self.before)
+        both = band if not known else CellTable.concatenate([self.before, band])
+        dropped = np.zeros(len(both), bool)
+        for first, second in self._same(both):
+            if not dropped[first]:
+                dropped[second] = True
+        kept = band.select(~dropped[known:])
+        self.before = kept
+        return kept
+
+    def _same(self, table: CellTable) -> np.ndarray:
+        """Pairs of rows (K, 2) that are one nucleus, ordered, the smaller row first."""
+        if len(table) < 2:
+            return np.zeros((0, 2), int)
+        pairs = cKDTree(table.centroids).query_pairs(self.reach, output_type='ndarray')
+        pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+        involved, rows = np.unique(pairs, return_inverse=True)
+        polygons = ring_polygons([table.outlines[row] for row in involved])
+        first, second = polygons[rows.reshape(-1, 2)].T
+        smaller = np.minimum(shapely.area(first), shapely.area(second))
+        shared = shapely.area(shapely.intersection(first, second))
+        return pairs[shared > MIN_SHARED * smaller]

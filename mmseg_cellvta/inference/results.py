@@ -1,0 +1,206 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""What an input leaves on disk: its bands while it is worked on, then its files."""
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from ..exports import FORMATS, read_parquet
+from ..slides import SlideCanvas
+from ..structures import CellTable
+from ..utils.files import PendingFolder, complete_file
+from ..utils.images import write_image
+from ..visualization.drawing import draw_outlines
+from .inferencer import SlideJob
+
+THUMBNAIL_SIDE = 2000  # px, of the report
+SUMMARY, OVERLAY, REPORT = '_summary.json', '_overlay.png', '_report.html'
+CELLS = FORMATS['parquet'][0]  # holds all that is known of the cells
+
+
+class BandStore:
+    """The finished bands of an input on disk, from which interrupted work goes on.
+
+    Args:
+        path: They lie in `<path>.part`, which several processes may share.
+        settings: What the bands depend on, JSON values.
+        choose_batch_size: Called by the first run only.
+
+    Attributes:
+        batch_size: That of the first run: another one may round differently.
+
+    Raises:
+        FileExistsError: When bands of other settings lie there.
+    """
+
+    def __init__(self, path: Path, settings: dict,
+                 choose_batch_size: Callable[[], int]) -> None:
+        self.folder = PendingFolder(path, settings).part
+        batch_file = self.folder / 'batch_size.txt'
+        if not batch_file.is_file():
+            with complete_file(batch_file) as part:
+                part.write_text(str(choose_batch_size()))
+        self.batch_size = int(batch_file.read_text())
+
+    def missing(self, bands: range) -> list[range]:
+        """Returns runs of neighbouring bands that are still to be done."""
+        runs = []
+        for band in bands:
+            if self._path(band).is_file():
+                continue
+            if runs and runs[-1].stop == band:
+                runs[-1] = range(runs[-1].start, band + 1)
+            else:
+                runs.append(range(band, band + 1))
+        return runs
+
+    def save(self, band: int, cells: CellTable) -> None:
+        """Keeps the cells of a band."""
+        cells.save(self._path(band))
+
+    def load(self, bands: Sequence[int]) -> Iterator[CellTable]:
+        """Returns the cells of bands, one band in memory at a time."""
+        return (CellTable.load(self._path(band)) for band in bands)
+
+    def remove(self) -> None:
+        """Deletes the bands."""
+        shutil.rmtree(self.folder)
+
+    def _path(self, band: int) -> Path:
+        return self.folder / f'band_{band:05d}.npz'
+
+
+class SlideResults:
+    """The files that an input leaves in the output folder.
+
+    The Parquet file is always among them: formats that are wanted later are written
+    from it.
+
+    Args:
+        out_dir: The folder; it must exist.
+        job: The input.
+        formats: Keys of `FORMATS`.
+        report: Write `<name>_report.html` too.
+        settings: What the results depend on; JSON values.
+    """
+
+    def __init__(self, out_dir: Path, job: SlideJob, formats: Sequence[str],
+                 report: bool, settings: dict) -> None:
+        self.out_dir = out_dir
+        self.job = job
+        self.formats = {FORMATS[name][0]: FORMATS[name][1]
+                        for name in ('parquet', *formats)}
+        self.pages = [OVERLAY] * (not job.reader.is_slide) + [REPORT] * report
+        self.settings = settings
+
+    def read_finished(self) -> dict | None:
+        """Returns the summary of an earlier run with the same settings, if any.
+
+        Raises:
+            FileExistsError: When there are results of other settings.
+        """
+        path = self._path(SUMMARY)
+        if not path.is_file():
+            return None
+        summary = json.loads(path.read_text())
+        if summary['settings'] != json.loads(json.dumps(self.settings)):
+            raise FileExistsError(
+                f'{path}: these results were made with other settings; delete them or '
+                'choose another --out')
+        return summary
+
+    def missing(self) -> list[str]:
+        """Returns the ends of the names of files that are not there yet."""
+        return [suffix for suffix in (*self.formats, *self.pages)
+                if not self._path(suffix).is_file()]
+
+    def read_cells(self, summary: dict) -> Iterator[CellTable] | None:
+        """Returns the cells of an earlier run, as many in memory as were in a band.
+
+        Args:
+            summary: That of the run.
+
+        Returns:
+            None when its Parquet file is gone or was changed.
+        """
+        path = self._path(CELLS)
+        return read_parquet(path, summary['cells']) if path.is_file() else None
+
+    def write(self, tables: Iterable[CellTable], suffixes: Sequence[str]) -> np.ndarray:
+        """Writes files.
+
+        Args:
+            tables: All cells, from top to bottom.
+            suffixes: Which files, as `missing` names them.
+
+        Returns:
+            Number of cells (C,) int64 of each class, background first.
+        """
+        counts = np.zeros(len(self.job.info.classes), np.int64)
+        with ExitStack() as stack:
+            writers = [
+                stack.enter_context(writer(self._path(suffix), self.job.info))
+                for suffix, writer in self.formats.items() if suffix in suffixes]
+            tables = _write_through(tables, writers, counts)
+            self._write_pages(tables, suffixes)
+            for _ in tables:
+                pass
+        return counts
+
+    def write_all(self, tables: Iterable[CellTable]) -> dict:
+        """Writes all files, the summary last, and returns it."""
+        counts = self.write(tables, [*self.formats, *self.pages])
+        info = self.job.info
+        summary = dict(
+            name=info.name, shape=info.shape, mpp=info.mpp,
+            seen_mm2=round(self.job.seen_mm2, 4), cells=int(counts.sum()),
+            cells_by_class=dict(zip(info.classes[1:], counts[1:].tolist(),
+                                    strict=True)),
+            settings=self.settings)
+        with complete_file(self._path(SUMMARY)) as part:
+            part.write_text(json.dumps(summary, indent=2) + '\n')
+        return summary
+
+    def _write_pages(self, tables: Iterator[CellTable],
+                     suffixes: Sequence[str]) -> None:
+        info, reader = self.job.info, self.job.reader
+        if OVERLAY in suffixes:
+            cells = CellTable.concatenate(list(tables))
+            height, width = info.shape
+            drawn = draw_outlines(reader.read(0, 0, 0, width, height),
+                                  cells.outlines, cells.labels, info.palette)
+            with complete_file(self._path(OVERLAY)) as part:
+                write_image(part, drawn)
+            tables = iter([cells])
+        if REPORT in suffixes:
+            # Only here: Matplotlib takes half a second to import.
+            from ..exports.html_report import write_report
+            write_report(self._path(REPORT), info, tables, self._thumbnail(),
+                         self._read_crop)
+
+    def _thumbnail(self) -> np.ndarray:
+        """Returns the whole input, (h, w, 3) uint8 RGB, no side above the report's."""
+        reader = self.job.reader
+        shrink = max(max(reader.shape) / THUMBNAIL_SIDE, 1)
+        canvas = SlideCanvas(reader, reader.mpp * shrink)
+        return canvas.read(0, 0, *canvas.shape[::-1])
+
+    def _read_crop(self, x: int, y: int, size: int) -> np.ndarray:
+        """Returns the (size, size, 3) RGB square of level 0 around a px."""
+        return self.job.reader.read(0, x - size // 2, y - size // 2, size, size)
+
+    def _path(self, suffix: str) -> Path:
+        return self.out_dir / f'{self.job.info.name}{suffix}'
+
+
+def _write_through(tables: Iterable[CellTable], writers: list,
+                   counts: np.ndarray) -> Iterator[CellTable]:
+    """Passes tables on after giving them to all writers and counting their classes."""
+    for table in tables:
+        for writer in writers:
+            writer.write(table)
+        counts += np.bincount(table.labels, minlength=len(counts))
+        yield table
