@@ -15,6 +15,11 @@ matplotlib.use('Agg')
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
 
 
+def pytest_runtest_setup(item):
+    if item.get_closest_marker('gpu') and not torch.cuda.is_available():
+        pytest.skip('needs a GPU with CUDA')
+
+
 @pytest.fixture(autouse=True)
 def seed():
     random.seed(0)

@@ -29,8 +29,9 @@ class RuleSegmentor(CellSegmentor):
 
     def encode_decode(self, inputs, batch_img_metas):
         # Back to 0-255; the preprocessor has made RGB of BGR.
-        images = (inputs * 127.5 + 127.5).permute(0, 2, 3, 1).numpy()
-        return torch.stack([torch.from_numpy(_maps(image)) for image in images])
+        images = (inputs * 127.5 + 127.5).permute(0, 2, 3, 1).cpu().numpy()
+        maps = [torch.from_numpy(_maps(image)) for image in images]
+        return torch.stack(maps).to(inputs.device)
 
     def encode_decode_tokens(self, inputs, metas):
         _, tokens = super().encode_decode_tokens(inputs, metas)

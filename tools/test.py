@@ -49,6 +49,13 @@ def enable_tta(cfg: 'Config') -> None:
     cfg.model = cfg.tta_model
 
 
+def enable_deploy(cfg: 'Config') -> None:
+    """Tests the model in its form for inference."""
+    hook = dict(type='SwitchToDeployHook')
+    if hook not in cfg.get('custom_hooks', []):
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+
+
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
@@ -59,6 +66,7 @@ def main() -> None:
         enable_drawing(cfg, args)
     if args.tta:
         enable_tta(cfg)
+    enable_deploy(cfg)
     if args.out is not None:
         cfg.test_evaluator.output_dir = args.out
         cfg.test_evaluator.keep_results = True

@@ -5,10 +5,12 @@ from .hooks import (
     CellVisualizationHook,
     NormalizationHook,
     PlainCheckpointHook,
+    SwitchToDeployHook,
     UnfreezeEncoderHook,
 )
 
 __all__ = [
     'CPUAmpOptimWrapper', 'CellTokenDataset', 'CellVisualizationHook',
-    'NormalizationHook', 'PlainCheckpointHook', 'UnfreezeEncoderHook'
+    'NormalizationHook', 'PlainCheckpointHook', 'SwitchToDeployHook',
+    'UnfreezeEncoderHook'
 ]

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import HistoryBuffer
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.visualization import Visualizer
 from mmseg.registry import HOOKS
@@ -213,3 +213,23 @@ class UnfreezeEncoderHook(Hook):
             runner.model = runner.wrap_model(
                 runner.cfg.get('model_wrapper_cfg'), model)
         runner.logger.info(f'epoch {runner.epoch + 1}: the encoder is trained too')
+
+
+@HOOKS.register_module()
+class SwitchToDeployHook(Hook):
+    """Tests the model in its form for inference, as `CellSegmentor.switch_to_deploy`.
+
+    `tools/test.py` adds it. The checkpoint is loaded by then. With an `EMAHook`, which
+    exchanges weights before and after the test, and for models that have no such form,
+    nothing changes.
+    """
+
+    def before_test(self, runner: Runner) -> None:
+        """Switches the model; what wraps it stays."""
+        model = runner.model
+        # DistributedDataParallel, then test-time augmentation.
+        while isinstance(model, BaseTTAModel) or is_model_wrapper(model):
+            model = model.module
+        exchanged = any(isinstance(hook, EMAHook) for hook in runner.hooks)
+        if hasattr(model, 'switch_to_deploy') and not exchanged:
+            model.switch_to_deploy()

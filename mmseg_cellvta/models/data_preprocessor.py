@@ -11,14 +11,22 @@ class CellDataPreProcessor(SegDataPreProcessor):
     """MMSegmentation's preprocessor, which also pads the instance and HV maps.
 
     It takes the same arguments. Padding is background in every map, so `seg_pad_val` is
-    0 unless given.
+    0 unless given. Nothing waits for the device but copies of memory that is not pinned
+    (`pin_memory` of the data loader).
     """
 
     def __init__(self, *args, seg_pad_val: int = 0, **kwargs) -> None:
         super().__init__(*args, seg_pad_val=seg_pad_val, **kwargs)
+        self._non_blocking = True
+        # MMSegmentation swaps channels by a list, which is copied to the device.
+        self.swap_channels, self._channel_conversion = self._channel_conversion, False
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Casts, normalises, pads and stacks a batch; see `SegDataPreProcessor`."""
+        data = self.cast_data(data)
+        if self.swap_channels:
+            data['inputs'] = [
+                image.flip(0) if len(image) == 3 else image for image in data['inputs']]
         data = super().forward(data, training)
         if training:
             for sample in data['data_samples']:

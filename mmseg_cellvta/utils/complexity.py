@@ -1,5 +1,9 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Parameters and multiply-adds of a model, and its time and memory on this machine."""
+"""Parameters and multiply-adds of a model, and its time and memory on this machine.
+
+A forward pass is that of the form for inference (`CellSegmentor.switch_to_deploy`),
+where a model has one; parameters and training steps are those of the normal form.
+"""
 import copy
 import statistics
 import time
@@ -22,9 +26,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .configs import load_config
 
-# A bilinear sample is the weighted sum of four neighbours, and deformable attention
-# then adds it to its sum with a weight: five multiply-adds a channel.
-MACS_PER_SAMPLE = 5
 MIB = 1024**2
 NUCLEUS = slice(8, 24)  # rows and columns of the only nucleus of an image, px
 
@@ -36,7 +37,7 @@ class Complexity:
     Attributes:
         params: Parameters; running statistics do not count.
         trainable_params: Parameters that training changes.
-        macs: Multiply-adds of a forward pass over a batch.
+        macs: Multiply-adds of a forward pass over a batch, in the form for inference.
     """
 
     params: int
@@ -56,14 +57,20 @@ def measure_complexity(model_cfg: ConfigDict, size: tuple[int, int],
     with torch.device('meta'):
         model = build_without_weights(model_cfg)
     params = list(model.parameters())
+    trainable = [p for p in params if p.requires_grad]  # none in the form for inference
     return Complexity(
         params=sum(p.numel() for p in params),
-        trainable_params=sum(p.numel() for p in params if p.requires_grad),
-        macs=count_macs(model, (batch_size, 3, *size)))
+        trainable_params=sum(p.numel() for p in trainable),
+        macs=count_macs(_for_inference(model), (batch_size, 3, *size)))
 
 
 def build_without_weights(model_cfg: ConfigDict) -> nn.Module:
     """Builds the model of a config from random weights, whatever it would load."""
+    return revert_sync_batchnorm(MODELS.build(without_weights(model_cfg)))
+
+
+def without_weights(model_cfg: ConfigDict) -> ConfigDict:
+    """Returns a copy of the `model` of a config that loads nothing."""
     model_cfg = copy.deepcopy(model_cfg)
     model_cfg.pop('init_cfg', None)
     model_cfg.pop('pretrained', None)
@@ -71,22 +78,28 @@ def build_without_weights(model_cfg: ConfigDict) -> nn.Module:
     backbone.pop('init_cfg', None)
     if 'encoder' in backbone:
         backbone.encoder.weights = None
-    return revert_sync_batchnorm(MODELS.build(model_cfg))
+    return model_cfg
+
+
+def _for_inference(model: nn.Module) -> nn.Module:
+    if hasattr(model, 'switch_to_deploy'):
+        model.switch_to_deploy()
+    return model.eval()
 
 
 def count_macs(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     """Counts the multiply-adds of `model(inputs, mode='tensor')`.
 
     Convolutions, linear layers, the two matrix products of attention and the sampling
-    of deformable attention count. Normalisation, activations, softmax, sums of maps and
-    their bilinear enlargement do not, as usual.
+    of deformable attention count, as they run on a CPU. Normalisation, activations,
+    softmax, sums of maps and their bilinear enlargement do not, as usual.
 
     Args:
         model: A model on the meta device.
         input_shape: (N, 3, H, W).
     """
-    counter = FlopCounterMode(
-        display=False, custom_mapping={torch.ops.aten.grid_sampler_2d: _sample_flops})
+    counter = FlopCounterMode(display=False, custom_mapping={
+        torch.ops.aten._embedding_bag_forward_only: _row_sum_flops})
     # Autocast takes fake tensors, which say that they are on the CPU, but no meta
     # tensors. The plain form of attention consists of products that are counted.
     with FakeTensorMode(allow_non_fake_inputs=True):
@@ -97,10 +110,9 @@ def count_macs(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     return counter.get_total_flops() // 2
 
 
-def _sample_flops(input_shape, grid_shape, *args, out_shape=None, **kwargs) -> int:
-    n, channels = input_shape[:2]
-    _, height, width, _ = grid_shape
-    return 2 * MACS_PER_SAMPLE * n * channels * height * width
+def _row_sum_flops(table_shape, rows_shape, *args, out_shape=None, **kwargs) -> int:
+    """Counts one multiply-add for each number of each row, four rows a sample."""
+    return 2 * rows_shape.numel() * table_shape[1]
 
 
 @dataclass(frozen=True)
@@ -111,10 +123,10 @@ class Timing:
     on a CPU the resident memory of the process above that before the model was built.
 
     Attributes:
-        forward_s: Median time of a forward pass of the network over a batch, without
-            post-processing, s.
+        forward_s: Median time of a forward pass of the network over a batch, in the
+            form for inference and without post-processing, s.
         train_step_s: Median time of forward, backward and optimizer, s.
-        forward_mib: Peak memory of a forward pass, MiB.
+        forward_mib: Peak memory of that forward pass, MiB.
         train_mib: Peak memory of a training step, MiB.
     """
 
@@ -142,27 +154,25 @@ def measure_timing(config: str, options: Mapping[str, Any] | Sequence[str] | Non
     """
     cfg = load_config(config, options)
     before = _memory_mib(device)
-    model = build_without_weights(cfg.model).to(device)
+    model = _for_inference(build_without_weights(cfg.model)).to(device)
     inputs = torch.rand(batch_size, 3, *size, device=device)
 
     def forward() -> None:
         with torch.no_grad():
             model(inputs, mode='tensor')
 
-    model.eval()
-    forward_s, forward_mib = _measure(forward, device, repeats)
-    model.train()
+    forward_s, forward_mib = measure_call(forward, device, repeats)
+    del model  # before the other form is built, so that both are never in memory
+    model = build_without_weights(cfg.model).to(device).train()
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    data = dict(
-        inputs=[torch.randint(256, (3, *size), dtype=torch.uint8)] * batch_size,
-        data_samples=[_labelled_sample(model, size) for _ in range(batch_size)])
-    train_step_s, train_mib = _measure(
+    data = labelled_batch(model, size, batch_size)
+    train_step_s, train_mib = measure_call(
         lambda: model.train_step(data, optim_wrapper), device, repeats)
     return Timing(forward_s, train_step_s, forward_mib - before, train_mib - before)
 
 
-def _measure(function: Callable[[], object], device: str,
-             repeats: int) -> tuple[float, float]:
+def measure_call(function: Callable[[], object], device: str,
+                 repeats: int) -> tuple[float, float]:
     """Returns the median time after a warm-up, s, and the peak memory, MiB."""
     _reset_peak(device)
     function()
@@ -174,6 +184,13 @@ def _measure(function: Callable[[], object], device: str,
         _synchronize(device)
         times.append(time.perf_counter() - start)
     return statistics.median(times), _peak_mib(device)
+
+
+def labelled_batch(model: nn.Module, size: tuple[int, int], batch_size: int) -> dict:
+    """Returns what a data loader hands to `model.train_step`: noise, one nucleus."""
+    return dict(
+        inputs=[torch.randint(256, (3, *size), dtype=torch.uint8)] * batch_size,
+        data_samples=[_labelled_sample(model, size) for _ in range(batch_size)])
 
 
 def _labelled_sample(model: nn.Module, size: tuple[int, int]) -> SegDataSample:

@@ -6,12 +6,15 @@ difference between them.
 """
 import warnings
 from contextlib import redirect_stdout
+from importlib import import_module
+from importlib.metadata import packages_distributions
 from io import StringIO
 
 # The maintained builds print it at every start: an optional package is not there.
 NOISE = 'Could not import OneDL'
 # Of mmcv without compiled ops; `DeformableAttention` has a form for that case.
 ATTENTION_WARNING = 'Fail to import ``MultiScaleDeformableAttention``'
+NO_CUDA = 'not available'  # mmcv's word for the CUDA version of a build without it
 
 
 def import_mmseg() -> None:
@@ -23,3 +26,36 @@ def import_mmseg() -> None:
     for line in printed.getvalue().splitlines():
         if line != NOISE:
             print(line)
+
+
+def stack_versions() -> dict[str, str]:
+    """Returns the version of each OpenMMLab package, and which package that is."""
+    packages = packages_distributions()
+    return {
+        name: f'{import_module(name).__version__} ({packages.get(name, ["?"])[0]})'
+        for name in ('mmcv', 'mmengine', 'mmseg')
+    }
+
+
+def find_compiled_attention() -> type | None:
+    """Returns the autograd function of mmcv's deformable attention on CUDA.
+
+    None where mmcv was built without CUDA, as its official wheels for the CPU are, or
+    without any operators.
+    """
+    if operators_cuda_version() in (None, NO_CUDA):
+        return None
+    from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
+    return MultiScaleDeformableAttnFunction
+
+
+def operators_cuda_version() -> str | None:
+    """Returns the CUDA version that mmcv's operators were built with, or `NO_CUDA`.
+
+    None where it has no operators: then even importing `mmcv.ops` fails.
+    """
+    try:
+        from mmcv.ops import get_compiling_cuda_version
+    except (ImportError, AssertionError):  # the latter where an operator is missing
+        return None
+    return get_compiling_cuda_version()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.evaluator import BaseMetric
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
@@ -24,6 +24,7 @@ from torch.utils.data import Dataset
 from mmseg_cellvta.engine import (
     CellVisualizationHook,
     PlainCheckpointHook,
+    SwitchToDeployHook,
     UnfreezeEncoderHook,
 )
 from mmseg_cellvta.models import CellTTAModel
@@ -168,6 +169,54 @@ def test_model_that_does_not_normalize_writes_nothing(tmp_path):
     make_square_runner(tmp_path, mean=None, std=None).train()
     content = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)
     assert 'normalization' not in content['meta']
+
+
+def make_test_runner(work_dir, checkpoint, hooks=(), tta=False):
+    runner = make_square_runner(work_dir, str(checkpoint), tta=tta, **IMAGENET)
+    for hook in [SwitchToDeployHook(), *hooks]:
+        runner.register_hook(hook)
+    return runner
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+@pytest.mark.parametrize('tta', [False, True])
+def test_a_test_runs_the_form_for_inference(checkpoint, tmp_path, wrapped, tta):
+    runner = make_test_runner(tmp_path, checkpoint, tta=tta)
+    model = runner.model.module if tta else runner.model
+    if wrapped:
+        runner.model = torch.nn.DataParallel(runner.model, device_ids=[])
+        runner.call_hook('before_test')
+    else:
+        runner.test()
+    assert model.deployed
+    assert runner.model.training is wrapped or not runner.model.training
+
+
+def test_the_folded_weights_are_those_of_the_checkpoint(checkpoint, tmp_path):
+    image = torch.rand(1, 3, 64, 64)
+    maps = []
+    for folder, hooks in (('normal', ()), ('folded', [SwitchToDeployHook()])):
+        runner = make_square_runner(tmp_path / folder, str(checkpoint), **IMAGENET)
+        for hook in hooks:
+            runner.register_hook(hook)
+        runner.test()
+        with torch.no_grad():
+            maps.append(runner.model(image, mode='tensor')['nc'])
+    torch.testing.assert_close(*maps, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_that_are_exchanged_after_the_test_stay_as_they_are(
+        checkpoint, tmp_path):
+    runner = make_test_runner(tmp_path, checkpoint, [EMAHook()])
+    runner.test()
+    assert not runner.model.deployed
+
+
+def test_a_training_and_its_validation_never_switch(tmp_path):
+    runner = make_square_runner(tmp_path, **IMAGENET)
+    runner.register_hook(SwitchToDeployHook())
+    runner.train()
+    assert not runner.model.deployed
 
 
 class Watch(Hook):

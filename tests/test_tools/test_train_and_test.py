@@ -17,6 +17,7 @@ root = '/old'
 model = dict(type='Net')
 optim_wrapper = dict(type='OptimWrapper')
 visualizer = dict(type='CellVisualizer')
+custom_hooks = [dict(type='Mine')]
 default_hooks = dict(visualization=dict(type='CellVisualizationHook'))
 test_dataloader = dict(dataset=dict(pipeline=['plain'], data_root=root))
 test_evaluator = dict(type='CellInstanceMetric')
@@ -129,6 +130,12 @@ def test_tta_wraps_the_model(run):
     cfg = run('test', 'small.py', 'weights.pth', '--tta')
     assert cfg.model.type == 'CellTTAModel' and cfg.model.module.type == 'Net'
     assert cfg.test_dataloader.dataset.pipeline == ['augmented']
+
+
+def test_a_test_runs_the_form_for_inference_and_keeps_the_configs_hooks(run):
+    cfg = run('test', 'small.py', 'weights.pth')
+    assert cfg.custom_hooks == [dict(type='Mine'), dict(type='SwitchToDeployHook')]
+    assert run('train', 'small.py').custom_hooks == [dict(type='Mine')]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 
 Models are built from random weights, nothing is downloaded. Parameters and
 multiply-adds are counted without allocating anything; with --device meta nothing else
-is done, and the largest model needs no memory. Time is that of the network, without
-post-processing.
+is done, and the largest model needs no memory. Multiply-adds, time and memory of a
+forward are those of the form for inference (`switch_to_deploy`), without
+post-processing; parameters and training steps those of the normal form.
 
 Example:
     python tools/analysis_tools/complexity.py configs/cellvta_uni_conic.py \\

@@ -1,6 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from mmcv.cnn import build_norm_layer
@@ -9,15 +10,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...post_processing.instances import TOKEN_STRIDE
+from ...utils.device_cache import DeviceCache
 from ..encoders import TimmEncoder
 from ..layers import (
     DeformableAttention,
     InteractionBlock,
     SpatialPriorModule,
+    TokenLevels,
     map_to_tokens,
+    recompute,
+    token_levels,
     tokens_to_map,
 )
-from ..layers.deformable_attention import Shapes
 from .vit_backbone import NUM_STAGES, ViTBackbone, patch_grid
 
 PYRAMID_STRIDES = (2, 4, 8, TOKEN_STRIDE)  # px, of the four levels
@@ -51,6 +55,12 @@ class CellVTAAdapter(ViTBackbone):
         out_cls_token: Return the normalised class token after the pyramid, for a
             tissue head.
         norm_cfg: Normalisation of the convolutional parts.
+        with_cp: Compute activations again in the backward pass instead of keeping them:
+            less memory for more time.
+
+    Attributes:
+        folded_half: In the inference form (`models.deploy`) what computes the 1/2
+            level, as it is after the first convolution of the head.
 
     Raises:
         ValueError: When an argument is outside its choices, or asks for what the
@@ -72,7 +82,8 @@ class CellVTAAdapter(ViTBackbone):
                  num_extra_extractors: int = 2,
                  cls_token: str = 'in_blocks',
                  out_cls_token: bool = False,
-                 norm_cfg: dict = dict(type='BN')) -> None:
+                 norm_cfg: dict = dict(type='BN'),
+                 with_cp: bool = False) -> None:
         _check_choice('cls_token', cls_token, CLS_TOKEN_MODES)
         _check_choice('offset_init', offset_init, OFFSET_INITS)
         for stage in injection_stages:
@@ -84,6 +95,8 @@ class CellVTAAdapter(ViTBackbone):
         super().__init__(encoder)
         self.cls_token = cls_token
         self.offset_init = offset_init
+        self.with_cp = with_cp
+        self.folded_half = None
 
         _check_class_token(self.encoder, cls_token, out_cls_token)
         norm = self.encoder.take_norm()
@@ -105,6 +118,7 @@ class CellVTAAdapter(ViTBackbone):
                     1 + num_extra_extractors * (stage == NUM_STAGES - 1),
                     conv_ffn_ratio, drop_path_rate, attention)
                 for stage in range(NUM_STAGES))
+            self.levels_of = DeviceCache(_levels_of_grid)
         self.norms = nn.ModuleList(
             build_norm_layer(norm_cfg, dims)[1] for _ in range(NUM_STAGES))
         self._init_adapter()
@@ -128,35 +142,39 @@ class CellVTAAdapter(ViTBackbone):
         prefix, x = tokens[:, :num_prefix], tokens[:, num_prefix:]
         vit_maps = []
         if self.conv_pyramid:
-            half, pyramid, shapes = self._read_image(inputs)
+            patches, levels = self.levels_of(grid, inputs.device)
+            half, pyramid = self._run(self._read_image, inputs)
         for stage in range(NUM_STAGES):
             if self.conv_pyramid:
-                x = self.interactions[stage].inject(x, pyramid, grid, shapes)
-            prefix, x = self._run_blocks(prefix, x, grid, stage)
+                x = self._run(
+                    self.interactions[stage].inject, x, pyramid, patches, levels)
+            prefix, x = self._run(self._run_blocks, prefix, x, grid, stage)
             if self.conv_pyramid:
-                pyramid = self.interactions[stage].extract(x, pyramid, grid, shapes)
+                pyramid = self._run(
+                    self.interactions[stage].extract, x, pyramid, patches, levels)
             vit_maps.append(tokens_to_map(x, grid))
-        levels = [
-            _enlarge(vit_map, TOKEN_STRIDE // stride)
-            for vit_map, stride in zip(vit_maps, PYRAMID_STRIDES, strict=True)
-        ]
         if self.conv_pyramid:
-            own = self._split_pyramid(half, pyramid, shapes)
-            levels = [level + vit for level, vit in zip(own, levels, strict=True)]
-        outputs = [
-            norm(level) for norm, level in zip(self.norms, levels, strict=True)]
+            own = _split_pyramid(pyramid, levels)
+            outputs = [self._run(self._half_level, vit_maps[0], half, own[0])]
+            outputs += map(self._level, (1, 2, 3), vit_maps[1:], own)
+        else:
+            outputs = list(map(self._level, range(NUM_STAGES), vit_maps))
         if self.cls_norm is not None:
             outputs.append(self.cls_norm(prefix[:, 0]))
         return tuple(outputs)
 
-    def _read_image(self, inputs: Tensor) -> tuple[Tensor, Tensor, Shapes]:
-        """Returns the 1/2 map and the tokens of the 1/4, 1/8 and 1/16 maps."""
+    def _run(self, function: Callable, *args) -> Any:
+        """Calls one of the parts whose activations `with_cp` does not keep."""
+        return recompute(function, *args) if self.with_cp else function(*args)
+
+    def _read_image(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the branch's 1/2 map and the tokens of its coarser maps."""
         half, *maps = self.spatial_prior(inputs)
         levels = [
             map_to_tokens(level) + embed
             for level, embed in zip(maps, self.level_embed, strict=True)
         ]
-        return half, torch.cat(levels, dim=1), [tuple(m.shape[2:]) for m in maps]
+        return half, torch.cat(levels, dim=1)
 
     def _run_blocks(self, prefix: Tensor, x: Tensor, grid: tuple[int, int],
                     stage: int) -> tuple[Tensor, Tensor]:
@@ -169,15 +187,19 @@ class CellVTAAdapter(ViTBackbone):
         num_prefix = prefix.shape[1]
         return tokens[:, :num_prefix], tokens[:, num_prefix:]
 
-    def _split_pyramid(self, half: Tensor, pyramid: Tensor,
-                       shapes: Shapes) -> list[Tensor]:
-        """Returns the maps at 1/2, 1/4, 1/8 and 1/16."""
-        levels = pyramid.split([h * w for h, w in shapes], dim=1)
-        maps = [
-            tokens_to_map(level, shape)
-            for level, shape in zip(levels, shapes, strict=True)
-        ]
-        return [half + self.up(maps[0]), *maps]
+    def _half_level(self, vit_map: Tensor, half: Tensor, quarter: Tensor) -> Tensor:
+        """Returns the 1/2 map, the largest of all."""
+        if self.folded_half is not None:
+            return self.folded_half(vit_map, half, quarter)
+        return self._level(
+            0, vit_map, self.spatial_prior.fc1(half) + self.up(quarter))
+
+    def _level(self, index: int, vit_map: Tensor, own: Tensor | None = None) -> Tensor:
+        """Returns the sum of the ViT's map and the branch's own, normalised."""
+        level = F.interpolate(
+            vit_map, scale_factor=TOKEN_STRIDE // PYRAMID_STRIDES[index],
+            mode='bilinear', align_corners=False)
+        return self.norms[index](level if own is None else own + level)
 
     def _init_adapter(self) -> None:
         """Initialises everything but the encoder, as ViT-Adapter does."""
@@ -216,6 +238,17 @@ def _check_class_token(encoder: TimmEncoder, cls_token: str,
             "place; set cls_token='in_blocks'")
 
 
-def _enlarge(feature_map: Tensor, factor: int) -> Tensor:
-    return F.interpolate(
-        feature_map, scale_factor=factor, mode='bilinear', align_corners=False)
+def _levels_of_grid(grid: tuple[int, int],
+                    device: torch.device) -> tuple[TokenLevels, TokenLevels]:
+    """Returns where the patches of a grid lie, and where the pyramid over them."""
+    finer = [TOKEN_STRIDE // stride for stride in PYRAMID_STRIDES[1:]]
+    return (token_levels((grid, ), device),
+            token_levels(tuple((grid[0] * n, grid[1] * n) for n in finer), device))
+
+
+def _split_pyramid(pyramid: Tensor, levels: TokenLevels) -> list[Tensor]:
+    """Returns the maps at 1/4, 1/8 and 1/16."""
+    return [
+        tokens_to_map(part, shape)
+        for part, shape in zip(
+            pyramid.split(levels.lengths, dim=1), levels.shapes, strict=True)]

@@ -10,7 +10,9 @@ from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
+from ...utils.device_cache import numbers_on
 from ..backbones.cellvta_adapter import PYRAMID_STRIDES
+from ..layers import recompute
 
 # Channels of the maps that come before the classes: background, nucleus; x, y.
 NP_CHANNELS, HV_CHANNELS = 2, 2
@@ -48,6 +50,8 @@ class HoverDecodeHead(BaseDecodeHead):
             None for those of the decoders.
         bottleneck_conv: Convolve the 1/16 map after enlarging it; CellViT does not.
         norm_cfg: Config of the normalisation layers.
+        with_cp: Compute activations again in the backward pass instead of keeping them:
+            less memory for more time.
 
     Raises:
         ValueError: When `in_channels` does not name five inputs, or no encoder leads
@@ -68,7 +72,8 @@ class HoverDecodeHead(BaseDecodeHead):
                  bottleneck_channels: int | None = None,
                  path_channels: Sequence[int] | None = None,
                  bottleneck_conv: bool = True,
-                 norm_cfg: dict = dict(type='BN')) -> None:
+                 norm_cfg: dict = dict(type='BN'),
+                 with_cp: bool = False) -> None:
         if len(in_channels) != 5:
             raise ValueError(
                 f'in_channels={tuple(in_channels)}: expected five, of the image and '
@@ -85,6 +90,7 @@ class HoverDecodeHead(BaseDecodeHead):
             init_cfg=None)
         # The base class assumes one map of logits per class and its own classifier.
         del self.conv_seg, self.loss_decode
+        self.with_cp = with_cp
         self.out_channels = NP_CHANNELS + HV_CHANNELS + num_classes
         widths = [channels * stride for stride in LEVEL_STRIDES[:-1]]
         path = widths if path_channels is None else [*widths[:2], *path_channels]
@@ -124,15 +130,18 @@ class HoverDecodeHead(BaseDecodeHead):
             tissue head.
         """
         *shallow, deepest = self._transform_inputs(inputs)
-        skips = [
-            encode(x) for encode, x in zip(self.skip_encoders, shallow, strict=True)
-        ]
+        skips = list(map(self._run, self.skip_encoders, shallow))
         outputs = {
-            name: branch(skips, deepest) for name, branch in self.branches.items()
+            name: self._run(branch, deepest, *skips)
+            for name, branch in self.branches.items()
         }
         if self.tissue_head is not None:
             outputs['tissue'] = self.tissue_head(inputs[-1])
         return outputs
+
+    def _run(self, module: nn.Module, *inputs: Tensor) -> Tensor:
+        """Calls a part whose activations `with_cp` does not keep."""
+        return recompute(module, *inputs) if self.with_cp else module(*inputs)
 
     def loss_by_feat(self, outputs: dict[str, Tensor],
                      data_samples: SampleList) -> dict[str, Tensor]:
@@ -155,7 +164,7 @@ class HoverDecodeHead(BaseDecodeHead):
         hv_map = _stack(data_samples, 'gt_hv_map')
         targets = dict(np=(nuclei.long(), ), hv=(hv_map, nuclei), nc=(class_map, ))
         if 'tissue' in self.losses:
-            targets['tissue'] = (self._tissue_ids(data_samples).to(nuclei.device), )
+            targets['tissue'] = (self._tissue_ids(data_samples, nuclei.device), )
         losses = {}
         # Autocast would take the gradients of the HV maps in half precision.
         with torch.autocast(hv_map.device.type, enabled=False):
@@ -186,14 +195,15 @@ class HoverDecodeHead(BaseDecodeHead):
         np_probs, nc_probs = (outputs[k].float().softmax(dim=1) for k in ('np', 'nc'))
         return torch.cat([np_probs, outputs['hv'].float(), nc_probs], dim=1)
 
-    def _tissue_ids(self, data_samples: SampleList) -> Tensor:
+    def _tissue_ids(self, data_samples: SampleList, device: torch.device) -> Tensor:
         names = [sample.metainfo.get('tissue') for sample in data_samples]
         for name in names:
             if name not in self.tissue_classes:
                 raise ValueError(
                     f'tissue {name!r} is not among tissue_classes='
                     f'{tuple(self.tissue_classes)}; add it, or set loss_tissue=None')
-        return torch.tensor([self.tissue_classes.index(name) for name in names])
+        ids = [self.tissue_classes.index(name) for name in names]
+        return numbers_on(device, ids, torch.int64)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         """Refuses a checkpoint for another number of classes.
@@ -247,12 +257,12 @@ class HoverBranch(nn.Module):
                 nn.Conv2d(c1, out_channels, 1))
         ])
 
-    def forward(self, skips: list[Tensor], deepest: Tensor) -> Tensor:
+    def forward(self, deepest: Tensor, *skips: Tensor) -> Tensor:
         """Decodes one branch.
 
         Args:
-            skips: Encoded skips at 1/1, 1/2, 1/4, 1/8.
             deepest: The 1/16 map (N, in_channels, H/16, W/16).
+            *skips: Encoded skips at 1/1, 1/2, 1/4, 1/8.
 
         Returns:
             (N, out_channels, H, W) logits or values.

@@ -5,13 +5,18 @@ Every family has `modules` (those of timm that it covers), `positions_in_blocks`
 where the blocks need the patch grid), `filter_weights` (timm's function that turns the
 authors' key names into its own), `build`, `embed` and `run_blocks`.
 """
+import contextlib
+
 import timm
+import torch
 from timm.layers import resample_abs_pos_embed_nhwc
 from timm.models import eva, vision_transformer, vision_transformer_sam
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
+
+from ...utils.device_cache import DeviceCache
 
 
 class VitFamily:
@@ -66,6 +71,8 @@ class EvaFamily:
             raise ValueError(
                 f'encoder.name={architecture!r}: rotations that differ from block to '
                 'block are not supported; choose a DINOv3 model')
+        if vit.rope is not None:
+            vit.rope = KeptRotations(vit.rope)
         return vit
 
     @staticmethod
@@ -82,6 +89,30 @@ class EvaFamily:
         for block in vit.blocks[start:stop]:
             tokens = block(tokens, rope=rope)
         return tokens
+
+
+class KeptRotations(nn.Module):
+    """Rotations of timm's `Eva`, made once per grid and device.
+
+    timm makes them on the CPU, in every forward.
+
+    Args:
+        rope: timm's module of rotations.
+    """
+
+    def __init__(self, rope: nn.Module) -> None:
+        super().__init__()
+        self.rope = rope
+        self.kept = DeviceCache(self._make)
+
+    def get_embed(self, shape: tuple[int, int]) -> Tensor:
+        """Returns the rotations (H*W, 2 * channels of a head) of a grid (H, W)."""
+        if self.training and getattr(self.rope, 'aug_active', False):
+            return self.rope.get_embed(shape=shape)  # drawn anew
+        return self.kept(tuple(shape), next(self.rope.buffers()).device)
+
+    def _make(self, shape: tuple[int, int], device: torch.device) -> Tensor:
+        return self.rope.get_embed(shape=shape)
 
 
 class SamFamily:
@@ -117,4 +148,8 @@ class SamFamily:
                    grid: tuple[int, int]) -> Tensor:
         """Applies blocks `start` to `stop - 1` to tokens (N, L, C)."""
         patches = tokens.unflatten(1, grid)
-        return vit.blocks[start:stop](patches).flatten(1, 2)
+        # timm makes the indices of relative positions on the default device. What
+        # compiles a graph moves them itself, and cannot enter this context.
+        compiling = torch.compiler.is_compiling()
+        with contextlib.nullcontext() if compiling else tokens.device:
+            return vit.blocks[start:stop](patches).flatten(1, 2)

@@ -1,9 +1,11 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from .deformable_attention import DeformableAttention, map_to_tokens, tokens_to_map
+from .deformable_attention import DeformableAttention
 from .interaction import InteractionBlock
+from .recomputation import recompute
 from .spatial_prior import SpatialPriorModule
+from .tokens import TokenLevels, map_to_tokens, token_levels, tokens_to_map
 
 __all__ = [
-    'DeformableAttention', 'InteractionBlock', 'SpatialPriorModule', 'map_to_tokens',
-    'tokens_to_map'
+    'DeformableAttention', 'InteractionBlock', 'SpatialPriorModule', 'TokenLevels',
+    'map_to_tokens', 'recompute', 'token_levels', 'tokens_to_map'
 ]

@@ -1,61 +1,31 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Deformable attention over a pyramid of tokens, on CPU and GPU.
-
-Tokens (N, H*W, C) are the places of a map (N, C, H, W), row by row. Those of a pyramid
-are (N, K, C), one level after the other.
-"""
+"""Deformable attention over a pyramid of tokens, on CPU and GPU."""
+import functools
 import math
-from importlib.util import find_spec
+import warnings
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# mmcv can be installed without compiled ops; then even importing `mmcv.ops` fails.
-HAS_COMPILED_OPS = find_spec('mmcv._ext') is not None
-if HAS_COMPILED_OPS:
-    from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
+from ...utils.stacks import find_compiled_attention
+from .row_sampling import sample_rows
+from .tokens import TokenLevels, tokens_to_map
 
-Shapes = list[tuple[int, int]]  # (rows, columns) of each level, in tokens
+COMPILED_ATTENTION = find_compiled_attention()
 MAX_IM2COL_STEP = 64  # images that the compiled op handles at a time
-
-
-def map_to_tokens(feature_map: Tensor) -> Tensor:
-    """Turns a map (N, C, H, W) into tokens (N, H*W, C)."""
-    return feature_map.flatten(2).transpose(1, 2)
-
-
-def tokens_to_map(tokens: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Turns tokens (N, H*W, C) into a map (N, C, H, W)."""
-    return tokens.transpose(1, 2).unflatten(2, shape)
-
-
-def reference_points(shapes: Shapes, like: Tensor) -> Tensor:
-    """Returns the centres of the tokens of all levels.
-
-    Args:
-        shapes: (rows, columns) of each level, in tokens.
-        like: A tensor on the device of the result.
-
-    Returns:
-        (1, K, 1, 2) float32 points (x, y) as fractions of the image, 0-1.
-    """
-    levels = []
-    for height, width in shapes:
-        y = (torch.arange(height, device=like.device) + 0.5) / height
-        x = (torch.arange(width, device=like.device) + 0.5) / width
-        points = torch.stack(torch.meshgrid(x, y, indexing='xy'), dim=-1)
-        levels.append(points.flatten(0, 1))
-    return torch.cat(levels)[None, :, None]
 
 
 class DeformableAttention(nn.Module):
     """Multi-scale deformable attention (arXiv:2010.04159, eq. 3), on CPU and GPU.
 
     Parameters and state dict are those of mmcv's `MultiScaleDeformableAttention`. On
-    CUDA mmcv's compiled op runs; on the CPU, and where mmcv has no compiled ops, plain
-    torch. Both run in float32 under autocast too: the op knows no bfloat16, and float16
-    overflows.
+    CUDA mmcv's compiled op runs; on the CPU, in a graph of `torch.compile`, and where
+    mmcv was built without CUDA, plain torch.
+
+    Under autocast the projections of values and of the output, where the work is, run
+    in half precision. Offsets, weights and sampling stay in float32: bfloat16 would
+    round an offset of 5 tokens to 1/32 token, and the op does not know it.
 
     Args:
         embed_dims: Channels of queries and values.
@@ -103,43 +73,76 @@ class DeformableAttention(nn.Module):
             nn.init.xavier_uniform_(projection.weight)
             nn.init.zeros_(projection.bias)
 
-    def forward(self, query: Tensor, value: Tensor, reference_points: Tensor,
-                spatial_shapes: Shapes) -> Tensor:
-        """Samples `value` around each query's reference point.
+    def forward(self, query: Tensor, value: Tensor, query_levels: TokenLevels,
+                value_levels: TokenLevels) -> Tensor:
+        """Samples `value` around each query's place.
 
         Args:
             query: (N, Q, C) float tokens.
             value: (N, K, C) float tokens of a pyramid.
-            reference_points: (1, Q, 1, 2) points (x, y) as fractions of the image, 0-1.
-            spatial_shapes: (rows, columns) of each level, in tokens.
+            query_levels: Where the queries lie.
+            value_levels: Where the values lie, one level for each of `num_levels`.
 
         Returns:
-            (N, Q, C) float32 tokens, without a residual.
+            (N, Q, C) tokens, without a residual, as the projections compute them:
+            under autocast in half precision.
         """
+        value = self.value_proj(value)
         with torch.autocast(query.device.type, enabled=False):
-            query, value = query.float(), value.float()
-            n, num_queries = query.shape[:2]
-            num_heads = self.per_query[0]
-            value = self.value_proj(value).unflatten(-1, (num_heads, -1))
-            offsets = self.sampling_offsets(query).view(n, num_queries, *self.per_query,
-                                                        2)
-            weights = self.attention_weights(query).view(n, num_queries, num_heads, -1)
-            weights = weights.softmax(-1).view(n, num_queries, *self.per_query)
-            # Offsets count tokens of their level, (x, y); locations are fractions.
-            sizes = offsets.new_tensor([(w, h) for h, w in spatial_shapes])
-            locations = reference_points[:, :, None, :, None] + offsets / sizes[:, None]
-            compiled = value.is_cuda and HAS_COMPILED_OPS
-            sample = sample_compiled if compiled else sample_torch
-            return self.output_proj(sample(value, spatial_shapes, locations, weights))
+            value = value.float().unflatten(-1, (self.per_query[0], -1))
+            sampled = self._sample(query.float(), value, query_levels, value_levels)
+        return self.output_proj(sampled)
+
+    def _sample(self, query: Tensor, value: Tensor, query_levels: TokenLevels,
+                value_levels: TokenLevels) -> Tensor:
+        """Returns (N, Q, value channels) of values (N, K, heads, D), all float32."""
+        locations, weights = self.locate(query, query_levels, value_levels)
+        if _use_compiled(value):
+            sample = sample_compiled
+        elif value.device.type == 'cpu' and not torch.is_grad_enabled():
+            sample = sample_rows
+        else:
+            sample = sample_torch
+        return sample(value, value_levels, locations, weights)
+
+    def locate(self, query: Tensor, query_levels: TokenLevels,
+               value_levels: TokenLevels) -> tuple[Tensor, Tensor]:
+        """Returns the locations and weights of the samples of float32 queries."""
+        n, num_queries = query.shape[:2]
+        offsets = self.sampling_offsets(query).view(n, num_queries, *self.per_query, 2)
+        weights = self.attention_weights(query).view(
+            n, num_queries, self.per_query[0], -1)
+        weights = weights.softmax(-1).view(n, num_queries, *self.per_query)
+        # Offsets count tokens of their level, (x, y); locations are fractions.
+        places = query_levels.centres[:, :, None, :, None]
+        return places + offsets / value_levels.sizes[:, None], weights
 
 
-def sample_torch(value: Tensor, spatial_shapes: Shapes, locations: Tensor,
+def _use_compiled(value: Tensor) -> bool:
+    # A graph of `torch.compile` would break around an op that it cannot see into.
+    if not value.is_cuda or torch.compiler.is_compiling():
+        return False
+    if COMPILED_ATTENTION is None:
+        _warn_of_plain_form()
+    return COMPILED_ATTENTION is not None
+
+
+@functools.cache  # once per process
+def _warn_of_plain_form() -> None:
+    warnings.warn(
+        'mmcv has no CUDA operators, so deformable attention runs in plain torch: the '
+        'same results, but slower and with more memory. Install an mmcv built with '
+        'CUDA, as `make install` does where it finds nvcc, or a wheel for your '
+        'versions of torch and CUDA', stacklevel=2)
+
+
+def sample_torch(value: Tensor, levels: TokenLevels, locations: Tensor,
                  weights: Tensor) -> Tensor:
     """Computes weighted sums of bilinear samples; outside the image there is zero.
 
     Args:
         value: (N, K, heads, D) float32 tokens of a pyramid.
-        spatial_shapes: (rows, columns) of each level, in tokens.
+        levels: Where the values lie.
         locations: (N, Q, heads, levels, points, 2) float32 points (x, y) as fractions
             of the image; outside 0-1 they lie outside of it.
         weights: (N, Q, heads, levels, points) float32, summing to 1 over levels and
@@ -152,7 +155,7 @@ def sample_torch(value: Tensor, spatial_shapes: Shapes, locations: Tensor,
     grids = 2 * locations - 1
     output = 0
     first = 0
-    for level, (height, width) in enumerate(spatial_shapes):
+    for level, (height, width) in enumerate(levels.shapes):
         tokens = value[:, first:first + height * width].transpose(1, 2).flatten(0, 1)
         sampled = F.grid_sample(  # (N * heads, D, Q, points)
             tokens_to_map(tokens, (height, width)),
@@ -166,13 +169,11 @@ def sample_torch(value: Tensor, spatial_shapes: Shapes, locations: Tensor,
     return output.unflatten(0, (n, num_heads)).flatten(1, 2).transpose(1, 2)
 
 
-def sample_compiled(value: Tensor, spatial_shapes: Shapes, locations: Tensor,
+def sample_compiled(value: Tensor, levels: TokenLevels, locations: Tensor,
                     weights: Tensor) -> Tensor:
     """Computes what `sample_torch` does by mmcv's compiled CUDA op."""
-    shapes = torch.tensor(spatial_shapes, device=value.device)
-    sizes = shapes.prod(1)
     n = len(value)
     step = n if n <= MAX_IM2COL_STEP else math.gcd(n, MAX_IM2COL_STEP)  # divides n
-    return MultiScaleDeformableAttnFunction.apply(
-        value.contiguous(), shapes, sizes.cumsum(0) - sizes, locations.contiguous(),
+    return COMPILED_ATTENTION.apply(
+        value.contiguous(), levels.shape_rows, levels.starts, locations.contiguous(),
         weights.contiguous(), step)

@@ -1,20 +1,15 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """How patch tokens of the ViT and tokens of the pyramid read each other.
 
-In all modules `x` are patch tokens (N, L, C) of a `grid` of (rows, columns), and
-`pyramid` are tokens (N, K, C) of levels with `shapes` of (rows, columns).
+In all modules `x` are patch tokens (N, L, C) that lie where `patches` says, one level,
+and `pyramid` are tokens (N, K, C) that lie where `levels` says.
 """
 import torch
 from mmcv.cnn.bricks.drop import DropPath
 from torch import Tensor, nn
 
-from .deformable_attention import (
-    DeformableAttention,
-    Shapes,
-    map_to_tokens,
-    reference_points,
-    tokens_to_map,
-)
+from .deformable_attention import DeformableAttention
+from .tokens import TokenLevels, map_to_tokens, tokens_to_map
 
 NORM_EPS = 1e-6  # of the LayerNorms over tokens, as in the ViT itself
 
@@ -30,14 +25,14 @@ class ConvFFN(nn.Module):
         self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden, embed_dims)
 
-    def forward(self, tokens: Tensor, shapes: Shapes) -> Tensor:
+    def forward(self, pyramid: Tensor, levels: TokenLevels) -> Tensor:
         """Turns pyramid tokens (N, K, C) into others of the same shape."""
-        levels = self.fc1(tokens).split([h * w for h, w in shapes], dim=1)
-        levels = [
-            map_to_tokens(self.dwconv(tokens_to_map(level, shape)))
-            for level, shape in zip(levels, shapes, strict=True)
+        parts = self.fc1(pyramid).split(levels.lengths, dim=1)
+        parts = [
+            map_to_tokens(self.dwconv(tokens_to_map(part, shape)))
+            for part, shape in zip(parts, levels.shapes, strict=True)
         ]
-        return self.fc2(self.act(torch.cat(levels, dim=1)))
+        return self.fc2(self.act(torch.cat(parts, dim=1)))
 
 
 class Injector(nn.Module):
@@ -53,12 +48,11 @@ class Injector(nn.Module):
         self.attn = DeformableAttention(embed_dims, num_levels=3, **attention)
         self.gamma = nn.Parameter(init * torch.ones(embed_dims))
 
-    def forward(self, x: Tensor, pyramid: Tensor, grid: tuple[int, int],
-                shapes: Shapes) -> Tensor:
+    def forward(self, x: Tensor, pyramid: Tensor, patches: TokenLevels,
+                levels: TokenLevels) -> Tensor:
         """Returns the patch tokens (N, L, C) after they have read `pyramid`."""
-        points = reference_points([grid], x)
         attended = self.attn(
-            self.query_norm(x), self.feat_norm(pyramid), points, shapes)
+            self.query_norm(x), self.feat_norm(pyramid), patches, levels)
         return x + self.gamma * attended
 
 
@@ -78,13 +72,12 @@ class Extractor(nn.Module):
         self.ffn = ConvFFN(embed_dims, conv_ffn_ratio)
         self.drop_path = DropPath(drop_path_rate)
 
-    def forward(self, x: Tensor, pyramid: Tensor, grid: tuple[int, int],
-                shapes: Shapes) -> Tensor:
+    def forward(self, x: Tensor, pyramid: Tensor, patches: TokenLevels,
+                levels: TokenLevels) -> Tensor:
         """Returns the pyramid tokens (N, K, C) after they have read `x`."""
-        points = reference_points(shapes, x)
         pyramid = pyramid + self.attn(
-            self.query_norm(pyramid), self.feat_norm(x), points, [grid])
-        return pyramid + self.drop_path(self.ffn(self.ffn_norm(pyramid), shapes))
+            self.query_norm(pyramid), self.feat_norm(x), levels, patches)
+        return pyramid + self.drop_path(self.ffn(self.ffn_norm(pyramid), levels))
 
 
 class InteractionBlock(nn.Module):
@@ -109,16 +102,16 @@ class InteractionBlock(nn.Module):
             Extractor(embed_dims, conv_ffn_ratio, drop_path_rate, attention)
             for _ in range(num_extractors))
 
-    def inject(self, x: Tensor, pyramid: Tensor, grid: tuple[int, int],
-               shapes: Shapes) -> Tensor:
+    def inject(self, x: Tensor, pyramid: Tensor, patches: TokenLevels,
+               levels: TokenLevels) -> Tensor:
         """Returns the patch tokens (N, L, C) for the blocks of the stage."""
         if self.injector is None:
             return x
-        return self.injector(x, pyramid, grid, shapes)
+        return self.injector(x, pyramid, patches, levels)
 
-    def extract(self, x: Tensor, pyramid: Tensor, grid: tuple[int, int],
-                shapes: Shapes) -> Tensor:
+    def extract(self, x: Tensor, pyramid: Tensor, patches: TokenLevels,
+                levels: TokenLevels) -> Tensor:
         """Returns the pyramid tokens (N, K, C) after they have read `x`."""
         for extractor in self.extractors:
-            pyramid = extractor(x, pyramid, grid, shapes)
+            pyramid = extractor(x, pyramid, patches, levels)
         return pyramid

@@ -11,7 +11,7 @@ class SpatialPriorModule(nn.Module):
 
     Args:
         channels: Channels at 1/2; twice as many at 1/4, four times at 1/8 and 1/16.
-        embed_dims: Channels of every output, those of the ViT.
+        embed_dims: Channels of the ViT.
         norm_cfg: Normalisation layer.
     """
 
@@ -32,13 +32,17 @@ class SpatialPriorModule(nn.Module):
         self.fc4 = nn.Conv2d(c4, embed_dims, 1)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Turns images (N, 3, H, W) into maps (N, C, H/s, W/s), s = 2, 4, 8, 16."""
+        """Reads images (N, 3, H, W).
+
+        Returns:
+            (N, channels, H/2, W/2), which `fc1` brings to the channels of the ViT where
+            it is needed, and three maps (N, embed_dims, H/s, W/s), s = 4, 8, 16.
+        """
         half = self.stem(inputs)
         quarter = self.conv2(half)
         eighth = self.conv3(quarter)
         sixteenth = self.conv4(eighth)
-        return (self.fc1(half), self.fc2(quarter), self.fc3(eighth),
-                self.fc4(sixteenth))
+        return half, self.fc2(quarter), self.fc3(eighth), self.fc4(sixteenth)
 
 
 def _conv(in_channels: int, channels: int, stride: int, norm_cfg: dict) -> list:

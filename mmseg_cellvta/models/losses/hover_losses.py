@@ -24,9 +24,12 @@ def probabilities(logits: Tensor, softmax: str = 'once') -> Tensor:
     return probs.softmax(dim=1) if softmax == 'twice' else probs
 
 
-def one_hot(target: Tensor, num_classes: int) -> Tensor:
-    """Turns (N, H, W) class ids into (N, C, H, W) float32 zeros and ones."""
-    return F.one_hot(target, num_classes).movedim(-1, 1).float()
+def one_hot(target: Tensor, probs: Tensor) -> Tensor:
+    """Turns (N, H, W) class ids into zeros and ones like `probs`, (N, C, H, W).
+
+    torch's own makes an int64 map per class, and on CUDA waits to check the ids.
+    """
+    return torch.zeros_like(probs).scatter_(1, target[:, None], 1)
 
 
 def focal_tversky(probs: Tensor, target: Tensor, dim: tuple[int, ...], alpha: float,
@@ -73,9 +76,9 @@ class FocalTverskyLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Computes the loss of logits (N, C, H, W) for class ids (N, H, W)."""
+        probs = probabilities(logits, self.softmax)
         losses = focal_tversky(
-            probabilities(logits, self.softmax), one_hot(target, logits.shape[1]),
-            self.summed_dims, **self.weights)
+            probs, one_hot(target, probs), self.summed_dims, **self.weights)
         return self.loss_weight * losses.sum()
 
 
@@ -108,7 +111,7 @@ class HoverDiceLoss(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Computes the loss of logits (N, C, H, W) for class ids (N, H, W)."""
         probs = probabilities(logits)
-        target = one_hot(target, logits.shape[1])
+        target = one_hot(target, probs)
         dims = (0, 2, 3)  # a class is judged over the whole batch
         overlap = 2 * (probs * target).sum(dims) + DICE_SMOOTH
         total = probs.sum(dims) + target.sum(dims) + DICE_SMOOTH

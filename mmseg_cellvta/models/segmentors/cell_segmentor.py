@@ -23,6 +23,7 @@ from ...utils.network_scale import (
 from ...utils.tile_blend import TileBlend
 from ...utils.tiling import tile_starts
 from ..decode_heads.hover_decode_head import NP_CHANNELS, split_maps
+from ..deploy import fold_segmentor
 from ..encoders import find_encoder
 
 SCALE_TOLERANCE = 0.05  # relative; scanners of one magnification differ as much
@@ -56,6 +57,7 @@ class CellSegmentor(EncoderDecoder):
     """
 
     _cfg = None
+    deployed = False
 
     def __init__(self,
                  backbone: dict,
@@ -85,6 +87,51 @@ class CellSegmentor(EncoderDecoder):
         fill_network_mpp(getattr(cfg, '_cfg_dict', cfg), self.mpp)
         self._cfg = cfg
 
+    def switch_to_deploy(self) -> None:
+        """Turns the model, in place and for good, into its form for inference.
+
+        It gives the same maps in less time, is in eval mode, and neither trains nor
+        reads or writes a checkpoint: load one first. See `models.deploy`.
+        """
+        if not self.deployed:
+            fold_segmentor(self)
+            self.deployed = True
+
+    def train(self, mode: bool = True) -> 'CellSegmentor':
+        """Sets the mode.
+
+        Raises:
+            ValueError: For training in the form for inference.
+        """
+        if mode:
+            self._check_not_deployed('trained')
+        return super().train(mode)
+
+    def state_dict(self, *args, **kwargs) -> dict[str, Tensor]:
+        """Returns the weights.
+
+        Raises:
+            ValueError: In the form for inference: no other model could load them.
+        """
+        self._check_not_deployed('saved')
+        return super().state_dict(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args) -> None:
+        """Refuses a checkpoint in the form for inference.
+
+        Raises:
+            ValueError: Always there; MMEngine would only warn of missing keys.
+        """
+        self._check_not_deployed('loaded')
+        super()._load_from_state_dict(*args)
+
+    def _check_not_deployed(self, deed: str) -> None:
+        if self.deployed:
+            raise ValueError(
+                'after switch_to_deploy() the weights of this model are folded: they '
+                f'cannot be {deed}; build the model anew, and switch it when its '
+                'checkpoint is loaded')
+
     def _init_decode_head(self, decode_head: dict) -> None:
         if 'in_channels' not in decode_head:
             decode_head = dict(
@@ -93,7 +140,9 @@ class CellSegmentor(EncoderDecoder):
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Returns the image itself, for the head's first skip, and all features."""
-        if inputs.device.type == 'cpu':  # channels-last maps cost it 5/6 of the time
+        # Tokens are channels-last maps by nature. On a CPU such maps cost 5/6 of the
+        # time; cuDNN's convolutions in half precision would turn others around.
+        if inputs.device.type == 'cpu' or torch.is_autocast_enabled():
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         return (inputs, *super().extract_feat(inputs))
 
@@ -237,7 +286,7 @@ class CellSegmentor(EncoderDecoder):
     def postprocess_result(self, maps: list[Tensor],
                            data_samples: SampleList) -> SampleList:
         """Turns each image's maps into nuclei and adds them to its sample."""
-        arrays = [[part.cpu().numpy() for part in split_maps(m)] for m in maps]
+        arrays = [[part.numpy() for part in split_maps(m.cpu())] for m in maps]
         shapes = [sample.metainfo['ori_shape'][:2] for sample in data_samples]
         results = self.post_processor.process_batch(arrays, shapes)
         for sample, (inst_map, instances) in zip(data_samples, results, strict=True):

@@ -2,15 +2,20 @@
 import pytest
 import torch
 
+from mmseg_cellvta.models.layers import deformable_attention
 from mmseg_cellvta.models.layers.deformable_attention import (
-    HAS_COMPILED_OPS,
+    COMPILED_ATTENTION,
     DeformableAttention,
-    reference_points,
     sample_compiled,
     sample_torch,
 )
+from mmseg_cellvta.models.layers.tokens import token_levels
 
-SHAPES = [(6, 8), (3, 4)]
+SHAPES = ((6, 8), (3, 4))
+
+
+def levels(*shapes, device='cpu'):
+    return token_levels(shapes, torch.device(device))
 
 
 def random_samples(device='cpu', n=2, heads=2, dims=4, queries=5, points=3):
@@ -18,7 +23,7 @@ def random_samples(device='cpu', n=2, heads=2, dims=4, queries=5, points=3):
     value = torch.randn(n, 60, heads, dims, device=device)
     locations = torch.rand(n, queries, heads, 2, points, 2, device=device) * 1.4 - 0.2
     weights = torch.rand(n, queries, heads, 2, points, device=device)
-    return value, SHAPES, locations, weights
+    return value, levels(*SHAPES, device=device), locations, weights
 
 
 def bilinear(level, x, y):
@@ -35,17 +40,17 @@ def bilinear(level, x, y):
 
 
 def test_sampling_equals_the_definition_point_by_point():
-    value, shapes, locations, weights = random_samples()
-    levels = [value[:, :48].unflatten(1, (6, 8)), value[:, 48:].unflatten(1, (3, 4))]
+    value, places, locations, weights = random_samples()
+    maps = [value[:, :48].unflatten(1, (6, 8)), value[:, 48:].unflatten(1, (3, 4))]
     expected = torch.zeros(2, 5, 2, 4)
     for index in torch.cartesian_prod(*map(torch.arange, weights.shape)):
         n, query, head, level, point = index.tolist()
-        height, width = shapes[level]
+        height, width = SHAPES[level]
         x, y = locations[n, query, head, level, point].tolist()
-        sampled = bilinear(levels[level][n, :, :, head], x * width, y * height)
+        sampled = bilinear(maps[level][n, :, :, head], x * width, y * height)
         expected[n, query, head] += weights[n, query, head, level, point] * sampled
     torch.testing.assert_close(
-        sample_torch(value, shapes, locations, weights), expected.flatten(2))
+        sample_torch(value, places, locations, weights), expected.flatten(2))
 
 
 @pytest.mark.parametrize('offset', [(0, 0), (1, 0), (0, 1)])
@@ -58,64 +63,76 @@ def test_even_weights_read_the_token_at_the_offset_from_the_query(offset):
     x, y = offset
     expected = torch.zeros(1, 3, 4, 4)  # outside the image
     expected[:, :3 - y, :4 - x] = tokens.unflatten(1, (3, 4))[:, y:, x:]
-    points = reference_points([(3, 4)], tokens)
     torch.testing.assert_close(
-        layer(tokens, tokens, points, [(3, 4)]), expected.flatten(1, 2))
+        layer(tokens, tokens, levels((3, 4)), levels((3, 4))), expected.flatten(1, 2))
 
 
-@pytest.mark.skipif(
-    not HAS_COMPILED_OPS, reason="mmcv's own module needs its compiled ops")
 def test_names_first_offsets_and_output_are_those_of_mmcv():
-    from mmcv.ops import MultiScaleDeformableAttention
-
+    try:
+        from mmcv.ops import MultiScaleDeformableAttention
+    except ImportError:
+        pytest.skip("mmcv's own module needs its compiled ops")
     theirs = MultiScaleDeformableAttention(
         8, 2, 2, 3, batch_first=True, dropout=0, value_proj_ratio=0.5)
     ours = DeformableAttention(8, 2, 2, 3, value_ratio=0.5)
     torch.testing.assert_close(
         ours.sampling_offsets.bias, theirs.sampling_offsets.bias)
     ours.load_state_dict(theirs.state_dict())
-    query, value = torch.randn(2, 5, 8), torch.randn(2, 60, 8)
-    points = torch.rand(1, 5, 1, 2)
+    query, value = torch.randn(2, 6, 8), torch.randn(2, 60, 8)
+    places = levels((2, 3))
     expected = theirs(
         query,
         value=value,
         identity=torch.zeros_like(query),
-        reference_points=points.expand(2, 5, 2, 2),
+        reference_points=places.centres.expand(2, 6, 2, 2),
         spatial_shapes=torch.tensor(SHAPES))
-    torch.testing.assert_close(ours(query, value, points, SHAPES), expected)
+    torch.testing.assert_close(
+        ours(query, value, places, levels(*SHAPES)), expected)
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-def test_autocast_computes_in_float32(dtype):
+def test_autocast_narrows_the_projections_and_nothing_between(dtype, monkeypatch):
+    """The points of a projection in half precision would be elsewhere."""
     layer = DeformableAttention(8, 2, 2, 3, value_ratio=0.5)
-    query, value = torch.randn(2, 5, 8), torch.randn(2, 60, 8)
-    points = torch.rand(1, 5, 1, 2)
-    exact = layer(query, value, points, SHAPES)
+    torch.nn.init.normal_(layer.sampling_offsets.weight)
+    torch.nn.init.normal_(layer.attention_weights.weight)
+    query, value = torch.randn(2, 6, 8), torch.randn(2, 60, 8)
+    seen = []
+
+    def sample(*args):
+        seen.append(args)
+        return sample_torch(*args)
+
+    monkeypatch.setattr(deformable_attention, 'sample_torch', sample)
+    exact = layer(query, value, levels((2, 3)), levels(*SHAPES))
     with torch.autocast('cpu', dtype=dtype):
-        result = layer(query, value, points, SHAPES)
-    assert result.dtype == torch.float32
-    torch.testing.assert_close(result, exact)
+        result = layer(query, value, levels((2, 3)), levels(*SHAPES))
+    assert result.dtype == dtype
+    torch.testing.assert_close(result.float(), exact, rtol=0.05, atol=0.05)
+    (_, _, *exact_places), (values, _, *places) = seen
+    assert values.dtype == torch.float32
+    for ours, theirs in zip(places, exact_places, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
 def test_sampling_has_correct_gradients():
-    value, shapes, locations, weights = (
+    value, places, locations, weights = (
         item.double() if isinstance(item, torch.Tensor) else item
         for item in random_samples(queries=2))
     inputs = [item.requires_grad_() for item in (value, locations, weights)]
     assert torch.autograd.gradcheck(
-        lambda v, loc, w: sample_torch(v, shapes, loc, w), inputs)
+        lambda v, loc, w: sample_torch(v, places, loc, w), inputs)
 
 
-@pytest.mark.skipif(
-    not (torch.cuda.is_available() and HAS_COMPILED_OPS),
-    reason='needs a GPU and mmcv with compiled ops')
+@pytest.mark.gpu
+@pytest.mark.skipif(COMPILED_ATTENTION is None, reason='needs mmcv built with CUDA')
 @pytest.mark.parametrize('n', [2, 65])  # more images than the op takes at a time
 def test_compiled_op_equals_the_torch_form_forward_and_backward(n):
     grads = []
     for sample in (sample_torch, sample_compiled):
-        value, shapes, locations, weights = random_samples('cuda', n=n)
+        value, places, locations, weights = random_samples('cuda', n=n)
         inputs = [item.requires_grad_() for item in (value, locations, weights)]
-        output = sample(value, shapes, locations, weights)
+        output = sample(value, places, locations, weights)
         output.square().sum().backward()
         grads.append([output.detach()] + [item.grad for item in inputs])
     for ours, theirs in zip(*grads, strict=True):
