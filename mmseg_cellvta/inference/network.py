@@ -49,6 +49,7 @@ def load_segmentor(cfg: Config, weights: str | Path) -> EncoderDecoder:
     model.dataset_meta = checkpoint.get('meta', {}).get('dataset_meta')
     if model.dataset_meta is None:  # of converted checkpoints
         model.dataset_meta = _config_meta(cfg, model.num_classes)
+    model.switch_to_deploy()
     return model
 
 
