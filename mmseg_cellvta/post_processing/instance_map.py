@@ -6,6 +6,7 @@ those take for 1022 nuclei in 1024 x 1024 px on one core.
 """
 import math
 from copy import copy
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -151,6 +152,19 @@ def segment_instances(np_map: np.ndarray, hv_map: np.ndarray,
     return _drop_uncertain(inst_map, np_map[1], constants.min_confidence)
 
 
+@lru_cache(maxsize=1)
+def _half_values() -> np.ndarray:
+    """Returns the values (65536,) float32 of all float16 numbers, by their bits."""
+    return np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
+
+
+def to_float32(values: np.ndarray) -> np.ndarray:
+    """Does what `astype` does; float16 by a table, in a quarter of the time."""
+    if values.dtype != np.float16:
+        return values.astype(np.float32, copy=False)
+    return np.take(_half_values(), values.view(np.uint16))
+
+
 def renumber(inst_map: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """Erases the ids 1..M whose entry in `keep` (M,) is False and closes the gaps.
 
@@ -180,7 +194,7 @@ def _label(mask: np.ndarray, min_area: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _stretched_fall(hv: np.ndarray, dx: int, dy: int, ksize: int) -> np.ndarray:
     """`_fall` between the extremes of the map: float32 in [0, 1]."""
-    hv = _stretch(hv.astype(np.float32, copy=False))
+    hv = _stretch(to_float32(hv))
     return 1 - _stretch(cv2.Sobel(hv, cv2.CV_32F, dx, dy, ksize=ksize))
 
 
@@ -191,8 +205,7 @@ def _stretch(values: np.ndarray) -> np.ndarray:
 
 def _fall(hv: np.ndarray, dx: int, dy: int, ksize: int) -> np.ndarray:
     """Returns the slope of an HV map along its axis: float32, positive in a fall."""
-    hv = hv.astype(np.float32, copy=False)
-    return -cv2.Sobel(hv, cv2.CV_32F, dx, dy, ksize=ksize)
+    return cv2.Sobel(to_float32(hv), cv2.CV_32F, dx, dy, ksize=ksize, scale=-1)
 
 
 def _steepest_fall(ksize: int) -> float:
@@ -220,7 +233,7 @@ def _fill_holes(mask: np.ndarray) -> np.ndarray:
     for border in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
         outside[border] = True
     outside[0] = False  # label 0 is the mask itself
-    return ~outside[labels]
+    return np.take(~outside, labels)
 
 
 def _flood(depth: np.ndarray, blobs: np.ndarray, markers: np.ndarray,
