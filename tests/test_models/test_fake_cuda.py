@@ -116,6 +116,7 @@ class Operation:
     dtypes: set  # of its floating-point inputs
     macs: int
     indexed_by_mask: bool
+    non_blocking: bool
 
 
 class Watch(TorchDispatchMode):
@@ -129,6 +130,8 @@ class Watch(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
+        if func.namespace == 'prim':  # asks a tensor for its device
+            return out
         inputs, outputs, indices = map(
             tensors_in, ((args, kwargs), out, args[1:2]))
         name = func._overloadpacket.__name__
@@ -140,7 +143,8 @@ class Watch(TorchDispatchMode):
             dtypes={x.dtype for x in inputs if x.is_floating_point()},
             macs=count(*args, **kwargs, out_val=out) // 2 if count else 0,
             indexed_by_mask=name.startswith(('index', '_index')) and any(
-                x.dtype == torch.bool for x in indices)))
+                x.dtype == torch.bool for x in indices),
+            non_blocking=kwargs.get('non_blocking', False)))
         return out
 
 
@@ -310,3 +314,19 @@ def test_one_warning_says_that_mmcv_has_no_cuda(monkeypatch, recwarn):
             model.extract_feat(torch.empty(1, 3, SIZE, SIZE, device='cuda'))
     ours = [w for w in recwarn if 'mmcv has no CUDA operators' in str(w.message)]
     assert len(ours) == 1 and 'Install an mmcv built with CUDA' in str(ours[0].message)
+
+
+def test_the_data_preprocessor_copies_the_batch_and_nothing_else():
+    preprocessor = build(SEGMENTOR['data_preprocessor'])
+    preprocessor._device = torch.device('cuda')  # as `.to('cuda')` does
+    with FakeTensorMode():
+        move_to_fake_cuda(preprocessor)
+        batch = dict(
+            inputs=[torch.empty(3, SIZE, SIZE, dtype=torch.uint8) for _ in range(2)],
+            data_samples=[square_sample() for _ in range(2)])
+        with Watch(['preprocessor']) as watched:
+            data = preprocessor(batch, training=True)
+    copies = [op for op in watched.operations if op.devices - {'cuda'}]
+    # Two images, two samples of three maps.
+    assert [(op.name, op.non_blocking) for op in copies] == [('_to_copy', True)] * 8
+    assert data['inputs'].is_cuda and data['data_samples'][0].gt_hv_map.data.is_cuda
