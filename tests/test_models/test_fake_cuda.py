@@ -290,8 +290,8 @@ def test_the_compiled_op_gets_what_it_takes(dtype, monkeypatch):
             assert BATCH % step == 0
             return value.new_empty(len(value), locations.shape[1], value[0, 0].numel())
 
-    monkeypatch.setattr(deformable_attention, 'COMPILED_ATTENTION', CompiledOp)
     model, running, mode = fake_model('adapter_vit', False)
+    monkeypatch.setattr(deformable_attention, 'COMPILED_ATTENTION', CompiledOp)
     with mode, torch.no_grad(), autocast(dtype):
         inputs = torch.empty(BATCH, 3, SIZE, SIZE, device='cuda')
         with Watch(running) as watch:
