@@ -107,11 +107,11 @@ def _class_statistics(pixels: InstancePixels,
     """Returns votes (M, C) int64 and mean class probabilities (M, C) float32."""
     num, num_classes = len(pixels.areas), len(nc_map)
     probs = to_float32(pixels.pick(nc_map))
-    winners = np.zeros(len(pixels.ids), np.intp)
+    winners = np.zeros(len(pixels.ids), np.int32)
     best = probs[0].copy()
     for class_id, own in enumerate(probs[1:], start=1):  # a third of `argmax`'s time
         better = own > best
-        winners[better] = class_id
+        np.copyto(winners, class_id, where=better)
         np.maximum(best, own, out=best)
     ballots = (pixels.ids - 1) * num_classes + winners
     votes = np.bincount(ballots, minlength=num * num_classes)
@@ -203,7 +203,8 @@ def measure_nuclei(inst_map: np.ndarray, image: np.ndarray,
     """
     pixels = InstancePixels(inst_map)
     major, minor = _axes(pixels, inst_map.shape[1])
-    hematoxylin, eosin = _stains(image.reshape(-1, 3)[pixels.positions])
+    hematoxylin, eosin = _stains(
+        np.take(image.reshape(-1, 3), pixels.positions, axis=0))
     eccentricity = np.sqrt(np.maximum(1 - (minor / major)**2, 0))
     features = dict(
         area_um2=pixels.areas * mpp**2, major_axis_um=major * mpp,
@@ -227,8 +228,11 @@ def _axes(pixels: InstancePixels, width: int) -> tuple[np.ndarray, np.ndarray]:
 def _stains(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns densities (P,) of hematoxylin and eosin in uint8 RGB pixels (P, 3)."""
     transmission = np.arange(256, dtype=np.float32) / 255
-    densities = -np.log10(np.maximum(transmission, DARKEST_TRANSMISSION))[rgb]
-    stains = densities @ hed_from_rgb.astype(np.float32)
+    table = -np.log10(np.maximum(transmission, DARKEST_TRANSMISSION))
+    if not len(rgb):
+        return np.zeros(0, np.float32), np.zeros(0, np.float32)
+    # OpenCV reads a table in a third of numpy's time.
+    stains = cv2.LUT(rgb, table) @ hed_from_rgb[:, :2].astype(np.float32)
     return np.maximum(stains[:, 0], 0), np.maximum(stains[:, 1], 0)
 
 

@@ -123,7 +123,7 @@ def test_holes_are_filled_like_scipy_does():
 
 
 def test_components_are_4_connected():
-    mask = np.array([[1, 0, 0], [0, 1, 1], [0, 1, 1]])
+    mask = np.array([[1, 0, 0], [0, 1, 1], [0, 1, 1]], dtype=bool)
     labels, areas = module._label(mask, 1)
     assert labels.max() == 2 and areas.tolist() == [4, 1, 4]
     labels, areas = module._label(mask, 2)
