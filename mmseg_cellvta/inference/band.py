@@ -152,7 +152,7 @@ class RollingBand:
     def finish_row(self, row: int) -> None:
         """Goes on to the next row of tiles; the finished rows go on their way home."""
         num = self.plan.next_top(row) - self.plan.tops[row]
-        finished = [_send_home(blend.finish(num // scale).half())
+        finished = [_send_home(blend.finish(num // scale, torch.float16))
                     for blend, scale in zip(self.blends, SCALES, strict=False)]
         arrived = None
         if finished[0].is_pinned():

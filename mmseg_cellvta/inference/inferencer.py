@@ -19,14 +19,7 @@ from .band import RollingBand, Window
 from .cells import NucleusSettings, SeamFilter, find_cells, no_cells
 from .network import MAX_BATCH, TileNetwork, load_segmentor, tile_geometry
 from .progress import NetworkTimer, StageClock
-from .tiles import (
-    BAND_HEIGHT,
-    WINDOW_WIDTH,
-    TilePlan,
-    TileReader,
-    plan_tiles,
-    window_margin,
-)
+from .tiles import BAND_HEIGHT, TilePlan, TileReader, plan_tiles, window_margin
 from .workers import SharedPool, default_num_workers
 
 # Up to so many tiles it does not pay to look for a batch size on a processor, or to
@@ -154,9 +147,8 @@ class CellInferencer:
         batch_bytes = tile_bytes * max(self.batch_size or 0, MAX_BATCH)
         self.readers = SharedPool(num_readers, batch_bytes, 2 * num_readers + 2)
         self.reader_here = SharedPool(0, batch_bytes, 1)
-        sides = [side + 2 * window_margin(self.mpp)
-                 for side in (WINDOW_WIDTH, BAND_HEIGHT)]
-        largest = Window((0, 0, *sides), (0, 0, *sides), network.num_maps,
+        side = BAND_HEIGHT + 2 * window_margin(self.mpp)
+        largest = Window((0, 0, side, side), (0, 0, side, side), network.num_maps,
                          network.token_dims)
         self.finders = SharedPool(
             num_workers, largest.num_bytes, num_workers + 1, NICENESS)

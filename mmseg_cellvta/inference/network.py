@@ -13,6 +13,7 @@ from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ..models.data_preprocessor import CellDataPreProcessor
 from ..post_processing.instances import TOKEN_STRIDE
 from ..utils.checkpoints import check_normalization
 
@@ -115,19 +116,25 @@ class TileNetwork:
         if self.device.type == 'cuda':
             # Only from pinned memory does the copy not wait for the GPU.
             tiles = tiles.pin_memory().to(self.device, non_blocking=True)
-        # What a test pipeline hands over: BGR, channels first.
-        inputs = list(tiles.permute(0, 3, 1, 2).flip(1))
-        samples = [SegDataSample() for _ in inputs]
-        data = self.model.data_preprocessor(dict(inputs=inputs, data_samples=samples))
+        inputs = self._normalize(tiles)
         metas = [dict(img_shape=pixels.shape[1:3]) for _ in inputs]
         with torch.autocast(self.device.type, enabled=self.amp):
             if self.token_dims:
-                maps, tokens = self.model.encode_decode_tokens(data['inputs'], metas)
+                maps, tokens = self.model.encode_decode_tokens(inputs, metas)
             else:
-                maps = self.model.encode_decode(data['inputs'], metas)
+                maps = self.model.encode_decode(inputs, metas)
                 tokens = maps.new_zeros(
                     len(maps), 0, *(side // TOKEN_STRIDE for side in maps.shape[2:]))
         return maps.float(), tokens.float()
+
+    def _normalize(self, tiles: Tensor) -> Tensor:
+        preprocessor = self.model.data_preprocessor
+        if type(preprocessor) is CellDataPreProcessor:
+            return preprocessor.normalize_tiles(tiles)
+        # What a test pipeline hands over: BGR, channels first.
+        inputs = list(tiles.permute(0, 3, 1, 2).flip(1))
+        samples = [SegDataSample() for _ in inputs]
+        return preprocessor(dict(inputs=inputs, data_samples=samples))['inputs']
 
     def find_batch_size(self, tile: tuple[int, int]) -> int:
         """Finds the smallest batch that is about as fast per tile as any that fits.

@@ -16,10 +16,11 @@ from ..slides import SlideCanvas
 from ..utils.tiling import tile_starts
 from .workers import SharedPool
 
-BAND_HEIGHT = 1024  # px of the network: 20,000 columns take about 1 GB
-WINDOW_WIDTH = 2 * BAND_HEIGHT  # the wider, the less of a window is margin
+# px of the network: 20,000 columns take about 1 GB. Windows are squares of it; wider ones
+# have less margin, but leave the processor's cache.
+BAND_HEIGHT = 1024
 # A nucleus reaches 15 µm from its centre, and what lies around it shapes its outline.
-MARGIN_UM = 24.0
+MARGIN_UM = 20.0
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,7 @@ class TilePlan:
         lefts: First column of every tile to be seen, per row of tiles; empty where
             there is no tissue.
         stride: (rows, columns) from one tile to the next.
-        band_height: Rows of a band.
-        window_width: Columns of a window.
+        band_height: Rows of a band, and columns of a window.
         margin: Rows and columns that a window sees around its own.
     """
 
@@ -48,7 +48,6 @@ class TilePlan:
     lefts: tuple[tuple[int, ...], ...]
     stride: tuple[int, int]
     band_height: int
-    window_width: int
     margin: int
 
     @property
@@ -118,8 +117,8 @@ class TilePlan:
         """First and last (exclusive) column of each window of a band."""
         begin, end = self.columns
         end = min(end, self.shape[1])
-        for left in range(begin, end, self.window_width):
-            yield left, min(left + self.window_width, end)
+        for left in range(begin, end, self.band_height):
+            yield left, min(left + self.band_height, end)
 
     def share(self, num_parts: int) -> list[range]:
         """Splits the bands into neighbouring ones with about equally many tiles.
@@ -154,8 +153,7 @@ class TilePlan:
 
 def plan_tiles(shape: Sequence[int], tile: Sequence[int], overlap: Sequence[int],
                margin: int, covers: Callable[[int, int, int, int], bool] | None = None,
-               band_height: int = BAND_HEIGHT,
-               window_width: int = WINDOW_WIDTH) -> TilePlan:
+               band_height: int = BAND_HEIGHT) -> TilePlan:
     """Lays tiles over a slide.
 
     Args:
@@ -166,8 +164,7 @@ def plan_tiles(shape: Sequence[int], tile: Sequence[int], overlap: Sequence[int]
         margin: What a window sees around its own, px; a multiple of 16.
         covers: Returns True when a rectangle, x, y, width, height in px, has tissue;
             None keeps all tiles.
-        band_height: Rows of a band, px; a multiple of 16.
-        window_width: Columns of a window, px; a multiple of 16.
+        band_height: Rows of a band and columns of a window, px; a multiple of 16.
 
     Raises:
         ValueError: When a tile side is no multiple of 16 px or not above its overlap.
@@ -188,8 +185,7 @@ def plan_tiles(shape: Sequence[int], tile: Sequence[int], overlap: Sequence[int]
         tuple(left for left in lefts
               if covers is None or covers(left, top, tile[1], tile[0]))
         for top in tops)
-    return TilePlan(tuple(shape), tile, tuple(tops), rows, stride, band_height,
-                    window_width, margin)
+    return TilePlan(tuple(shape), tile, tuple(tops), rows, stride, band_height, margin)
 
 
 def window_margin(mpp: float) -> int:

@@ -1,6 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.registry import MODELS
+from torch import Tensor
 from torch.nn import functional as F
 
 PADDED_FIELDS = ('gt_inst_map', 'gt_hv_map')  # besides `gt_sem_seg`
@@ -38,3 +39,18 @@ class CellDataPreProcessor(SegDataPreProcessor):
                         del field.data
                         field.data = padded
         return data
+
+    def normalize_tiles(self, tiles: Tensor) -> Tensor:
+        """Does with a batch of tiles what `forward` does with images, all at once.
+
+        Args:
+            tiles: (N, H, W, 3) uint8 RGB, 0-255, H and W multiples of 16, on the device
+                of the model.
+
+        Returns:
+            (N, 3, H, W) float32, channels-last in memory.
+        """
+        inputs = (tiles if self.swap_channels else tiles.flip(-1)).float()
+        if self._enable_normalize:
+            inputs.sub_(self.mean.flatten()).div_(self.std.flatten())
+        return inputs.permute(0, 3, 1, 2)

@@ -55,16 +55,18 @@ class TileBlend:
         self.total[..., columns].addcmul_(maps, self.weight)
         self.weights[:, columns] += self.weight
 
-    def finish(self, num_rows: int) -> Tensor:
+    def finish(self, num_rows: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Takes out the first rows, and goes on to the row of tiles that begins below.
 
         Args:
             num_rows: Rows from the current row of tiles to the next, px of the maps.
+            dtype: Type of the result.
 
         Returns:
-            (..., C, num_rows, width) float32 maps.
+            (..., C, num_rows, width) maps.
         """
-        finished = self.total[..., :num_rows, :] / self.weights[:num_rows]
+        finished = self.total[..., :num_rows, :].div_(self.weights[:num_rows]).to(
+            dtype, copy=True)
         kept = self.size[0] - num_rows
         self.total[..., :kept, :] = self.total[..., num_rows:, :].clone()
         self.weights[:kept] = self.weights[num_rows:].clone()

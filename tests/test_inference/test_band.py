@@ -19,7 +19,7 @@ NETWORK = SimpleNamespace(num_maps=7, token_dims=4, device=torch.device('cpu'))
 
 def roll(covers=None, maps=MAPS):
     """The windows of all bands, from tiles that agree where they overlap."""
-    plan = plan_tiles(SHAPE, (64, 64), (16, 16), 16, covers, 96, 96)
+    plan = plan_tiles(SHAPE, (64, 64), (16, 16), 16, covers, 96)
     rolling, band, windows = RollingBand(plan, NETWORK, first_row=0), 0, []
     for row, top in enumerate(plan.tops):
         for left in plan.lefts[row]:
@@ -86,7 +86,7 @@ def test_glass_is_white_and_background():
 def test_memory_does_not_follow_the_length_of_the_slide():
     kept = []
     for height in (640, 3200):
-        plan = plan_tiles((height, 64), (64, 64), (16, 16), 16, None, 96, 96)
+        plan = plan_tiles((height, 64), (64, 64), (16, 16), 16, None, 96)
         rolling, band = RollingBand(plan, NETWORK, first_row=0), 0
         maps, tokens = torch.zeros(1, 7, 64, 64), torch.zeros(1, 4, 4, 4)
         for row in range(len(plan.tops)):

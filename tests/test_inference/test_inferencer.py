@@ -156,7 +156,7 @@ class TrueInferencer(CellInferencer):
         self._make_pools(num_workers, self.network)
         canvas = CoordinateCanvas(inst_map.shape)
         plan = plan_tiles(canvas.shape, self.tile, (32, 32), 96,
-                          band_height=band_height, window_width=band_height)
+                          band_height=band_height)
         self.job = SimpleNamespace(plan=plan, canvas=canvas, in_memory=False)
 
     def find_bands(self, bands):

@@ -1,4 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from rule_segmentor import CONFIG, write_model
 from tiny_models import CLASSES, DIMS, SEGMENTOR, build
 
 from mmseg_cellvta.inference.network import TileNetwork, load_segmentor
+from mmseg_cellvta.models.data_preprocessor import CellDataPreProcessor
 
 RNG = np.random.default_rng(0)
 LAST_LAYER = 'decode_head.branches.nc.levels.3.2.bias'
@@ -77,7 +80,20 @@ def model():
     return build(SEGMENTOR).eval()
 
 
-def test_maps_are_those_of_the_test_pipeline(model):
+class OtherPreProcessor(CellDataPreProcessor):
+    """One that somebody registered: it may do more than normalise."""
+
+    def forward(self, data, training=False):
+        return super().forward(data, training)
+
+
+@pytest.mark.parametrize('bgr_to_rgb', [True, False])
+@pytest.mark.parametrize('kind', [CellDataPreProcessor, OtherPreProcessor])
+def test_maps_are_those_of_the_test_pipeline(model, kind, bgr_to_rgb):
+    model = copy.deepcopy(model)
+    model.data_preprocessor = kind(
+        mean=[100, 120, 140], std=[50, 60, 70], bgr_to_rgb=bgr_to_rgb,
+        size_divisor=16, test_cfg=dict(size_divisor=16))
     tiles = RNG.integers(0, 255, (2, 64, 48, 3), np.uint8)
     maps, tokens = TileNetwork(model)(tiles)
     assert tokens.shape == (2, 0, 4, 3)

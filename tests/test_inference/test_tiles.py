@@ -10,8 +10,7 @@ from mmseg_cellvta.inference.tiles import TileReader, plan_tiles
 from mmseg_cellvta.inference.workers import SharedPool
 from mmseg_cellvta.utils.images import UnreadableError
 
-LARGE = dict(tile=(256, 256), overlap=(32, 32), band_height=512, window_width=512,
-             margin=96)
+LARGE = dict(tile=(256, 256), overlap=(32, 32), band_height=512, margin=96)
 
 
 @pytest.mark.parametrize('shape', [(1000, 700), (256, 256), (1, 1), (2000, 50)])
