@@ -16,8 +16,8 @@ from ..slides import SlideCanvas
 from ..utils.tiling import tile_starts
 from .workers import SharedPool
 
-# px of the network: 20,000 columns take about 1 GB. Windows are squares of it; wider ones
-# have less margin, but leave the processor's cache.
+# px of the network: 20,000 columns take about 1 GB. Windows are squares of it: wider
+# ones have less margin, but leave the processor's cache.
 BAND_HEIGHT = 1024
 # A nucleus reaches 15 µm from its centre, and what lies around it shapes its outline.
 MARGIN_UM = 20.0
