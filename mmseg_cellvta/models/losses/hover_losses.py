@@ -27,7 +27,7 @@ def probabilities(logits: Tensor, softmax: str = 'once') -> Tensor:
 def one_hot(target: Tensor, probs: Tensor) -> Tensor:
     """Turns (N, H, W) class ids into zeros and ones like `probs`, (N, C, H, W).
 
-    torch's own makes an int64 map per class, and on CUDA waits to check the ids.
+    torch's own makes an int64 map of every class on the way.
     """
     return torch.zeros_like(probs).scatter_(1, target[:, None], 1)
 

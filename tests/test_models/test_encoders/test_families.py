@@ -78,3 +78,24 @@ def test_weights_with_the_names_of_the_authors_load(
     encoder = TimmEncoder(**ENCODERS[kind], weights=str(tmp_path / 'theirs.pth'))
     for key, value in encoder.vit.state_dict().items():
         assert torch.equal(value, vit.state_dict()[key]), key
+
+
+def test_rotations_are_made_once_per_grid():
+    vit = TimmEncoder(**ENCODERS['rotary']).vit
+    first = vit.rope.get_embed(shape=(4, 6))
+    assert first.equal(vit.rope.rope.get_embed(shape=(4, 6)))
+    assert vit.rope.get_embed(shape=(4, 6)) is first
+    assert vit.rope.get_embed(shape=(6, 4)).shape == first.shape
+    assert not vit.rope.get_embed(shape=(6, 4)).equal(first)
+    assert not [key for key in vit.state_dict() if 'rope' in key]
+
+
+def test_rotations_that_are_varied_in_training_are_drawn_anew():
+    encoder = TimmEncoder(
+        **ENCODERS['rotary'], frozen=False, rope_rescale_coords=2.0)
+    rope = encoder.train().vit.rope
+    if not getattr(rope.rope, 'aug_active', False):
+        pytest.skip("this timm's DINOv3 knows no variation of places")
+    assert not rope.get_embed(shape=(4, 6)).equal(rope.get_embed(shape=(4, 6)))
+    rope.eval()
+    assert rope.get_embed(shape=(4, 6)) is rope.get_embed(shape=(4, 6))

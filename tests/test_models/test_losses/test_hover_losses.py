@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import torch
 from mmseg.registry import MODELS
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 RELEASED = dict(
     np=[dict(type='FocalTverskyLoss', softmax='twice'),
@@ -116,3 +118,20 @@ def test_a_prediction_of_exactly_one_has_a_finite_gradient():
 def test_unknown_forms_are_refused_with_the_choices(cfg, message):
     with pytest.raises(ValueError, match=message):
         MODELS.build(cfg)
+
+
+def test_no_loss_makes_an_int64_map_of_every_class():
+    """Eight bytes per pixel and class, on the way to four."""
+    logits, target = torch.randn(2, 5, 8, 8), torch.randint(0, 5, (2, 8, 8))
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            for tensor in tree_leaves(out):
+                if isinstance(tensor, torch.Tensor) and tensor.numel() > target.numel():
+                    assert tensor.dtype == torch.float32
+            return out
+
+    for name in ('FocalTverskyLoss', 'MultiClassFocalTverskyLoss', 'HoverDiceLoss'):
+        with Watch():
+            MODELS.build(dict(type=name))(logits, target)
