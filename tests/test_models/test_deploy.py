@@ -6,6 +6,7 @@ import zlib
 import pytest
 import torch
 from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
 from tiny_models import (
     BACKBONE,
     CLASSES,
@@ -71,6 +72,7 @@ def randomize(module):
 
 
 def both_forms(**changes):
+    init_default_scope('mmseg')  # the fixture of conftest comes later
     normal = randomize(revert_sync_batchnorm(build(dict(SEGMENTOR, **changes))))
     folded = copy.deepcopy(normal)
     folded.switch_to_deploy()

@@ -150,8 +150,8 @@ class CellVTAAdapter(ViTBackbone):
                     self.interactions[stage].inject, x, pyramid, patches, levels)
             prefix, x = self._run(self._run_blocks, prefix, x, grid, stage)
             if self.conv_pyramid:
-                pyramid = self._run(
-                    self.interactions[stage].extract, x, pyramid, patches, levels)
+                for extractor in self.interactions[stage].extractors:
+                    pyramid = self._run(extractor, x, pyramid, patches, levels)
             vit_maps.append(tokens_to_map(x, grid))
         if self.conv_pyramid:
             own = _split_pyramid(pyramid, levels)

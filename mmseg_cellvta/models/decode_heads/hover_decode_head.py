@@ -130,7 +130,12 @@ class HoverDecodeHead(BaseDecodeHead):
             tissue head.
         """
         *shallow, deepest = self._transform_inputs(inputs)
-        skips = list(map(self._run, self.skip_encoders, shallow))
+        image, *maps = zip(self.skip_encoders, shallow, strict=True)
+        skips = [self._run(*image)]
+        for encode, x in maps:
+            # Over a map of its own level there is much to compute and little to keep.
+            own_level = isinstance(encode[0], ConvModule)
+            skips.append(encode(x) if own_level else self._run(encode, x))
         outputs = {
             name: self._run(branch, deepest, *skips)
             for name, branch in self.branches.items()

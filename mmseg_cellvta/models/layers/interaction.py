@@ -108,10 +108,3 @@ class InteractionBlock(nn.Module):
         if self.injector is None:
             return x
         return self.injector(x, pyramid, patches, levels)
-
-    def extract(self, x: Tensor, pyramid: Tensor, patches: TokenLevels,
-                levels: TokenLevels) -> Tensor:
-        """Returns the pyramid tokens (N, K, C) after they have read `x`."""
-        for extractor in self.extractors:
-            pyramid = extractor(x, pyramid, patches, levels)
-        return pyramid
