@@ -2,7 +2,6 @@
 """From tiles to the windows of a band: maps, tokens and pixels."""
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,58 +9,13 @@ from torch import Tensor
 
 from ..post_processing.instances import TOKEN_STRIDE
 from ..utils.tile_blend import TileBlend
+from .cells import Window
 from .network import TileNetwork
 from .tiles import TileBatch, TilePlan
 
 SCALES = 1, TOKEN_STRIDE  # px of the network per px of the maps and of the tokens
 NP_NUCLEUS = 1  # the map with the probability of nucleus
 WHITE = 255
-
-
-class Window(NamedTuple):
-    """Part of a slide at the network's scale, in px.
-
-    Attributes:
-        seen: x1, y1, x2, y2 of the maps, maximum exclusive.
-        own: The same of the part that it answers for.
-        num_maps: 4 + C.
-        token_dims: D, channels of the tokens.
-    """
-
-    seen: tuple[int, int, int, int]
-    own: tuple[int, int, int, int]
-    num_maps: int
-    token_dims: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(height, width) of what it sees."""
-        left, top, right, bottom = self.seen
-        return bottom - top, right - left
-
-    def arrays(self, memory: memoryview) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Lays maps (4 + C, h, w) float16, pixels (h, w, 3) uint8 RGB and tokens (D,
-        h / 16, w / 16) float16, rounded up, one behind the other into memory."""
-        height, width = self.shape
-        shapes = (
-            ((self.num_maps, height, width), np.float16),
-            ((self.token_dims, -(-height // TOKEN_STRIDE), -(-width // TOKEN_STRIDE)),
-             np.float16), ((height, width, 3), np.uint8))
-        arrays, offset = [], 0
-        for shape, dtype in shapes:
-            array = np.frombuffer(memory, dtype, int(np.prod(shape)), offset)
-            arrays.append(array.reshape(shape))
-            offset += array.nbytes
-        maps, tokens, pixels = arrays
-        return maps, pixels, tokens
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes that its arrays take."""
-        height, width = self.shape
-        num_tokens = -(-height // TOKEN_STRIDE) * -(-width // TOKEN_STRIDE)
-        return (height * width * (2 * self.num_maps + 3)
-                + num_tokens * 2 * self.token_dims)
 
 
 class FinishedRows:

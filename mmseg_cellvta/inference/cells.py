@@ -8,15 +8,65 @@ import shapely
 from scipy.spatial import cKDTree
 
 from ..post_processing.instance_map import HoverConstants
-from ..post_processing.instances import cell_tokens, find_nuclei, measure_nuclei
+from ..post_processing.instances import (
+    TOKEN_STRIDE,
+    cell_tokens,
+    find_nuclei,
+    measure_nuclei,
+)
 from ..structures.cell_table import CellTable, nucleus_outlines, ring_polygons
-from .band import Window
 
 # A nucleus whose centre lies so near to the window's own part is found by two windows,
 # so that none is lost where they disagree a little; SeamFilter keeps one of them.
 SLACK_UM = 2.0
 REACH_UM = 4.0  # centres of one nucleus in two windows do not lie farther apart
 MIN_SHARED = 0.5  # of the smaller outline, from which on two nuclei are the same
+
+
+class Window(NamedTuple):
+    """Part of a slide at the network's scale, in px.
+
+    Attributes:
+        seen: x1, y1, x2, y2 of the maps, maximum exclusive.
+        own: The same of the part that it answers for.
+        num_maps: 4 + C.
+        token_dims: D, channels of the tokens.
+    """
+
+    seen: tuple[int, int, int, int]
+    own: tuple[int, int, int, int]
+    num_maps: int
+    token_dims: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of what it sees."""
+        left, top, right, bottom = self.seen
+        return bottom - top, right - left
+
+    def arrays(self, memory: memoryview) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Lays maps (4 + C, h, w) float16, pixels (h, w, 3) uint8 RGB and tokens (D,
+        h / 16, w / 16) float16, rounded up, one behind the other into memory."""
+        height, width = self.shape
+        shapes = (
+            ((self.num_maps, height, width), np.float16),
+            ((self.token_dims, -(-height // TOKEN_STRIDE), -(-width // TOKEN_STRIDE)),
+             np.float16), ((height, width, 3), np.uint8))
+        arrays, offset = [], 0
+        for shape, dtype in shapes:
+            array = np.frombuffer(memory, dtype, int(np.prod(shape)), offset)
+            arrays.append(array.reshape(shape))
+            offset += array.nbytes
+        maps, tokens, pixels = arrays
+        return maps, pixels, tokens
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that its arrays take."""
+        height, width = self.shape
+        num_tokens = -(-height // TOKEN_STRIDE) * -(-width // TOKEN_STRIDE)
+        return (height * width * (2 * self.num_maps + 3)
+                + num_tokens * 2 * self.token_dims)
 
 
 class NucleusSettings(NamedTuple):

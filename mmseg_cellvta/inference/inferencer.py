@@ -15,8 +15,8 @@ from ..models.segmentors import ReclassifyingSegmentor
 from ..slides import SlideCanvas, TissueMask, open_slide
 from ..structures import CellTable, SlideInfo
 from ..utils.files import describe_files, settings_digest
-from .band import RollingBand, Window
-from .cells import NucleusSettings, SeamFilter, find_cells, no_cells
+from .band import RollingBand
+from .cells import NucleusSettings, SeamFilter, Window, find_cells, no_cells
 from .network import MAX_BATCH, TileNetwork, load_segmentor, tile_geometry
 from .progress import NetworkTimer, StageClock
 from .tiles import BAND_HEIGHT, TilePlan, TileReader, plan_tiles, window_margin

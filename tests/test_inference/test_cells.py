@@ -4,11 +4,11 @@ import pytest
 import shapely
 
 from mmseg_cellvta.datasets.transforms import hv_target
-from mmseg_cellvta.inference.band import Window
 from mmseg_cellvta.inference.cells import (
     SLACK_UM,
     NucleusSettings,
     SeamFilter,
+    Window,
     find_window_cells,
 )
 from mmseg_cellvta.post_processing.instance_map import hover_constants

@@ -14,10 +14,10 @@ from true_maps import CoordinateCanvas, TrueNetwork
 
 from mmseg_cellvta.datasets.labels import read_mat_labels
 from mmseg_cellvta.inference import CellInferencer
-from mmseg_cellvta.inference.band import Window
 from mmseg_cellvta.inference.cells import (
     NucleusSettings,
     SeamFilter,
+    Window,
     find_window_cells,
 )
 from mmseg_cellvta.inference.network import TileNetwork
