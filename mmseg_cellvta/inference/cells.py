@@ -73,10 +73,10 @@ class NucleusSettings(NamedTuple):
     """How nuclei are found and measured.
 
     Attributes:
-        constants (HoverConstants): Sizes in px of the enlarged maps.
-        enlarge (int): Times that the maps are enlarged before.
-        mpp (float): Resolution of the maps, µm/px.
-        scale (tuple[float, float]): (x, y) px of level 0 per px of the maps.
+        constants: `HoverConstants`, sizes in px of the enlarged maps.
+        enlarge: Times that the maps are enlarged before.
+        mpp: Resolution of the maps, µm/px.
+        scale: (x, y) px of level 0 per px of the maps.
     """
 
     constants: HoverConstants
@@ -87,19 +87,19 @@ class NucleusSettings(NamedTuple):
 
 def find_window_cells(maps: np.ndarray, image: np.ndarray, tokens: np.ndarray,
                       window: Window, settings: NucleusSettings) -> CellTable:
-    """Find the nuclei whose centre lies in the window's own part or very near to it.
+    """Finds the nuclei whose centre lies in the window's own part or very near to it.
 
     Args:
-        maps (np.ndarray): (4 + C, h, w) float16 or float32: NP probabilities, HV values
+        maps: (4 + C, h, w) float16 or float32: NP probabilities, HV values
             (x first), NC probabilities.
-        image (np.ndarray): (h, w, 3) uint8 RGB, the same place.
-        tokens (np.ndarray): (D, h / 16, w / 16) float16, the same place, rounded up;
+        image: (h, w, 3) uint8 RGB, the same place.
+        tokens: (D, h / 16, w / 16) float16, the same place, rounded up;
             D is 0 where cells are not to be described by them.
-        window (Window): Where that is.
-        settings (NucleusSettings): How to find them.
+        window: Where that is.
+        settings: How to find them.
 
     Returns:
-        CellTable: Nuclei in px of level 0, in the order in which they were found.
+        Nuclei in px of level 0, in the order in which they were found.
     """
     enlarge, corner = settings.enlarge, np.array(window.seen[:2])
 
@@ -147,7 +147,7 @@ def _slide_places(centroids: np.ndarray, corner: np.ndarray,
 
 
 def _is_near(centroids: np.ndarray, own: tuple, slack: float) -> np.ndarray:
-    """Which points (N, 2) lie in a rectangle x1, y1, x2, y2 grown by `slack`."""
+    """Tells which points (N, 2) lie in a rectangle x1, y1, x2, y2 grown by `slack`."""
     low, high = np.array(own[:2]) - slack, np.array(own[2:]) + slack
     return ((centroids >= low) & (centroids < high)).all(axis=1)
 
@@ -159,7 +159,7 @@ class SeamFilter:
     the one that comes first stays. Bands come from top to bottom.
 
     Args:
-        mpp (float): Size of a pixel of level 0, µm.
+        mpp: Size of a pixel of level 0, µm.
     """
 
     def __init__(self, mpp: float) -> None:
@@ -179,7 +179,7 @@ class SeamFilter:
         return kept
 
     def _same(self, table: CellTable) -> np.ndarray:
-        """Pairs of rows (K, 2) that are one nucleus, ordered, the smaller row first."""
+        """Returns pairs of rows (K, 2) of one nucleus, in order, the smaller first."""
         if len(table) < 2:
             return np.zeros((0, 2), int)
         pairs = cKDTree(table.centroids).query_pairs(self.reach, output_type='ndarray')
