@@ -180,6 +180,14 @@ def test_autocast_is_as_exact_in_both_forms(forms):
 
 
 @torch.no_grad()
+def test_torch_compile_sees_one_graph(forms):
+    torch._dynamo.reset()
+    compiled = torch.compile(forms[1], backend='eager', fullgraph=True)
+    for key, value in maps(compiled, 48, 64).items():
+        torch.testing.assert_close(value, maps(forms[1], 48, 64)[key])
+
+
+@torch.no_grad()
 def test_nuclei_are_the_same(forms):
     image = torch.rand(1, 3, 64, 64)
     results = []

@@ -155,10 +155,13 @@ class CellVTAAdapter(ViTBackbone):
             vit_maps.append(tokens_to_map(x, grid))
         if self.conv_pyramid:
             own = _split_pyramid(pyramid, levels)
-            outputs = [self._run(self._half_level, vit_maps[0], half, own[0])]
-            outputs += map(self._level, (1, 2, 3), vit_maps[1:], own)
+            outputs = [
+                self._run(self._half_level, vit_maps[0], half, own[0]),
+                *(self._level(index, vit_maps[index], own[index - 1])
+                  for index in range(1, NUM_STAGES))]
         else:
-            outputs = list(map(self._level, range(NUM_STAGES), vit_maps))
+            outputs = [self._level(index, vit_map)
+                       for index, vit_map in enumerate(vit_maps)]
         if self.cls_norm is not None:
             outputs.append(self.cls_norm(prefix[:, 0]))
         return tuple(outputs)
