@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 import traceback
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,7 +121,8 @@ def main() -> None:
         inferencer, args.out, args.formats, args.report, args.mpp,
         False if args.no_tissue_mask else None, args.quiet)
     console = Console(stderr=True)
-    complete = report(run(sources), console, args.quiet)
+    with closing(inferencer):
+        complete = report(run(sources), console, args.quiet)
     if args.profile:
         console.print(inferencer.clock.table(run.seen_mm2))
     if torch.distributed.is_initialized():

@@ -155,6 +155,11 @@ class CellInferencer:
         self.readers.start()
         self.finders.start()
 
+    def close(self) -> None:
+        """Ends the workers, which else end with this process; a call starts others."""
+        self.readers.close()
+        self.finders.close()
+
     @property
     def mpp(self) -> float:
         """Size of the network's pixels, µm."""

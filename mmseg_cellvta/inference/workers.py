@@ -80,6 +80,12 @@ class SharedPool:
             for _ in range(self.num_workers):
                 self._executor.submit(os.getpid)
 
+    def close(self) -> None:
+        """Ends the workers."""
+        if self._executor is not None:
+            self._executor.shutdown()
+            self._executor = None
+
     def borrow(self) -> int:
         """Waits for a free place and returns its number."""
         return self._free.get()

@@ -22,7 +22,7 @@ from mmseg_cellvta.inference.cells import (
 )
 from mmseg_cellvta.inference.network import TileNetwork
 from mmseg_cellvta.inference.progress import StageClock
-from mmseg_cellvta.inference.tiles import plan_tiles
+from mmseg_cellvta.inference.tiles import plan_tiles, window_margin
 from mmseg_cellvta.inference.workers import SharedPool
 from mmseg_cellvta.post_processing.instance_map import hover_constants
 from mmseg_cellvta.structures import CellTable
@@ -155,7 +155,7 @@ class TrueInferencer(CellInferencer):
         self.tile, self.clock = (256, 256), StageClock()
         self._make_pools(num_workers, self.network)
         canvas = CoordinateCanvas(inst_map.shape)
-        plan = plan_tiles(canvas.shape, self.tile, (32, 32), 96,
+        plan = plan_tiles(canvas.shape, self.tile, (32, 32), window_margin(MPP),
                           band_height=band_height)
         self.job = SimpleNamespace(plan=plan, canvas=canvas, in_memory=False)
 

@@ -29,6 +29,9 @@ def test_work_is_done_in_the_memory_of_a_place(num_workers):
     assert [set(array.ravel()) for array in arrays] == [{0}, {2}, {4}]
     pool.release(places[1])
     assert pool.borrow() == places[1]
+    pool.close()
+    assert pool.submit(places[0], double, 100).result()  # others start
+    pool.close()
 
 
 @pytest.mark.parametrize('num_workers', [0, 1])
