@@ -16,11 +16,14 @@ class CellDataPreProcessor(SegDataPreProcessor):
     (`pin_memory` of the data loader).
     """
 
-    def __init__(self, *args, seg_pad_val: int = 0, **kwargs) -> None:
-        super().__init__(*args, seg_pad_val=seg_pad_val, **kwargs)
+    def __init__(self, *args, seg_pad_val: int = 0, bgr_to_rgb: bool = False,
+                 rgb_to_bgr: bool = False, **kwargs) -> None:
+        both = bgr_to_rgb and rgb_to_bgr  # MMSegmentation refuses it
+        super().__init__(*args, seg_pad_val=seg_pad_val, bgr_to_rgb=both,
+                         rgb_to_bgr=both, **kwargs)
         self._non_blocking = True
         # MMSegmentation swaps channels by a list, which is copied to the device.
-        self.swap_channels, self._channel_conversion = self._channel_conversion, False
+        self.swap_channels = bgr_to_rgb or rgb_to_bgr
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Casts, normalises, pads and stacks a batch; see `SegDataPreProcessor`."""
