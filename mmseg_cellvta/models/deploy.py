@@ -89,7 +89,7 @@ def _after_conv(block: ConvModule) -> nn.Sequential:
 class ConstantUnderConv(nn.Module):
     """A constant under a 3x3 convolution with zero padding.
 
-    Inside the map it adds `total` everywhere, which the bias of a convolution can hold.
+    Inside the map it adds the sum of its taps, which the bias of a convolution holds.
     `forward` takes away what the padding keeps from the border.
 
     Args:
@@ -99,11 +99,6 @@ class ConstantUnderConv(nn.Module):
     def __init__(self, taps: Tensor) -> None:
         super().__init__()
         self.register_buffer('taps', taps)
-
-    @property
-    def total(self) -> Tensor:
-        """What the constant adds inside the map, (channels, )."""
-        return self.taps.sum(dim=(1, 2))
 
     def forward(self, output: Tensor) -> Tensor:
         """Corrects the border of (N, channels, H, W) in place; H and W at least 2."""
