@@ -8,10 +8,13 @@ Example:
     python tools/infer.py CONFIG CHECKPOINT slides/ region.png --out cells
 """
 import argparse
+import io
 import os
 import sys
 import traceback
-from contextlib import closing
+import warnings
+from collections.abc import Callable
+from contextlib import closing, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +23,8 @@ from launch import add_cfg_options, add_launcher, check_file, read_config
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from mmseg_cellvta.slides import InputList
 
 PATIENCE = timedelta(days=30)
 # Keys of mmseg_cellvta.exports.FORMATS, which --help must not import.
@@ -44,9 +49,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--no-tissue-mask', action='store_true',
                         help='look at all of a slide, glass included')
     parser.add_argument('--device', help='such as cuda:1 or cpu (default: the best)')
-    parser.add_argument('--batch-size', type=int,
+    parser.add_argument('--batch-size', type=whole_number(1),
                         help='tiles at once (default: found by trying)')
-    parser.add_argument('--num-workers', type=int,
+    parser.add_argument('--num-workers', type=whole_number(0),
                         help='processes that find nuclei; a quarter as many read ahead '
                         '(default: by the processors that this job may use)')
     parser.add_argument('--amp', action='store_true', help='half precision')
@@ -60,7 +65,40 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     check_file('config', args.config)
     check_file('checkpoint', args.checkpoint)
+    if '://' in args.checkpoint:
+        sys.exit(f'checkpoint {args.checkpoint}: expected a local file; download it '
+                 'first')
+    if args.out.exists() and not args.out.is_dir():
+        sys.exit(f'--out {args.out}: is a file; give a folder, which is made if it is '
+                 'not there')
     return args
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Returns what reads an option that is a whole number from `least` on."""
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f'{text}: expected a whole number from {least} on')
+        return int(text)
+
+    return read
+
+
+def check_device(device: str | None) -> None:
+    """Refuses what is no device of this machine.
+
+    Raises:
+        ValueError: Says what there is.
+    """
+    import torch
+
+    there = ['cpu', *(f'cuda:{index}' for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        there.append('mps')
+    if device not in (None, 'cuda' if len(there) > 1 else None, *there):
+        raise ValueError(f'--device {device}: no such device; this machine has '
+                         f'{", ".join(there)}')
 
 
 def choose_device(args: argparse.Namespace) -> str | None:
@@ -84,6 +122,14 @@ def choose_device(args: argparse.Namespace) -> str | None:
     return f'cuda:{torch.cuda.current_device()}'
 
 
+def report_inputs(inputs: 'InputList', console: 'Console', quiet: bool) -> None:
+    """Prints what of the given names is no input."""
+    for error in inputs.missing.values():
+        console.out(f'failed {error}', style='red')
+    for sentence in () if quiet else inputs.left_out:
+        console.out(sentence)
+
+
 def report(results, console: 'Console', quiet: bool) -> bool:
     """Prints the result of each input; returns True when none failed."""
     failed = False
@@ -91,7 +137,9 @@ def report(results, console: 'Console', quiet: bool) -> bool:
         if result.error is not None:
             failed = True
             # Not `print`: it would break paths, and read brackets in them as markup.
-            console.out(f'failed {result.source}: {result.error}', style='red')
+            said = str(result.error)
+            source = '' if said.startswith(str(result.source)) else f'{result.source}: '
+            console.out(f'failed {source}{said}', style='red')
             if not isinstance(result.error, (ValueError, OSError)):
                 traceback.print_exception(result.error)
         elif not quiet:
@@ -103,6 +151,8 @@ def report(results, console: 'Console', quiet: bool) -> bool:
 
 def main() -> None:
     args = parse_args()
+    if args.quiet:
+        warnings.simplefilter('ignore')
     cfg = read_config(args.config, args.cfg_options)
     import torch
     from rich.console import Console
@@ -110,24 +160,30 @@ def main() -> None:
     from mmseg_cellvta.inference import CellInferencer, FolderRun
     from mmseg_cellvta.slides import list_inputs
 
+    console = Console(stderr=True, highlight=False)
     try:
-        sources = list_inputs(args.inputs)
-        inferencer = CellInferencer(
-            cfg, args.checkpoint, choose_device(args), args.batch_size,
-            args.num_workers, args.amp, args.embeddings)
+        check_device(args.device)
+        inputs = list_inputs(args.inputs)
+        report_inputs(inputs, console, args.quiet)
+        if not inputs.paths:
+            sys.exit('error: no image or slide is left to work on')
+        args.out.mkdir(parents=True, exist_ok=True)
+        with redirect_stdout(io.StringIO() if args.quiet else sys.stdout):
+            inferencer = CellInferencer(
+                cfg, args.checkpoint, choose_device(args), args.batch_size,
+                args.num_workers, args.amp, args.embeddings)
+        run = FolderRun(
+            inferencer, args.out, args.formats, args.report, args.mpp,
+            False if args.no_tissue_mask else None, args.quiet)
     except (ValueError, OSError) as error:
         sys.exit(f'error: {error}')
-    run = FolderRun(
-        inferencer, args.out, args.formats, args.report, args.mpp,
-        False if args.no_tissue_mask else None, args.quiet)
-    console = Console(stderr=True)
     with closing(inferencer):
-        complete = report(run(sources), console, args.quiet)
+        complete = report(run(inputs.paths), console, args.quiet)
     if args.profile:
         console.print(inferencer.clock.table(run.seen_mm2))
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # its threads must not outlive us
-    sys.exit(0 if complete else 1)
+    sys.exit(0 if complete and not inputs.missing else 1)
 
 
 if __name__ == '__main__':

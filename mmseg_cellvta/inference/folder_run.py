@@ -7,10 +7,13 @@ from typing import NamedTuple
 
 from mmengine.dist import all_gather_object, get_dist_info
 
+from ..slides import result_name, slide_files
+from ..utils.files import content_digest
+from ..utils.locks import working_alone
 from .cells import SeamFilter
 from .inferencer import CellInferencer, SlideJob
 from .progress import RunProgress
-from .results import BandStore, SlideResults
+from .results import BandStore, SlideResults, find_leftovers, read_begun
 
 
 class InputResult(NamedTuple):
@@ -64,6 +67,7 @@ class FolderRun:
         self.seen_mm2 = 0.0
         self.rank, self.num_ranks = get_dist_info()
         out_dir.mkdir(parents=True, exist_ok=True)
+        self.leftovers = find_leftovers(out_dir)
 
     def __call__(self, sources: Sequence[Path]) -> Iterator[InputResult]:
         """Works on the inputs; one that fails does not stop the others.
@@ -88,47 +92,55 @@ class FolderRun:
         """Finds and writes the cells of an input, alone or together with others."""
         with ExitStack() as stack:
             with lockstep(together):
+                if writes:
+                    lock = self.out_dir / f'.{result_name(source)}.lock'
+                    stack.enter_context(working_alone(lock, source))
                 job = stack.enter_context(closing(self.inferencer.prepare(
                     source, self.mpp, self.tissue_only)))
-                settings = self._settings(source, job)
-                results = SlideResults(
-                    self.out_dir, job, self.formats, self.report, settings)
+                results = SlideResults(self.out_dir, job, self.formats, self.report,
+                                       *self._settings(source, job))
+                if writes:
+                    results.remove_leftovers(self.leftovers)
+            with lockstep(together):  # no process finds what another has just written
                 finished = results.read_finished()
             if finished is not None:
                 with lockstep(together):
-                    done = self._add_files(job, results, finished, writes)
-                if done is not None:
-                    return InputResult(source, finished, skipped=done)
+                    added = self._add_files(job, results, finished, writes)
+                if added is not None:
+                    return InputResult(source, *added)
+            own = {} if finished is None else finished['files']
             return self._find_and_write(
-                source, job, results, settings, together, writes, progress)
+                source, job, results, own, together, writes, progress)
 
     def _add_files(self, job: SlideJob, results: SlideResults, summary: dict,
-                   writes: bool) -> bool | None:
+                   writes: bool) -> tuple[dict, bool] | None:
         """Completes a finished input from its cells.
 
         Returns:
-            True when nothing was missing, False when files were added, and None when
-            the cells must be found again.
+            Its summary, and True when nothing was missing; None when the cells must be
+            found again.
         """
-        missing = results.missing()
+        missing = results.missing(summary)
         tables = results.read_cells(summary) if missing else None
         if missing and tables is None:
             return None
         if writes:
             if missing:
                 with self.inferencer.clock('writing'):
-                    results.write(tables, missing)
+                    summary = results.add(tables, missing, summary)
             self._remove_store(job)
-        return not missing
+        return summary, not missing
 
     def _find_and_write(self, source: Path, job: SlideJob, results: SlideResults,
-                        settings: dict, together: bool, writes: bool,
+                        own: dict, together: bool, writes: bool,
                         progress: RunProgress) -> InputResult:
         with lockstep(together):
+            own = dict.fromkeys(read_begun(self._store_path(job))) | own
+            results.refuse_others_files(own)
             if writes:  # the first one makes it
-                self._open_store(job, settings)
+                self._open_store(job, results.settings)
         with lockstep(together):
-            store = self._open_store(job, settings)
+            store = self._open_store(job, results.settings)
             with self.inferencer.clock('preparing'):
                 plan = job.plan  # looks for tissue, which finished inputs do not need
             bands = range(plan.num_bands)
@@ -136,17 +148,26 @@ class FolderRun:
             self._find(job, store, mine, progress)
         if not writes:
             return InputResult(source, {})
-        seams = SeamFilter(job.info.mpp)
         with self.inferencer.clock('writing'):
-            summary = results.write_all(seams(cells) for cells in store.load(bands))
+            results.refuse_others_files(own)  # others may have been put there since
+            store.begin_writing([*own, *results.suffixes])
+            seams = SeamFilter(job.info.mpp)
+            summary = results.write_all(
+                (seams(cells) for cells in store.load(bands)), own)
         store.remove()
+        progress.finish(summary['cells'], summary['seen_mm2'])
         return InputResult(source, summary)
 
-    def _settings(self, source: Path, job: SlideJob) -> dict:
-        """Returns what the cells of an input depend on."""
-        return dict(self.inferencer.settings, input=source.name,
-                    bytes=source.stat().st_size, mpp=job.info.mpp,
-                    tissue_only=self.tissue_only)
+    def _settings(self, source: Path, job: SlideJob) -> tuple[dict, dict]:
+        """Returns what the cells depend on, and the same as older versions noted it."""
+        with self.inferencer.clock('preparing'):
+            content = content_digest(slide_files(source))
+        return (
+            dict(self.inferencer.settings, content=content, mpp=job.info.mpp,
+                 tissue_only=job.tissue_only),
+            dict(self.inferencer.older_settings, input=source.name,
+                 bytes=source.stat().st_size, mpp=job.info.mpp,
+                 tissue_only=self.tissue_only))
 
     def _open_store(self, job: SlideJob, settings: dict) -> BandStore:
         return BandStore(self._store_path(job), settings,

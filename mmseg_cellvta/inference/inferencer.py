@@ -12,13 +12,13 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ..models.segmentors import ReclassifyingSegmentor
-from ..slides import SlideCanvas, TissueMask, open_slide
+from ..slides import SlideCanvas, TissueMask, open_slide, result_name
 from ..structures import CellTable, SlideInfo
-from ..utils.files import describe_files, settings_digest
 from .band import RollingBand
 from .cells import NucleusSettings, SeamFilter, Window, find_cells, no_cells
 from .network import MAX_BATCH, TileNetwork, load_segmentor, tile_geometry
 from .progress import NetworkTimer, StageClock
+from .settings import model_settings, older_model_settings
 from .tiles import BAND_HEIGHT, TilePlan, TileReader, plan_tiles, window_margin
 from .workers import SharedPool, default_num_workers
 
@@ -60,7 +60,7 @@ class SlideJob:
         self.tile = tile
         self.overlap = overlap
         self.tissue_only = self.reader.is_slide if tissue_only is None else tissue_only
-        name = 'array' if self.in_memory else Path(source).stem
+        name = 'array' if self.in_memory else result_name(Path(source))
         self.info = SlideInfo(
             name=name, shape=tuple(self.reader.shape), mpp=self.reader.mpp,
             classes=tuple(dataset_meta['classes']),
@@ -135,10 +135,10 @@ class CellInferencer:
         self.network = TileNetwork(self.model.to(device), amp, with_tokens)
         self.clock = StageClock()
         self._batch_sizes = {}  # by size of a tile
-        self.settings = dict(
-            model=settings_digest(cfg.model.to_dict()),
-            weights=describe_files([weights]), amp=amp, embeddings=embeddings,
-            tile=self.tile, overlap=self.overlap)
+        shared = dict(
+            amp=amp, embeddings=embeddings, tile=self.tile, overlap=self.overlap)
+        self.settings = dict(shared, **model_settings(cfg, weights))
+        self.older_settings = dict(shared, **older_model_settings(cfg, weights))
 
     def _make_pools(self, num_workers: int, network: TileNetwork) -> None:
         """Starts the workers, before a model goes to a GPU."""

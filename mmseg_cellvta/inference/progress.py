@@ -1,9 +1,11 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """What a run tells about itself: a line per input, and where its time went."""
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 import torch
 from rich.console import Console
@@ -16,21 +18,30 @@ from rich.progress import (
 )
 from rich.table import Table
 
+LOG_SECONDS = 60  # between two lines of a log
+
 
 class RunProgress:
     """A line per input: tiles done, cells found, area seen, time remaining.
+
+    On a terminal it moves; in a log there is a line at the start, every minute, and at
+    the end.
 
     Args:
         quiet: Print nothing.
     """
 
     def __init__(self, quiet: bool = False) -> None:
+        console = Console(stderr=True)
+        self.moves = console.is_terminal
+        self.quiet = quiet
         self.bar = Progress(
-            TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
-            TextColumn('tiles, {task.fields[cells]} cells in {task.fields[mm2]:.2f} '
+            TextColumn('{task.description}', markup=False), BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn('tiles, {task.fields[cells]:,} cells in {task.fields[mm2]:.2f} '
                        'mm²,'),
             TimeRemainingColumn(), TextColumn('left'),
-            console=Console(stderr=True), disable=quiet)
+            console=console, disable=quiet or not self.moves)
 
     def __enter__(self) -> 'RunProgress':
         self.bar.start()
@@ -43,17 +54,40 @@ class RunProgress:
         """Starts the line of an input."""
         self.mm2_per_tile = mm2_per_tile
         self.task = self.bar.add_task(name, total=num_tiles, cells=0, mm2=0.0)
+        self.logged = self.start = time.monotonic()
+        self._log()
 
     def add_tiles(self, num_tiles: int) -> None:
         """Counts tiles that have gone through the network."""
         task = self.bar.tasks[self.task]
         self.bar.update(self.task, advance=num_tiles,
                         mm2=(task.completed + num_tiles) * self.mm2_per_tile)
+        if time.monotonic() - self.logged >= LOG_SECONDS:
+            self._log()
 
     def add_cells(self, num_cells: int) -> None:
-        """Counts cells that were found."""
+        """Counts cells that were found, some on the border of two bands twice."""
         task = self.bar.tasks[self.task]
         self.bar.update(self.task, cells=task.fields['cells'] + num_cells)
+
+    def finish(self, num_cells: int, mm2: float) -> None:
+        """Ends the line of an input with the figures of its summary."""
+        self.bar.update(self.task, cells=num_cells, mm2=mm2)
+        self._log()
+
+    def _log(self) -> None:
+        """Writes a line into a log; Rich would break it to the width of a terminal."""
+        self.logged = time.monotonic()
+        if self.quiet or self.moves:
+            return
+        task, seconds = self.bar.tasks[self.task], self.logged - self.start
+        left = ''
+        if 0 < task.completed < task.total:
+            minutes = seconds * (task.total / task.completed - 1) / 60
+            left = f', {minutes:.0f} min left'
+        print(f'{datetime.now():%H:%M:%S} {task.description}: {task.completed:.0f} of '
+              f'{task.total:.0f} tiles, {task.fields["cells"]:,} cells in '
+              f'{task.fields["mm2"]:.2f} mm²{left}', file=sys.stderr, flush=True)
 
 
 class StageClock:

@@ -11,14 +11,17 @@ import numpy as np
 from ..exports import FORMATS, read_parquet
 from ..slides import SlideCanvas
 from ..structures import CellTable
-from ..utils.files import PendingFolder, complete_file
+from ..utils.files import PART_NAME, PendingFolder, complete_file, content_digest
 from ..utils.images import write_image
 from ..visualization.drawing import draw_outlines
 from .inferencer import SlideJob
+from .settings import find_changes
 
 THUMBNAIL_SIDE = 2000  # px, of the report
 SUMMARY, OVERLAY, REPORT = '_summary.json', '_overlay.png', '_report.html'
+WRITING = 'writing.json'  # in a store of bands
 CELLS = FORMATS['parquet'][0]  # holds all that is known of the cells
+ALL_SUFFIXES = (*(suffix for suffix, _ in FORMATS.values()), OVERLAY, REPORT)
 
 
 class BandStore:
@@ -65,6 +68,11 @@ class BandStore:
         """Returns the cells of bands, one band in memory at a time."""
         return (CellTable.load(self._path(band)) for band in bands)
 
+    def begin_writing(self, suffixes: Sequence[str]) -> None:
+        """Notes which files of the results are about to be written."""
+        with complete_file(self.folder / WRITING) as part:
+            part.write_text(json.dumps(list(suffixes)))
+
     def remove(self) -> None:
         """Deletes the bands."""
         shutil.rmtree(self.folder)
@@ -77,7 +85,8 @@ class SlideResults:
     """The files that an input leaves in the output folder.
 
     The Parquet file is always among them: formats that are wanted later are written
-    from it.
+    from it. The summary lists the files with digests of their content: what others put
+    there or changed is not replaced.
 
     Args:
         out_dir: The folder; it must exist.
@@ -85,37 +94,92 @@ class SlideResults:
         formats: Keys of `FORMATS`.
         report: Write `<name>_report.html` too.
         settings: What the results depend on; JSON values.
+        older: The same as older versions noted it.
     """
 
     def __init__(self, out_dir: Path, job: SlideJob, formats: Sequence[str],
-                 report: bool, settings: dict) -> None:
+                 report: bool, settings: dict, older: dict) -> None:
         self.out_dir = out_dir
         self.job = job
         self.formats = {FORMATS[name][0]: FORMATS[name][1]
                         for name in ('parquet', *formats)}
         self.pages = [OVERLAY] * (not job.reader.is_slide) + [REPORT] * report
         self.settings = settings
+        self.older = older
+
+    @property
+    def suffixes(self) -> list[str]:
+        """Ends of the names of all files but the summary."""
+        return [*self.formats, *self.pages]
 
     def read_finished(self) -> dict | None:
         """Returns the summary of an earlier run with the same settings, if any.
 
         Raises:
-            FileExistsError: When there are results of other settings.
+            FileExistsError: When there are results of other settings, or a file of
+                somebody else where the summary would be.
         """
         path = self._path(SUMMARY)
         if not path.is_file():
             return None
-        summary = json.loads(path.read_text())
-        if summary['settings'] != json.loads(json.dumps(self.settings)):
+        try:
+            summary = json.loads(path.read_text())
+            saved = summary['settings']
+            changes = find_changes(saved, self.settings, self.older)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise _foreign(path) from None
+        if changes:
             raise FileExistsError(
-                f'{path}: these results were made with other settings; delete them or '
-                'choose another --out')
+                f'{path}: these results were made with other settings ({changes}); '
+                'delete them or choose another --out')
+        # Older versions did not list their files.
+        summary.setdefault('files', dict.fromkeys(
+            suffix for suffix in self.suffixes if self._path(suffix).is_file()))
         return summary
 
-    def missing(self) -> list[str]:
-        """Returns the ends of the names of files that are not there yet."""
-        return [suffix for suffix in (*self.formats, *self.pages)
-                if not self._path(suffix).is_file()]
+    def missing(self, summary: dict) -> list[str]:
+        """Returns the ends of the names of files that are not there yet.
+
+        Args:
+            summary: That of the run that has found the cells.
+
+        Raises:
+            FileExistsError: When somebody else's file is where one would be.
+        """
+        missing = []
+        for suffix in self.suffixes:
+            path = self._path(suffix)
+            if not path.is_file():
+                missing.append(suffix)
+            elif suffix not in summary['files']:
+                raise _foreign(path)
+        return missing
+
+    def refuse_others_files(self, own: dict[str, str | None]) -> None:
+        """Makes sure that only files of an earlier run will be replaced.
+
+        Args:
+            own: Ends of the names of files that it wrote, with their digests where they
+                are known.
+
+        Raises:
+            FileExistsError: When a file is somebody else's or was changed.
+        """
+        for suffix in self.suffixes:
+            path = self._path(suffix)
+            if path.is_file() and (suffix not in own or own[suffix] not in (
+                    None, content_digest([path]))):
+                raise _foreign(path)
+
+    def remove_leftovers(self, leftovers: dict[str, list[Path]]) -> None:
+        """Removes what killed runs have begun to write.
+
+        Args:
+            leftovers: Hidden files by the name that they would have got.
+        """
+        for suffix in (*ALL_SUFFIXES, SUMMARY):
+            for path in leftovers.get(self._path(suffix).name, ()):
+                path.unlink(missing_ok=True)
 
     def read_cells(self, summary: dict) -> Iterator[CellTable] | None:
         """Returns the cells of an earlier run, as many in memory as were in a band.
@@ -150,16 +214,44 @@ class SlideResults:
                 pass
         return counts
 
-    def write_all(self, tables: Iterable[CellTable]) -> dict:
-        """Writes all files, the summary last, and returns it."""
-        counts = self.write(tables, [*self.formats, *self.pages])
+    def write_all(self, tables: Iterable[CellTable],
+                  own: dict[str, str | None]) -> dict:
+        """Writes all files, the summary last, and returns it.
+
+        Args:
+            tables: As in `write`.
+            own: Files of an earlier run, as in `refuse_others_files`.
+        """
+        counts = self.write(tables, self.suffixes)
         info = self.job.info
-        summary = dict(
+        return self._write_summary(dict(
             name=info.name, shape=info.shape, mpp=info.mpp,
             seen_mm2=round(self.job.seen_mm2, 4), cells=int(counts.sum()),
             cells_by_class=dict(zip(info.classes[1:], counts[1:].tolist(),
                                     strict=True)),
-            settings=self.settings)
+            settings=self.settings, files=own | self._digests(self.suffixes)))
+
+    def add(self, tables: Iterable[CellTable], suffixes: Sequence[str],
+            summary: dict) -> dict:
+        """Writes further files of a finished input and returns its new summary.
+
+        Args:
+            tables: As in `write`.
+            suffixes: As in `write`.
+            summary: That of the finished input.
+        """
+        # An interruption must not make own files those of somebody else.
+        summary = self._write_summary(
+            {**summary, 'files': summary['files'] | dict.fromkeys(suffixes)})
+        self.write(tables, suffixes)
+        return self._write_summary(
+            {**summary, 'files': summary['files'] | self._digests(suffixes)})
+
+    def _digests(self, suffixes: Sequence[str]) -> dict[str, str]:
+        return {suffix: content_digest([self._path(suffix)]) for suffix in suffixes}
+
+    def _write_summary(self, summary: dict) -> dict:
+        summary = {**summary, 'files': dict(sorted(summary['files'].items()))}
         with complete_file(self._path(SUMMARY)) as part:
             part.write_text(json.dumps(summary, indent=2) + '\n')
         return summary
@@ -194,6 +286,27 @@ class SlideResults:
 
     def _path(self, suffix: str) -> Path:
         return self.out_dir / f'{self.job.info.name}{suffix}'
+
+
+def _foreign(path: Path) -> FileExistsError:
+    return FileExistsError(
+        f'{path}: no earlier run wrote it, or it was changed since; move it away or '
+        'choose another --out')
+
+
+def read_begun(store: Path) -> list[str]:
+    """Returns which files a run has begun to write that left its bands in a store."""
+    path = Path(f'{store}.part', WRITING)
+    return json.loads(path.read_text()) if path.is_file() else []
+
+
+def find_leftovers(folder: Path) -> dict[str, list[Path]]:
+    """Lists what killed processes have begun to write, by the names of the files."""
+    leftovers = {}
+    for path in folder.iterdir():
+        if match := PART_NAME.fullmatch(path.name):
+            leftovers.setdefault(match[1], []).append(path)
+    return leftovers
 
 
 def _write_through(tables: Iterable[CellTable], writers: list,

@@ -1,65 +1,17 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import os
-from collections.abc import Iterable, Iterator
-from glob import glob
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
-from natsort import natsorted, ns
 
 from .image_reader import ImageReader
+from .inputs import IMAGE_SUFFIXES, TIFF_SUFFIXES
 from .reader import SlideReader, UnreadableError
 
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
-TIFF_SUFFIXES = ('.tif', '.tiff')  # images or slides
-SLIDE_SUFFIXES = ('.svs', '.svslide', '.ndpi', '.mrxs', '.scn', '.bif', '.vms', '.vmu',
-                  '.dcm')
-INPUT_SUFFIXES = IMAGE_SUFFIXES + TIFF_SUFFIXES + SLIDE_SUFFIXES
 NO_SLIDE_LIBRARY = ('neither OpenSlide nor tiffslide is installed; run '
                     'pip install openslide-python openslide-bin tiffslide')
-
-
-def list_inputs(sources: Iterable[str | os.PathLike]) -> list[Path]:
-    """Lists the images and slides that files, folders and patterns name.
-
-    Args:
-        sources: A file is taken as it is. A folder, or a pattern such as
-            `slides/*.svs`, stands for its images and slides in natural order, without
-            those in subfolders.
-
-    Returns:
-        Files in the order of `sources`, each once.
-
-    Raises:
-        FileNotFoundError: When one of `sources` leads to no file.
-        ValueError: When two files share their name without suffix, and so their
-            results.
-    """
-    paths = {}
-    for source in sources:
-        for path in _list_source(Path(source)):
-            paths.setdefault(path.resolve(), path)
-    by_stem = {}
-    for path in paths.values():
-        other = by_stem.setdefault(path.stem, path)
-        if other is not path:
-            raise ValueError(f'{other} and {path}: the results of both would be called '
-                             f'{path.stem}; rename one, or run them apart')
-    return list(paths.values())
-
-
-def _list_source(source: Path) -> list[Path]:
-    if source.is_file():
-        return [source]
-    found = source.iterdir() if source.is_dir() else map(Path, glob(str(source)))
-    files = [path for path in found if path.suffix.lower() in INPUT_SUFFIXES
-             and not path.name.startswith('.') and path.is_file()]
-    if not files:
-        raise FileNotFoundError(f'{source}: no image or slide there; expected files '
-                                f'of the kinds {" ".join(INPUT_SUFFIXES)}')
-    # Natural order alone does not tell a1 from a01.
-    return natsorted(files, key=str, alg=ns.PRESORT)
 
 
 def open_slide(source: str | os.PathLike | np.ndarray,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -12,6 +13,9 @@ from typing import Any
 import numpy as np
 
 SETTINGS, PROGRESS = 'conversion.json', 'progress.json'
+PART_NAME = re.compile(r'\.\d+\.(.+)', re.DOTALL)  # of complete_file
+# Bytes: up to so many, a file is read whole for its digest; above, pieces of it.
+DIGEST_WHOLE, DIGEST_PIECE = 256 << 20, 256 << 10
 
 
 @contextmanager
@@ -31,6 +35,11 @@ def complete_file(path: str | os.PathLike) -> Iterator[Path]:
     try:
         yield part
         os.replace(part, path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, part, str(part)):
+            raise
+        # Of writing into an open file, such as a full disk, Python names no file.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -67,12 +76,9 @@ class PendingFolder:
             self._refuse_foreign_files()
             self._write(SETTINGS, settings)
         elif begun != settings:
-            names = sorted(begun.keys() | settings.keys())
-            changed = [f'{name}={begun.get(name)!r}, now {settings.get(name)!r}'
-                       for name in names if begun.get(name) != settings.get(name)]
             raise FileExistsError(
-                f'{self.part}: begun with other settings, {"; ".join(changed)}; '
-                'delete it, or go on with those')
+                f'{self.part}: begun with other settings, '
+                f'{describe_changes(begun, settings)}; delete it, or go on with those')
 
     def progress(self, step: str) -> int:
         """Returns how many items of a step are written."""
@@ -118,6 +124,57 @@ def describe_files(paths: Sequence[str | Path]) -> dict[str, list[int]]:
         str(Path(path).resolve()): [stat.st_size, stat.st_mtime_ns]
         for path, stat in ((path, os.stat(path)) for path in paths)
     }
+
+
+def content_digest(paths: Sequence[str | Path]) -> str:
+    """Returns hexadecimal digits that tell files by what is in them.
+
+    Of files above `DIGEST_WHOLE` only pieces are read, from the first to the last
+    byte: a slide lies on a network drive.
+
+    Args:
+        paths: The files of one image or slide.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        size = os.stat(path).st_size
+        digest.update(size.to_bytes(8, 'big'))
+        with open(path, 'rb') as file:
+            for start in _piece_starts(size):
+                file.seek(start)
+                digest.update(file.read(DIGEST_PIECE))
+    return digest.hexdigest()[:32]
+
+
+def _piece_starts(size: int) -> Iterator[int]:
+    if size <= DIGEST_WHOLE:
+        yield from range(0, size, DIGEST_PIECE)
+    else:
+        num_pieces = DIGEST_WHOLE // DIGEST_PIECE // 4
+        for piece in range(num_pieces):
+            yield (size - DIGEST_PIECE) * piece // (num_pieces - 1)
+
+
+def describe_changes(old: dict, new: dict) -> str:
+    """Says which settings differ and how: `amp=False, now True; tile.0=256, now 512`.
+
+    Args:
+        old: Nested dicts and lists of JSON values.
+        new: The same.
+    """
+    old, new = dict(_leaves(old)), dict(_leaves(new))
+    return '; '.join(
+        f'{name}={old.get(name)!r}, now {new.get(name)!r}'
+        for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name))
+
+
+def _leaves(settings: dict | list, prefix: str = '') -> Iterator[tuple[str, Any]]:
+    items = settings.items() if isinstance(settings, dict) else enumerate(settings)
+    for name, value in items:
+        if isinstance(value, (dict, list)) and value:
+            yield from _leaves(value, f'{prefix}{name}.')
+        else:
+            yield f'{prefix}{name}', value
 
 
 def settings_digest(settings: Any, digits: int = 16) -> str:

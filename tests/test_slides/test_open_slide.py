@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from slide_files import color_field
 
-from mmseg_cellvta.slides import list_inputs, open_slide
+from mmseg_cellvta.slides import open_slide
 
 IMAGE = color_field(60, 90)
 # name: (shape, µm/px, downsamples) of real files
@@ -19,40 +19,6 @@ REAL = {
     'monusac_sample/A9K0_1.svs': ((1153, 1307), 0.1945, (1.0,)),
 }
 UNREADABLE = ['openslide-python_unopenable.tiff', 'openslide-python_unreadable.svs']
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for name in ('a_10.svs', 'a_2.PNG', 'a_010.svs', 'b.ome.tif', 'notes.csv',
-                 '.hidden.png', 'inner/c.png'):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    return tmp_path
-
-
-@pytest.mark.parametrize(('given', 'expected'), [
-    ([''], ['a_2.PNG', 'a_010.svs', 'a_10.svs', 'b.ome.tif']),
-    (['a_*'], ['a_2.PNG', 'a_010.svs', 'a_10.svs']),
-    # A file is taken as it is, and each once.
-    (['notes.csv', 'b.ome.tif', '', 'b.ome.tif'],
-     ['notes.csv', 'b.ome.tif', 'a_2.PNG', 'a_010.svs', 'a_10.svs'])])
-def test_files_folders_and_patterns_in_natural_order(folder, given, expected):
-    paths = list_inputs([folder / source for source in given])
-    assert [path.name for path in paths] == expected
-
-
-@pytest.mark.parametrize('source', ['*.ndpi', 'missing.svs', 'empty'])
-def test_nothing_found_names_the_source(folder, source):
-    (folder / 'empty').mkdir()
-    with pytest.raises(FileNotFoundError, match='no image or slide there') as caught:
-        list_inputs([folder / source])
-    assert str(caught.value).startswith(f'{folder / source}: ')
-
-
-def test_files_whose_results_would_share_a_name_are_refused(folder):
-    (folder / 'inner/a_10.tif').touch()
-    with pytest.raises(ValueError, match=r'a_10.svs and .*inner/a_10.tif: the results'):
-        list_inputs([folder, folder / 'inner'])
 
 
 @pytest.fixture(params=['both', 'tiffslide'])
