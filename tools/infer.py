@@ -151,6 +151,8 @@ def report(results, console: 'Console', quiet: bool) -> bool:
 
 def main() -> None:
     args = parse_args()
+    # What MMSegmentation and mmcv say of training is nothing to worry about here.
+    warnings.filterwarnings('ignore', module='mmseg|mmcv')
     if args.quiet:
         warnings.simplefilter('ignore')
     cfg = read_config(args.config, args.cfg_options)

@@ -1,9 +1,12 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Cells to files: GeoJSON, GeoParquet, CSV, CellViT's JSON, a label image."""
 import csv
+import errno
 import gzip
 import io
 import json
+import os
+import shutil
 import tempfile
 import uuid
 from abc import ABC, abstractmethod
@@ -292,6 +295,11 @@ class LabelImageWriter(CellWriter):
 
     def _open(self, path: Path, stack: ExitStack) -> None:
         self.part = path
+        needed = 4 * int(np.prod(self.info.shape, dtype=np.int64))
+        # Writing to mapped memory on a full disk would end the process.
+        if shutil.disk_usage(path.parent).free < needed:
+            raise OSError(errno.ENOSPC, f'{os.strerror(errno.ENOSPC)}: {needed:,} '
+                          'bytes are needed for a while', str(path))
         raw = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
         self.labels = np.memmap(raw, np.uint32, 'w+', shape=tuple(self.info.shape))
 

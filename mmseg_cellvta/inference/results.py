@@ -130,7 +130,7 @@ class SlideResults:
             raise _foreign(path) from None
         if changes:
             raise FileExistsError(
-                f'{path}: these results were made with other settings ({changes}); '
+                f'{path}: these results were made with other settings: {changes}; '
                 'delete them or choose another --out')
         # Older versions did not list their files.
         summary.setdefault('files', dict.fromkeys(
@@ -226,7 +226,7 @@ class SlideResults:
         info = self.job.info
         return self._write_summary(dict(
             name=info.name, shape=info.shape, mpp=info.mpp,
-            seen_mm2=round(self.job.seen_mm2, 4), cells=int(counts.sum()),
+            seen_mm2=round(self.job.seen_mm2, 6), cells=int(counts.sum()),
             cells_by_class=dict(zip(info.classes[1:], counts[1:].tolist(),
                                     strict=True)),
             settings=self.settings, files=own | self._digests(self.suffixes)))

@@ -17,6 +17,10 @@ NO_EFFECT = {'train_cfg', 'init_cfg', 'pretrained', 'weights', 'frozen', 'with_c
              'drop_path_rate', 'num_workers'}
 
 
+# Settings that are digests, and what it means that one differs.
+DIGESTS = dict(content='the image or slide is another one', weights='other weights')
+
+
 def model_settings(cfg: Config, weights: str | Path) -> dict:
     """Returns what cells depend on of a model, as JSON values.
 
@@ -43,10 +47,13 @@ def find_changes(saved: dict, settings: dict, older: dict) -> str:
         older: The same as older versions noted them: without `content`.
 
     Returns:
-        Names and both values; empty where nothing differs.
+        What is different; empty where nothing is.
     """
-    now = settings if 'content' in saved else older
-    return describe_changes(saved, json.loads(json.dumps(now)))
+    now = json.loads(json.dumps(settings if 'content' in saved else older))
+    for name, said in DIGESTS.items():
+        if saved.get(name) != now.get(name):
+            return said
+    return describe_changes(saved, now)
 
 
 def _with_effect(part):

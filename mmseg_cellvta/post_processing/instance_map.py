@@ -306,8 +306,12 @@ class InstancePixels:
         return np.bincount(self.ids, weights=values)[1:]
 
     def mean(self, values: np.ndarray) -> np.ndarray:
-        """Returns the means (N,) float64 of values (P,) over each instance."""
-        return self.sum(values) / self.areas
+        """Returns the means (N,) float64 of values (P,) over each instance.
+
+        Those of instances without pixels are not a number.
+        """
+        with np.errstate(invalid='ignore'):
+            return self.sum(values) / self.areas
 
 
 def merge_fragments(inst_map: np.ndarray, hv_map: np.ndarray, reach: int) -> np.ndarray:

@@ -33,15 +33,29 @@ def complete_file(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     part = path.with_name(f'.{os.getpid()}.{path.name}')
     try:
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        if error.errno is None or error.filename not in (None, part, str(part)):
-            raise
-        # Of writing into an open file, such as a full disk, Python names no file.
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        with named_errors(path, part):
+            yield part
+            os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def named_errors(path: Path, part: Path | None = None) -> Iterator[None]:
+    """Names the file in errors of writing: of an open file, Python does not say it.
+
+    Args:
+        path: The file.
+        part: Its name while it is written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if type(error) is OSError and error.errno is None:  # of NumPy
+            raise OSError(f'{path}: {error}') from error
+        if error.errno is None or error.filename not in (None, part, str(part)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 class PendingFolder:

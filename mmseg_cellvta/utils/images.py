@@ -16,7 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, IMAGELENGTH, IMAGEWIDTH
 
-from .files import open_npy
+from .files import named_errors, open_npy
 
 COLOR_MODES = ('RGB', 'RGBA', 'L', 'LA', 'P', 'CMYK', 'YCbCr')
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap rows and columns
@@ -90,8 +90,10 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     Raises:
         OSError: When the file cannot be written.
     """
-    if not cv2.imwrite(str(path), image[..., ::-1]):
-        raise OSError(f'{path}: cannot be written; is there room on the disk?')
+    # OpenCV itself would not say why it could not write.
+    _, encoded = cv2.imencode(Path(path).suffix, image[..., ::-1])
+    with named_errors(Path(path)):
+        Path(path).write_bytes(encoded)
 
 
 @contextmanager

@@ -10,27 +10,63 @@ from mmseg_cellvta.inference import progress
 from mmseg_cellvta.inference.progress import NetworkTimer, RunProgress, StageClock
 
 
-def count(quiet):
+def count(quiet, name='slide'):
     with RunProgress(quiet) as line:
-        line.begin('slide', num_tiles=10, mm2_per_tile=0.5)
+        line.begin(name, num_tiles=10, mm2_per_tile=0.5)
         line.add_tiles(4)
         line.add_tiles(2)
         line.add_cells(7)
         line.add_cells(1)
         task, = line.bar.tasks
-    return task
+        before = task.completed, task.total, dict(task.fields)
+        line.finish(1007, 3.25)
+    return before, task.fields
 
 
-def test_tiles_cells_and_area_add_up(capsys):
-    task = count(quiet=False)
-    assert (task.completed, task.total) == (6, 10)
-    assert task.fields == dict(cells=8, mm2=3.0)
-    assert 'slide' in capsys.readouterr().err
+@pytest.mark.parametrize('moves', [True, False])
+def test_tiles_cells_and_area_add_up_and_end_as_in_the_summary(monkeypatch, moves):
+    monkeypatch.setenv('FORCE_COLOR' if moves else 'NO_COLOR', '1')
+    before, after = count(quiet=False)
+    assert before == (6, 10, dict(cells=8, mm2=3.0))
+    assert after == dict(cells=1007, mm2=3.25)
 
 
-def test_quiet_prints_nothing(capsys):
+@pytest.mark.parametrize('moves', [True, False])
+def test_quiet_prints_nothing(monkeypatch, capsys, moves):
+    monkeypatch.setenv('FORCE_COLOR' if moves else 'NO_COLOR', '1')
     count(quiet=True)
     assert capsys.readouterr() == ('', '')
+
+
+@pytest.mark.parametrize('name', [
+    'a [x=0,y=0]', 'old[/x]', '[bold]b', f'{90 * "long "}name'])
+def test_names_are_printed_as_they_are(monkeypatch, capsys, name):
+    count(quiet=False, name=name)
+    log = capsys.readouterr().err
+    assert log.count(f' {name}: ') == 2 == len(log.splitlines())
+    monkeypatch.setenv('FORCE_COLOR', '1')
+    monkeypatch.setenv('COLUMNS', '1000')
+    count(quiet=False, name=name)
+    assert name in capsys.readouterr().err
+
+
+def test_a_log_has_a_line_every_minute(monkeypatch, capsys):
+    now = SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr(progress, 'time', SimpleNamespace(
+        monotonic=lambda: now.seconds))
+    with RunProgress() as line:
+        line.begin('slide', num_tiles=1000, mm2_per_tile=0.01)
+        for _ in range(100):
+            now.seconds += 1.5
+            line.add_tiles(4)
+        line.add_cells(1234)
+        line.finish(1230, 4.0)
+    said = [text.split(' ', 1)[1] for text in capsys.readouterr().err.splitlines()]
+    assert said == [
+        'slide: 0 of 1000 tiles, 0 cells in 0.00 mm²',
+        'slide: 160 of 1000 tiles, 0 cells in 1.60 mm², 5 min left',
+        'slide: 320 of 1000 tiles, 0 cells in 3.20 mm², 4 min left',
+        'slide: 400 of 1000 tiles, 1,230 cells in 4.00 mm², 4 min left']
 
 
 def test_times_of_a_stage_add_up_also_after_an_error():

@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmseg_cellvta.utils import files
 from mmseg_cellvta.utils.files import (
     PendingFolder,
     complete_file,
+    content_digest,
+    describe_changes,
     describe_files,
     open_npy,
     settings_digest,
 )
+from mmseg_cellvta.utils.images import write_image
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
@@ -129,3 +133,69 @@ def test_damaged_npy_is_named_with_its_size(tmp_path):
     path.write_bytes(path.with_suffix('.npz').read_bytes())
     with pytest.raises(ValueError, match=r'a\.npy: an \.npz archive'):
         open_npy(str(path))
+
+
+def save_array(part):
+    with open(part, 'wb') as file:
+        np.save(file, np.zeros(1000))
+
+
+@pytest.mark.parametrize('write', [
+    lambda part: part.write_text(1000 * 'x'), save_array,
+    lambda part: write_image(part, np.zeros((90, 90, 3), np.uint8))])
+def test_an_error_of_writing_names_the_file(tmp_path, little_room, write):
+    path = tmp_path / 'results.bmp'
+    with pytest.raises(OSError, match=str(path)), complete_file(path) as part:
+        write(part)
+    assert not list(tmp_path.iterdir())
+
+
+def test_errors_that_name_another_file_stay(tmp_path):
+    with pytest.raises(FileNotFoundError, match='other'), \
+            complete_file(tmp_path / 'results.csv'):
+        open(tmp_path / 'other')
+
+
+@pytest.mark.parametrize('size', [0, 1000, 4096, 5000])
+def test_content_is_known_by_every_byte_of_small_files(tmp_path, size):
+    path, copy = tmp_path / 'a.png', tmp_path / 'b.svs'
+    content = np.random.default_rng(0).integers(0, 256, size, np.uint8).tobytes()
+    path.write_bytes(content)
+    copy.write_bytes(content)
+    os.utime(copy, (0, 0))
+    digest = content_digest([path])
+    assert digest == content_digest([copy]) != content_digest([path, copy])
+    for place in {0, size // 2, size - 1} - {-1} if size else ():
+        changed = bytearray(content)
+        changed[place] ^= 1
+        copy.write_bytes(changed)
+        assert content_digest([copy]) != digest
+    copy.write_bytes(content + b'x')
+    assert content_digest([copy]) != digest
+
+
+def test_of_large_files_pieces_are_read_from_the_first_to_the_last(
+        tmp_path, monkeypatch):
+    monkeypatch.setattr(files, 'DIGEST_WHOLE', 4000)
+    monkeypatch.setattr(files, 'DIGEST_PIECE', 100)
+    path = tmp_path / 'a.svs'
+    path.write_bytes(bytes(100_000))
+    digest = content_digest([path])
+    for place in (0, 99, 99_900, 99_999):
+        changed = bytearray(100_000)
+        changed[place] = 1
+        path.write_bytes(changed)
+        assert content_digest([path]) != digest
+    starts = list(files._piece_starts(100_000))
+    assert len(starts) == 10 and max(np.diff(starts)) < 12_000
+
+
+@pytest.mark.parametrize('old, new, expected', [
+    (dict(amp=False, tile=[256, 256]), dict(amp=True, tile=[256, 256]),
+     'amp=False, now True'),
+    (dict(tile=[256, 256]), dict(tile=[256, 512]), 'tile.1=256, now 512'),
+    (dict(a=dict(b=1)), dict(a=dict(c=2)), 'a.b=1, now None; a.c=None, now 2'),
+    (dict(a=[]), dict(a=[1]), 'a=[], now None; a.0=None, now 1'),
+    (dict(a=dict(b=[1])), dict(a=dict(b=[1])), '')])
+def test_changed_settings_are_named(old, new, expected):
+    assert describe_changes(old, new) == expected
