@@ -20,6 +20,7 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
 from ..datasets.cell_dataset import CellDataset
+from .option_check import check_option
 
 PARTS = ('train', 'val', 'test')
 # What the Runner and the tools read of a config. Other names are used inside the file.
@@ -55,8 +56,10 @@ def load_config(path: str | Path,
     cfg = _read(path)
     if names:
         cfg = _read_with_names(path, cfg, names)
-    cfg.merge_from_dict(options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
+    for key in options:
+        check_option(cfg._cfg_dict, key)
+    cfg.merge_from_dict(options)
     return cfg
 
 

@@ -115,6 +115,16 @@ def test_a_dicom_slide_of_several_files_is_one_input(series):
     assert slide_files(series / 'other.dcm') == [series / 'other.dcm']
 
 
+def test_a_real_dicom_slide_is_one_input(shared_dir):
+    pytest.importorskip('openslide')
+    folder = shared_dir / 'cases/dicom'
+    if not folder.is_dir():
+        pytest.skip('no DICOM slide in ../shared')
+    found = list_inputs([folder])
+    assert names(found) == ['DCM_0.dcm'] and 'DCM_1.dcm' in found.left_out[0]
+    assert len(slide_files(folder / 'DCM_1.dcm')) == 3
+
+
 def test_the_series_is_what_openslide_says(tmp_path, monkeypatch):
     class OpenSlideError(Exception):
         pass
