@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -38,6 +39,35 @@ def complete_file(path: str | os.PathLike) -> Iterator[Path]:
             os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def complete_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Lends a hidden folder beside `path`, and gives it its name when it is filled.
+
+    After an exception nothing is left.
+
+    Args:
+        path: The folder to make; its parents are made, too.
+
+    Yields:
+        The folder to fill.
+
+    Raises:
+        FileExistsError: When there is something of that name.
+    """
+    path = Path(path)
+    if os.path.lexists(path):
+        raise FileExistsError(
+            f'{path}: exists already; delete it or choose another folder')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{os.getpid()}.{path.name}')
+    part.mkdir()
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 @contextmanager

@@ -1,0 +1,5 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+from .model_folder import ModelFolder, is_model, open_model
+from .publish import publish_model, push_model
+
+__all__ = ['ModelFolder', 'is_model', 'open_model', 'publish_model', 'push_model']
