@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch import add_cfg_options, add_launcher, check_file, read_config
+from launch import add_cfg_options, add_launcher, add_trust, check_file, read_config
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,6 +57,7 @@ def parse_args() -> argparse.Namespace:
                         help='print where the time went')
     add_cfg_options(parser)
     add_launcher(parser)
+    add_trust(parser)
     args = parser.parse_args()
     check_file('config', args.config)
     check_file('checkpoint', args.checkpoint)
@@ -114,7 +115,7 @@ def main() -> None:
         sources = list_inputs(args.inputs)
         inferencer = CellInferencer(
             cfg, args.checkpoint, choose_device(args), args.batch_size,
-            args.num_workers, args.amp, args.embeddings)
+            args.num_workers, args.amp, args.embeddings, args.trust)
     except (ValueError, OSError) as error:
         sys.exit(f'error: {error}')
     run = FolderRun(

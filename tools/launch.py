@@ -8,6 +8,8 @@ import argparse
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,12 +32,21 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
                         default='none', help='job launcher')
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Adds `--trust`."""
+    parser.add_argument(
+        '--trust', action='store_true',
+        help='read objects besides tensors from checkpoints too, which can run any '
+        'code')
+
+
 def add_shared_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that MMSegmentation's train and test tools have in common."""
+    """Adds what MMSegmentation's train and test tools have in common, and `--trust`."""
     parser.add_argument(
         '--work-dir', help='folder for logs and results, ./work_dirs/<config> if unset')
     add_cfg_options(parser)
     add_launcher(parser)
+    add_trust(parser)
     # torch.distributed.launch passes this one; torchrun sets LOCAL_RANK instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
@@ -60,6 +71,22 @@ def read_config(path: str, options: list[str]) -> 'Config':
     try:
         return load_config(path, options)
     except (ValueError, OSError) as error:
+        sys.exit(f'error: {error}')
+
+
+@contextmanager
+def checked_checkpoints(trust: bool) -> Iterator[None]:
+    """Reads checkpoints without running code that they may hold, unless trusted.
+
+    Ends the program with one sentence if a checkpoint is refused.
+    """
+    find_package()
+    from mmseg_cellvta.utils.plain_loading import CheckpointError, plain_loading
+
+    try:
+        with plain_loading(trust):
+            yield
+    except CheckpointError as error:
         sys.exit(f'error: {error}')
 
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from launch import add_shared_options, check_file, load_config
+from launch import add_shared_options, check_file, checked_checkpoints, load_config
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -70,7 +70,8 @@ def main() -> None:
     if args.out is not None:
         cfg.test_evaluator.output_dir = args.out
         cfg.test_evaluator.keep_results = True
-    Runner.from_cfg(cfg).test()
+    with checked_checkpoints(args.trust):
+        Runner.from_cfg(cfg).test()
 
 
 if __name__ == '__main__':

@@ -103,12 +103,13 @@ class CellInferencer:
             processors allow.
         amp: Compute in half precision where that is safe.
         embeddings: Keep what the encoder saw of each cell.
+        trust: Read objects besides tensors from the checkpoint, which can run any code.
 
     Attributes:
         clock: A `StageClock` of all that was done.
 
     Raises:
-        ValueError: When the checkpoint does not fit the config.
+        ValueError: When the checkpoint does not fit the config, or holds objects.
 
     Example:
         >>> inferencer = CellInferencer('config.py', 'weights.pth')
@@ -118,12 +119,12 @@ class CellInferencer:
     def __init__(self, model: str | Path | Config, weights: str | Path,
                  device: str | None = None, batch_size: int | None = None,
                  num_workers: int | None = None, amp: bool = False,
-                 embeddings: bool = False) -> None:
+                 embeddings: bool = False, trust: bool = False) -> None:
         cfg = model if isinstance(model, Config) else Config.fromfile(model)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         if device is None:
             device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
-        self.model = load_segmentor(cfg, weights)
+        self.model = load_segmentor(cfg, weights, trust)
         self.reclassifies = isinstance(self.model, ReclassifyingSegmentor)
         self.embeddings = embeddings
         self.batch_size = batch_size
