@@ -18,7 +18,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 # How torch names what `weights_only` refuses; the wording differs by version.
-REFUSED_OBJECT = re.compile(r'(?:GLOBAL|Unsupported class) ([\w.]+)')
+REFUSED_OBJECT = re.compile(r"(?:GLOBAL|Unsupported class|but got <class) '?([\w.]+)")
 METHOD = object()  # read in the place of a method that was saved by its name
 _torch_load = torch.load
 
@@ -92,8 +92,9 @@ def _safe_objects() -> Iterator[None]:
 def _reason(error: Exception) -> str:
     held = refused_object(error)
     if held is None:
-        return (f'not a readable checkpoint ({type(error).__name__}): damaged, or not '
-                'what torch.save writes')
+        return (f'not a readable checkpoint ({type(error).__name__}): damaged, or it '
+                'holds more than tensors and plain values in the form of torch.save, '
+                'which only --trust reads, in Python trust=True')
     return (f'holds {held} besides tensors and plain values, and reading that may run '
             'any code; if you trust where the file comes from, add --trust, in Python '
             'trust=True')
