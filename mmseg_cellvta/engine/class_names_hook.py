@@ -36,10 +36,10 @@ class ClassNamesHook(Hook):
             return
         meta = check_dataset_meta(
             self.meta, model.num_result_classes, 'the checkpoint')
-        for metric in runner.test_evaluator.metrics:
+        for metric in runner.test_loop.evaluator.metrics:
             if not isinstance(metric, CellInstanceMetric):
                 continue
-            tested = (runner.test_dataloader.dataset.metainfo if not metric.class_maps
+            tested = (runner.test_loop.dataloader.dataset.metainfo if not metric.class_maps
                       else DATASETS.get(metric.class_maps['pred_dataset']).METAINFO)
             if list(tested['classes']) != list(meta['classes']):
                 raise CheckpointError(

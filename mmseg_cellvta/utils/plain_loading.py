@@ -75,18 +75,27 @@ def _load(trust: bool, file: Any, *args, **kwargs) -> Any:
 
 @contextmanager
 def _safe_objects() -> Iterator[None]:
-    """Declares `STAND_INS` safe, and nothing that others have declared so.
+    """Declares `STAND_INS` safe, in place of what others declare by the same names.
 
     The maintained MMEngine declares `getattr`. Through it a file reaches, and changes,
     what functions work with.
     """
-    others = torch.serialization.get_safe_globals()
+    outside = torch.serialization.get_safe_globals()
+    names = {name for _, name in STAND_INS}
     torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(
+        STAND_INS + [item for item in outside if _name(item) not in names])
     try:
-        with torch.serialization.safe_globals(STAND_INS):
-            yield
+        yield
     finally:
-        torch.serialization.add_safe_globals(others)
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(outside)
+
+
+def _name(item: Any) -> str:
+    """Returns the name that something declared safe has in files."""
+    return item[1] if isinstance(item, tuple) else (
+        f'{item.__module__}.{item.__qualname__}')
 
 
 def _reason(error: Exception) -> str:

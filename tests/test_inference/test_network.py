@@ -58,7 +58,8 @@ def test_classes_of_the_config_must_be_as_many(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize('config', [
-    {}, dict(test_dataloader=None), dict(test_dataloader=dict(dataset=dict(type='No')))])
+    {}, dict(test_dataloader=None),
+    dict(test_dataloader=dict(dataset=dict(type='Unknown')))])
 def test_classes_that_nobody_names_are_asked_for(checkpoint, tmp_path, config):
     with pytest.raises(ValueError, match='has 0; expected 3, background included'):
         load(tmp_path, dict(state_dict=checkpoint['state_dict']), **config)

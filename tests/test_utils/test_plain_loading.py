@@ -126,6 +126,15 @@ def test_nothing_is_reached_through_getattr(path):
     assert type(held) is object
 
 
+def test_what_others_declare_safe_is_read(path):
+    """timm reads checkpoints with the arguments of their training so."""
+    torch.save(dict(args=Namespace(a=1)), path)
+    with torch.serialization.safe_globals([Namespace]):
+        assert load(path)['args'].a == 1
+    with pytest.raises(CheckpointError, match='argparse.Namespace'):
+        load(path)
+
+
 def test_methods_of_a_log_history_stay_its_own(path):
     history = HistoryBuffer([1.0], [1])
     history.__dict__['_log_history'] = np.array([4.0])

@@ -13,7 +13,7 @@ import torch
 from timm.models import load_state_dict, load_state_dict_from_hf
 from torch import Tensor, nn
 
-from ...utils.plain_loading import refused_object
+from ...utils.plain_loading import CheckpointError, refused_object
 
 HUB_PREFIX = 'hf-hub:'
 FIRST_QUERY = re.compile(r'(.*)encoder\.layer\.0\.attention\.attention\.query\.weight')
@@ -99,8 +99,10 @@ def _from_file(weights: str) -> dict[str, Tensor]:
             'file, to hf-hub:<owner>/<repository>, or to None for random weights')
     try:
         return load_state_dict(weights, weights_only=True)
+    except CheckpointError:  # within a tool, which may trust the file
+        raise
     except Exception as error:  # torch and safetensors raise unrelated types
-        held = refused_object(error)
+        held = refused_object(error.__cause__ or error)
         if held is not None:
             raise ValueError(
                 f'{weights}: holds {held} besides tensors and plain values, and '
