@@ -6,6 +6,7 @@ for images, <name>_overlay.png. What was interrupted goes on where it stopped.
 
 Example:
     python tools/infer.py CONFIG CHECKPOINT slides/ region.png --out cells
+    python tools/infer.py hf://owner/model slides/ --out cells
 """
 import argparse
 import io
@@ -19,7 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch import add_cfg_options, add_launcher, check_file, read_config
+from launch import add_cfg_options, add_launcher, add_trust, check_file, is_model, read_model
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,10 +34,12 @@ FORMATS = ('geojson', 'geojson.gz', 'parquet', 'csv', 'cellvit', 'labels')
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='path of the config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('inputs', nargs='+', help='images, slides, folders or globs')
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage='%(prog)s (CONFIG CHECKPOINT | MODEL) INPUT [INPUT ...] --out DIR')
+    parser.add_argument(
+        'inputs', nargs='+', metavar='MODEL INPUT',
+        help='config and checkpoint file, or a model folder, or hf://owner/name; then '
+        'images, slides, folders or globs')
     parser.add_argument('--out', type=Path, required=True, help='folder for results')
     parser.add_argument('--mpp', type=float,
                         help='µm/px of the inputs, instead of what the files say')
@@ -62,12 +65,18 @@ def parse_args() -> argparse.Namespace:
                         help='print where the time went')
     add_cfg_options(parser)
     add_launcher(parser)
+    add_trust(parser)
     args = parser.parse_args()
-    check_file('config', args.config)
-    check_file('checkpoint', args.checkpoint)
-    if '://' in args.checkpoint:
-        sys.exit(f'checkpoint {args.checkpoint}: expected a local file; download it '
-                 'first')
+    num_names = 1 if is_model(args.inputs[0]) else 2
+    args.model, args.inputs = args.inputs[:num_names], args.inputs[num_names:]
+    if not args.inputs:
+        parser.error('expected CONFIG CHECKPOINT or MODEL, and then images or slides')
+    if num_names == 2:
+        check_file('config', args.model[0])
+        check_file('checkpoint', args.model[1])
+        if '://' in args.model[1]:
+            sys.exit(f'checkpoint {args.model[1]}: expected a local file; download it '
+                     'first')
     if args.out.exists() and not args.out.is_dir():
         sys.exit(f'--out {args.out}: is a file; give a folder, which is made if it is '
                  'not there')
@@ -155,7 +164,7 @@ def main() -> None:
     warnings.filterwarnings('ignore', module='mmseg|mmcv')
     if args.quiet:
         warnings.simplefilter('ignore')
-    cfg = read_config(args.config, args.cfg_options)
+    cfg, weights = read_model(args.model, args.cfg_options)
     import torch
     from rich.console import Console
 
@@ -172,8 +181,8 @@ def main() -> None:
         args.out.mkdir(parents=True, exist_ok=True)
         with redirect_stdout(io.StringIO() if args.quiet else sys.stdout):
             inferencer = CellInferencer(
-                cfg, args.checkpoint, choose_device(args), args.batch_size,
-                args.num_workers, args.amp, args.embeddings)
+                cfg, weights, choose_device(args), args.batch_size,
+                args.num_workers, args.amp, args.embeddings, args.trust)
         run = FolderRun(
             inferencer, args.out, args.formats, args.report, args.mpp,
             False if args.no_tissue_mask else None, args.quiet)

@@ -4,7 +4,14 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from launch import add_shared_options, check_file, load_config
+from launch import (
+    add_shared_options,
+    check_file,
+    checked_checkpoints,
+    find_weights,
+    is_model,
+    load_config,
+)
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -12,8 +19,10 @@ if TYPE_CHECKING:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test and score a segmentor')
-    parser.add_argument('config', help='path of the config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('config', help='path of the config file, or a model folder')
+    parser.add_argument('checkpoint', nargs='?',
+                        help='checkpoint file, model folder or hf://owner/name; not '
+                        'needed after a model folder')
     parser.add_argument('--out', help='folder for predictions, a set per image')
     parser.add_argument('--show', action='store_true', help='show drawn predictions')
     parser.add_argument('--show-dir', help='folder for drawn predictions')
@@ -23,7 +32,10 @@ def parse_args() -> argparse.Namespace:
     add_shared_options(parser)
     args = parser.parse_args()
     check_file('config', args.config)
-    check_file('checkpoint', args.checkpoint)
+    if args.checkpoint is not None:
+        check_file('checkpoint', args.checkpoint)
+    elif not is_model(args.config):
+        parser.error('expected a checkpoint after the config')
     return args
 
 
@@ -61,7 +73,8 @@ def main() -> None:
     cfg = load_config(args)
     from mmengine.runner import Runner
 
-    cfg.load_from = args.checkpoint
+    if args.checkpoint is not None:
+        cfg.load_from = find_weights(args.checkpoint)
     if args.show or args.show_dir:
         enable_drawing(cfg, args)
     if args.tta:
@@ -70,7 +83,8 @@ def main() -> None:
     if args.out is not None:
         cfg.test_evaluator.output_dir = args.out
         cfg.test_evaluator.keep_results = True
-    Runner.from_cfg(cfg).test()
+    with checked_checkpoints(args.trust):
+        Runner.from_cfg(cfg).test()
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from launch import add_shared_options, check_file, load_config
+from launch import add_shared_options, check_file, checked_checkpoints, load_config
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -45,8 +45,9 @@ def main() -> None:
     if args.amp:
         enable_amp(cfg)
     cfg.resume = args.resume
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    runner.train()
+    with checked_checkpoints(args.trust):
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner.train()
 
 
 if __name__ == '__main__':

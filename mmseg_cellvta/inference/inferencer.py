@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ..models.segmentors import ReclassifyingSegmentor
+from ..publishing.model_folder import open_model
 from ..slides import SlideCanvas, TissueMask, open_slide, result_name
 from ..structures import CellTable, SlideInfo
 from .band import RollingBand
@@ -103,12 +104,13 @@ class CellInferencer:
             processors allow.
         amp: Compute in half precision where that is safe.
         embeddings: Keep what the encoder saw of each cell.
+        trust: Read objects besides tensors from the checkpoint, which can run any code.
 
     Attributes:
         clock: A `StageClock` of all that was done.
 
     Raises:
-        ValueError: When the checkpoint does not fit the config.
+        ValueError: When the checkpoint does not fit the config, or holds objects.
 
     Example:
         >>> inferencer = CellInferencer('config.py', 'weights.pth')
@@ -118,12 +120,12 @@ class CellInferencer:
     def __init__(self, model: str | Path | Config, weights: str | Path,
                  device: str | None = None, batch_size: int | None = None,
                  num_workers: int | None = None, amp: bool = False,
-                 embeddings: bool = False) -> None:
+                 embeddings: bool = False, trust: bool = False) -> None:
         cfg = model if isinstance(model, Config) else Config.fromfile(model)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         if device is None:
             device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
-        self.model = load_segmentor(cfg, weights)
+        self.model = load_segmentor(cfg, weights, trust)
         self.reclassifies = isinstance(self.model, ReclassifyingSegmentor)
         self.embeddings = embeddings
         self.batch_size = batch_size
@@ -139,6 +141,22 @@ class CellInferencer:
             amp=amp, embeddings=embeddings, tile=self.tile, overlap=self.overlap)
         self.settings = dict(shared, **model_settings(cfg, weights))
         self.older_settings = dict(shared, **older_model_settings(cfg, weights))
+
+    @classmethod
+    def from_pretrained(cls, model: str | Path, **kwargs) -> 'CellInferencer':
+        """Makes one of a model folder.
+
+        Args:
+            model: A folder that `tools/publish_model.py` wrote, or `hf://owner/name`
+                with `@revision` if wanted, which is downloaded once.
+            **kwargs: As for the class.
+
+        Raises:
+            OSError: When the hub cannot be reached and the cache does not have it.
+            ValueError: When there is no such model, or it is damaged.
+        """
+        folder = open_model(model)
+        return cls(folder.config, folder.weights, **kwargs)
 
     def _make_pools(self, num_workers: int, network: TileNetwork) -> None:
         """Starts the workers, before a model goes to a GPU."""

@@ -34,9 +34,11 @@ class LazySlideModel:
         checkpoint: Its checkpoint.
         mpp: Size of a tile's pixels, µm; tiles are scaled to the network's and nuclei
             back. None for the network's own size.
+        trust: Read objects besides tensors from the checkpoint, which can run any code.
 
     Raises:
         ImportError: When LazySlide is not installed.
+        ValueError: When the checkpoint does not fit the config, or holds objects.
 
     Example:
         >>> model = LazySlideModel('config.py', 'weights.pth')
@@ -47,11 +49,11 @@ class LazySlideModel:
     name = 'mmseg_cellvta'
 
     def __init__(self, config: str | Path | Config, checkpoint: str | Path,
-                 mpp: float | None = None) -> None:
+                 mpp: float | None = None, trust: bool = False) -> None:
         self._output = _output_type()
         cfg = config if isinstance(config, Config) else Config.fromfile(config)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
-        self.model = load_segmentor(cfg, checkpoint)
+        self.model = load_segmentor(cfg, checkpoint, trust)
         # LazySlide's tiles may be larger than what the network is used to see.
         tile, overlap = tile_geometry(self.model.test_cfg)
         self.model.test_cfg.update(

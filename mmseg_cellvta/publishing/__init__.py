@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-from .model_folder import ModelFolder, is_model, open_model
+from .model_folder import ModelFolder, open_model
 from .publish import publish_model, push_model
 
-__all__ = ['ModelFolder', 'is_model', 'open_model', 'publish_model', 'push_model']
+__all__ = ['ModelFolder', 'open_model', 'publish_model', 'push_model']

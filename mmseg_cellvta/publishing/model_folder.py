@@ -72,11 +72,6 @@ class ModelFolder:
                       filename=str(self.path / CONFIG))
 
 
-def is_model(text: str | Path) -> bool:
-    """Returns True for a folder and for `hf://owner/name`, False for a file."""
-    return str(text).startswith(HUB) or Path(text).is_dir()
-
-
 def open_model(model: str | Path) -> ModelFolder:
     """Opens a model folder; one on a hub is downloaded, or taken from the cache.
 

@@ -56,6 +56,21 @@ def load_config(path: str | Path,
     cfg = _read(path)
     if names:
         cfg = _read_with_names(path, cfg, names)
+    return set_options(cfg, options)
+
+
+def set_options(cfg: Config,
+                options: Mapping[str, Any] | Sequence[str] | None) -> Config:
+    """Sets dotted settings of a config that was read, and returns it.
+
+    Args:
+        cfg: The config.
+        options: As in `load_config`, without names of a file.
+
+    Raises:
+        ValueError: When there is no such setting.
+    """
+    options = dict(options if isinstance(options, Mapping) else parse_options(options))
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     for key in options:
         check_option(cfg._cfg_dict, key)

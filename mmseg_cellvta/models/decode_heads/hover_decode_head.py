@@ -11,6 +11,7 @@ from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from ...utils.device_cache import numbers_on
+from ...utils.plain_loading import CheckpointError
 from ..backbones.cellvta_adapter import PYRAMID_STRIDES
 from ..layers import recompute
 
@@ -214,13 +215,13 @@ class HoverDecodeHead(BaseDecodeHead):
         """Refuses a checkpoint for another number of classes.
 
         Raises:
-            ValueError: When it has another number; MMEngine would only warn, and test
-                a random classifier.
+            CheckpointError: When it has another number; MMEngine would only warn, and
+                test a random classifier.
         """
         last = self.branches['nc'].levels[-1][-1]
         found = state_dict.get(f'{prefix}branches.nc.levels.3.2.weight')
         if found is not None and len(found) != last.out_channels:
-            raise ValueError(
+            raise CheckpointError(
                 f'the checkpoint predicts {len(found)} classes with background, the '
                 f'model {last.out_channels}; set num_classes={len(found)}, or remove '
                 f'the keys {prefix}branches.nc.levels.3.2.* from the checkpoint to '

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...post_processing.instances import TOKEN_STRIDE
+from ...utils.plain_loading import CheckpointError
 from .encoder_table import EncoderEntry, find_encoder
 from .families import EvaFamily, SamFamily, VitFamily
 from .weights import fingerprint, load_encoder_weights
@@ -142,20 +143,20 @@ class TimmEncoder(nn.Module):
         """Accepts a checkpoint without the frozen encoder if it is of this encoder.
 
         Raises:
-            ValueError: When the checkpoint was trained on another encoder.
+            CheckpointError: When the checkpoint was trained on another encoder.
         """
         saved = state_dict.pop(prefix + 'fingerprint', None)
         own = {f'{prefix}vit.{k}': v for k, v in self.vit.state_dict().items()}
         if saved is not None:
             if not saved.cpu().equal(fingerprint(self.vit)):
-                raise ValueError(
+                raise CheckpointError(
                     f'the checkpoint was trained on another encoder than {self.name} '
                     f'with weights {self.weights}; set encoder.name and '
                     'encoder.weights to those of its training')
             state_dict.update(own)
         for key, value in own.items():
             if key in state_dict and state_dict[key].shape != value.shape:
-                raise ValueError(
+                raise CheckpointError(
                     f'the checkpoint holds another encoder than {self.name}: {key} '
                     f'has shape {tuple(state_dict[key].shape)}, expected '
                     f'{tuple(value.shape)}; set encoder.name to that of its training')

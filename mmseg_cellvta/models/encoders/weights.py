@@ -13,6 +13,8 @@ import torch
 from timm.models import load_state_dict, load_state_dict_from_hf
 from torch import Tensor, nn
 
+from ...utils.plain_loading import CheckpointError, refused_object
+
 HUB_PREFIX = 'hf-hub:'
 FIRST_QUERY = re.compile(r'(.*)encoder\.layer\.0\.attention\.attention\.query\.weight')
 # Parts of names in `transformers`, and what timm reads. Where DINOv2's authors have a
@@ -97,7 +99,15 @@ def _from_file(weights: str) -> dict[str, Tensor]:
             'file, to hf-hub:<owner>/<repository>, or to None for random weights')
     try:
         return load_state_dict(weights, weights_only=True)
+    except CheckpointError:  # within a tool, which may trust the file
+        raise
     except Exception as error:  # torch and safetensors raise unrelated types
+        held = refused_object(error.__cause__ or error)
+        if held is not None:
+            raise ValueError(
+                f'{weights}: holds {held} besides tensors and plain values, and '
+                'reading that may run any code; give a file with the weights alone, '
+                'such as .safetensors') from error
         raise ValueError(
             f'{weights}: not a readable weight file ({type(error).__name__}); expected '
             'a .pth, .bin or .safetensors state dict, perhaps the download was cut '

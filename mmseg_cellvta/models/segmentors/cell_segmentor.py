@@ -77,6 +77,11 @@ class CellSegmentor(EncoderDecoder):
             dict(dict(mpp=self.mpp) | post_processor, num_classes=self.num_classes))
 
     @property
+    def num_result_classes(self) -> int:
+        """Number of classes that nuclei can get, background included."""
+        return self.num_classes
+
+    @property
     def cfg(self) -> Config | None:
         """The whole config, which MMSegmentation's inference API keeps in the model."""
         return self._cfg
