@@ -20,7 +20,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch import add_cfg_options, add_launcher, add_trust, check_file, is_model, read_model
+from launch import (
+    add_cfg_options,
+    add_launcher,
+    add_trust,
+    check_file,
+    is_model,
+    read_model,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console

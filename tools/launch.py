@@ -86,8 +86,8 @@ def read_model(names: list[str], options: list[str]) -> tuple['Config', str]:
     if len(names) == 2:
         return read_config(names[0], options), find_weights(names[1])
     find_package()
-    from mmseg_cellvta.publishing import open_model
     from mmseg_cellvta.utils.configs import set_options
+    from mmseg_cellvta.utils.model_folder import open_model
 
     try:
         folder = open_model(names[0])
@@ -97,11 +97,11 @@ def read_model(names: list[str], options: list[str]) -> tuple['Config', str]:
 
 
 def find_weights(checkpoint: str) -> str:
-    """Returns the file of the weights that a checkpoint or a model folder stands for."""
+    """Returns the file of weights that a checkpoint or a model folder stands for."""
     if not is_model(checkpoint):
         return checkpoint
     find_package()
-    from mmseg_cellvta.publishing import open_model
+    from mmseg_cellvta.utils.model_folder import open_model
 
     try:
         return str(open_model(checkpoint).weights)

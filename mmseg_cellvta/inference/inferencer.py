@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ..models.segmentors import ReclassifyingSegmentor
-from ..publishing.model_folder import open_model
 from ..slides import SlideCanvas, TissueMask, open_slide, result_name
 from ..structures import CellTable, SlideInfo
+from ..utils.model_folder import open_model
 from .band import RollingBand
 from .cells import NucleusSettings, SeamFilter, Window, find_cells, no_cells
 from .network import MAX_BATCH, TileNetwork, load_segmentor, tile_geometry

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmseg.models.segmentors import EncoderDecoder
 from safetensors.torch import save_file
+from torch import Tensor
 
 from ..inference.network import build_segmentor
 from ..models.encoders.encoder_table import read_encoder_table
@@ -15,9 +15,7 @@ from ..models.encoders.timm_encoder import PUBLISHED, TimmEncoder
 from ..models.encoders.weights import fingerprint
 from ..utils.checkpoints import NORMALIZATION_KEY, read_normalization
 from ..utils.files import complete_folder
-from ..version import __version__
-from .model_card import write_card
-from .model_folder import (
+from ..utils.model_folder import (
     CARD,
     CONFIG,
     MANIFEST,
@@ -26,6 +24,8 @@ from .model_folder import (
     ModelFolder,
     file_digest,
 )
+from ..version import __version__
+from .model_card import write_card
 
 # Of the machine and the run, not of the model.
 LEFT_OUT = ('work_dir', 'load_from', 'resume', 'launcher', 'custom_imports', 'filename')
@@ -64,11 +64,10 @@ def publish_model(cfg: Config, checkpoint: str | Path, out: str | Path,
                         model.backbone.encoder.vit.state_dict().items()}
     normalization = read_normalization(model)
     with complete_folder(out) as part:
-        save_file({key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-                   for key, value in weights.items()}, part / WEIGHTS,
-                  dict(meta=json.dumps(dict(
-                      dataset_meta=_plain(dict(model.dataset_meta)),
-                      **{NORMALIZATION_KEY: normalization}))))
+        meta = dict(dataset_meta=_plain(dict(model.dataset_meta)),
+                    **{NORMALIZATION_KEY: normalization})
+        save_file({key: value.contiguous() for key, value in weights.items()},
+                  part / WEIGHTS, dict(meta=json.dumps(meta)))
         _write_json(part / CONFIG, _resolve(cfg, encoder))
         manifest = dict(
             version=VERSION, package=f'mmseg_cellvta {__version__}',
@@ -84,7 +83,7 @@ def publish_model(cfg: Config, checkpoint: str | Path, out: str | Path,
         if encoder is not None and not encoder['in_folder']:
             # It may be on this machine only as a file.
             config.model.backbone.encoder.weights = model.backbone.encoder.weights
-        _check_same(model, build_segmentor(config, folder.weights))
+        _check_same(weights, build_segmentor(config, folder.weights).state_dict())
     return ModelFolder(out)
 
 
@@ -114,8 +113,9 @@ def push_model(folder: ModelFolder, name: str, private: bool = False) -> str:
     except Exception as error:  # the hub client raises many unrelated types
         reason = (str(error).strip().splitlines() or [''])[0]
         raise OSError(
-            f'--push {name}: the hub did not take it ({type(error).__name__}: {reason}); '
-            'log in with `hf auth login` and check that you may write there') from error
+            f'--push {name}: the hub did not take it ({type(error).__name__}: '
+            f'{reason}); log in with `hf auth login` and check that you may write there'
+        ) from error
 
 
 def _describe_encoder(encoder: TimmEncoder, with_encoder: bool) -> dict:
@@ -125,8 +125,8 @@ def _describe_encoder(encoder: TimmEncoder, with_encoder: bool) -> dict:
     if row is None and not in_folder:
         raise ValueError(
             f'encoder.weights={encoder.weights}: {encoder.name} is not in the table of '
-            'encoders, so that others could not fetch it; add --with-encoder to put its '
-            'weights into the folder, if their licence allows it')
+            'encoders, so that others could not fetch it; add --with-encoder to put '
+            'its weights into the folder, if their licence allows it')
     return dict(
         name=encoder.name, frozen=encoder.frozen, in_folder=in_folder,
         page=row and row['page'], licence=row and row['licence'],
@@ -161,13 +161,14 @@ def _plain(value: Any, place: str = 'config') -> Any:
                      f'{CONFIG}; expected numbers, texts, lists and dicts')
 
 
-def _check_same(model: EncoderDecoder, again: EncoderDecoder) -> None:
+def _check_same(weights: dict[str, Tensor], again: dict[str, Tensor]) -> None:
     """Makes sure that the folder gives the model again, bit for bit."""
-    for (key, value), (other, copy) in zip(
-            model.state_dict().items(), again.state_dict().items(), strict=True):
-        if key != other or not torch.equal(value, copy):
-            raise ValueError(f'{key}: differs after it was written and read again; is '
-                             'the disk damaged?')
+    differ = [key for key in weights.keys() | again.keys()
+              if not (key in weights and key in again
+                      and torch.equal(weights[key], again[key]))]
+    if differ:
+        raise ValueError(f'{differ[0]}: differs after it was written and read again; '
+                         'is the disk damaged?')
 
 
 def _write_json(path: Path, content: dict) -> None:

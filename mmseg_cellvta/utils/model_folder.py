@@ -50,7 +50,8 @@ class ModelFolder:
         for name in (CONFIG, WEIGHTS):
             file = self.path / name
             if not file.is_file():
-                raise ValueError(f'{file}: is missing; copy or download the model again')
+                raise ValueError(
+                    f'{file}: is missing; copy or download the model again')
             if file_digest(file) != self.manifest.get('files', {}).get(name):
                 raise ValueError(
                     f'{file}: is not the file that was published, its SHA-256 differs '
@@ -85,8 +86,8 @@ def open_model(model: str | Path) -> ModelFolder:
     if str(model).startswith(HUB):
         return ModelFolder(_download(str(model)))
     if not (Path(model) / MANIFEST).is_file():
-        raise ValueError(f'{model}: no {MANIFEST} in it; expected a model folder, which '
-                         'tools/publish_model.py writes')
+        raise ValueError(f'{model}: no {MANIFEST} in it; expected a model folder, '
+                         'which tools/publish_model.py writes')
     return ModelFolder(model)
 
 
@@ -100,20 +101,21 @@ def _download(model: str) -> str:
 
     match = HUB_NAME.fullmatch(model)
     if match is None:
-        raise ValueError(f'{model}: expected hf://owner/name or hf://owner/name@revision')
+        raise ValueError(
+            f'{model}: expected hf://owner/name or hf://owner/name@revision')
     name, revision = match.groups()
     try:
         return snapshot_download(
             name, revision=revision, allow_patterns=[CONFIG, WEIGHTS, MANIFEST, CARD])
     except GatedRepoError as error:
-        raise ValueError(f'{model}: its owners give access on request; ask for it on its '
-                         'page and log in with `hf auth login`') from error
+        raise ValueError(f'{model}: its owners give access on request; ask for it on '
+                         'its page and log in with `hf auth login`') from error
     except RevisionNotFoundError as error:
-        raise ValueError(f'{model}: no revision {revision!r}; expected a branch, a tag '
-                         'or a commit of it') from error
+        raise ValueError(f'{model}: no revision {revision!r}; expected a branch, a '
+                         'tag or a commit of it') from error
     except RepositoryNotFoundError as error:
-        raise ValueError(f'{model}: no such model, or a private one; check its name, or '
-                         'log in with `hf auth login`') from error
+        raise ValueError(f'{model}: no such model, or a private one; check its name, '
+                         'or log in with `hf auth login`') from error
     except Exception as error:  # the hub client raises many unrelated types
         reason = str(error).strip().splitlines() or ['']
         raise OSError(
