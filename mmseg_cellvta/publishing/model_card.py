@@ -42,7 +42,7 @@ def write_card(manifest: dict) -> str:
             f'{ASK}under which licence may these weights be used? Those of the encoder '
             'and of the training images bind them too.'),
         base_model=f'base_model: {base}\n' if base else '',
-        mpp=manifest['mpp'],
+        mpp=f'{manifest["mpp"]:.4g}',
         classes='\n'.join(f'| {index} | {name} |' for index, name in enumerate(
             manifest['classes']) if index),
         encoder=_encoder(encoder),

@@ -1,6 +1,9 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,14 @@ from ..inference.network import build_segmentor
 from ..models.encoders.encoder_table import read_encoder_table
 from ..models.encoders.timm_encoder import PUBLISHED, TimmEncoder
 from ..models.encoders.weights import fingerprint
-from ..utils.checkpoints import NORMALIZATION_KEY, read_normalization
-from ..utils.files import complete_folder
+from ..utils.checkpoints import (
+    NORMALIZATION_KEY,
+    ReleasedModel,
+    convert_checkpoint,
+    read_normalization,
+)
+from ..utils.configs import load_config
+from ..utils.files import complete_folder, refuse_existing
 from ..utils.model_folder import (
     CARD,
     CONFIG,
@@ -69,6 +78,7 @@ def publish_model(cfg: Config, checkpoint: str | Path, out: str | Path,
         save_file({key: value.contiguous() for key, value in weights.items()},
                   part / WEIGHTS, dict(meta=json.dumps(meta)))
         _write_json(part / CONFIG, _resolve(cfg, encoder))
+        shutil.copymode(part / CONFIG, part / WEIGHTS)  # others may read it as well
         manifest = dict(
             version=VERSION, package=f'mmseg_cellvta {__version__}',
             name=Path(out).name, classes=list(model.dataset_meta['classes']),
@@ -85,6 +95,37 @@ def publish_model(cfg: Config, checkpoint: str | Path, out: str | Path,
             config.model.backbone.encoder.weights = model.backbone.encoder.weights
         _check_same(weights, build_segmentor(config, folder.weights).state_dict())
     return ModelFolder(out)
+
+
+def publish_converted(src: Path, out: Path, released: ReleasedModel,
+                      find_config: Callable[[dict[str, Tensor]], Path],
+                      trust: bool = False) -> ModelFolder:
+    """Writes a model folder of a checkpoint that its authors have published.
+
+    Nuclei are found with this package's markers, which do not depend on where tiles
+    and windows lie; see `HoverPostProcessor`.
+
+    Args:
+        src: The authors' checkpoint.
+        out: The folder; it must not exist.
+        released: What `src` has weights of.
+        find_config: Returns the config for weights by their names here; ValueError
+            where there is none.
+        trust: See `read_checkpoint`.
+
+    Raises:
+        FileExistsError: When there is something of that name.
+        ValueError: When `src` is no such checkpoint.
+    """
+    refuse_existing(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix='.converted_') as folder:
+        checkpoint = Path(folder, 'converted.pth')
+        weights = convert_checkpoint(src, checkpoint, released, trust=trust)
+        cfg = load_config(find_config(weights), {
+            'model.post_processor.markers': 'rising',
+            'model.backbone.encoder.weights': None})
+        return publish_model(cfg, checkpoint, out)
 
 
 def push_model(folder: ModelFolder, name: str, private: bool = False) -> str:

@@ -57,9 +57,7 @@ def complete_folder(path: str | os.PathLike) -> Iterator[Path]:
         FileExistsError: When there is something of that name.
     """
     path = Path(path)
-    if os.path.lexists(path):
-        raise FileExistsError(
-            f'{path}: exists already; delete it or choose another folder')
+    refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'.{os.getpid()}.{path.name}')
     part.mkdir()
@@ -68,6 +66,13 @@ def complete_folder(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises FileExistsError when there is something of that name, a link too."""
+    if os.path.lexists(path):
+        raise FileExistsError(
+            f'{path}: exists already; delete it or choose another folder')
 
 
 @contextmanager
@@ -109,9 +114,7 @@ class PendingFolder:
 
     def __init__(self, path: str | Path, settings: dict) -> None:
         self.path = Path(path)
-        if os.path.lexists(self.path):
-            raise FileExistsError(f'{path}: exists already; delete it or choose '
-                                  'another folder')
+        refuse_existing(self.path)
         self.part = self.path.with_name(f'{self.path.name}.part')
         settings = json.loads(json.dumps(settings))
         begun = self._read(SETTINGS)

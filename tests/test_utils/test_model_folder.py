@@ -5,12 +5,11 @@ import json
 import pytest
 from huggingface_hub import constants
 from mmengine.config import Config
+from model_folders import put_encoder
 
 from mmseg_cellvta.inference.network import build_segmentor
 from mmseg_cellvta.publishing import publish_model
 from mmseg_cellvta.utils.model_folder import file_digest, open_model
-
-from .conftest import put_encoder
 
 NAME = 'hf://lab/nuclei'
 
