@@ -65,7 +65,7 @@ setup(
     description='CellVTA nuclei segmentation inside MMSegmentation',
     license='Apache-2.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['**/*.json', '**/*.html']},
+    package_data={PACKAGE: ['**/*.json', '**/*.html', '**/*.md']},
     python_requires='>=3.10',
     install_requires=read_requirements('runtime'),
     extras_require={

@@ -11,7 +11,12 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import cv2
 import pytest
+import torch
+from mmengine.config import Config
+from mmseg.registry import MODELS
+from rule_segmentor import draw_slide
 
 ROOT = Path(__file__).resolve().parents[1]
 MIM_FILES = ['tools/train.py', 'configs/_base_/default_runtime.py', 'model-index.yml']
@@ -49,8 +54,38 @@ def test_wheel_carries_mim_content_and_data_files(source):
     for name in MIM_FILES:
         assert f'mmseg_cellvta/.mim/{name}' in names
     assert 'mmseg_cellvta/version.py' in names
-    for path in (source / 'mmseg_cellvta').rglob('*.json'):
-        assert path.relative_to(source).as_posix() in names
+    for kind in ('*.json', '*.html', '*.md'):
+        for path in (source / 'mmseg_cellvta').rglob(kind):
+            assert path.relative_to(source).as_posix() in names
+
+
+@pytest.mark.integration
+def test_an_installed_wheel_runs_a_model_folder(source, tmp_path):
+    """Nothing of the checkout is needed: configs and tools are in `.mim`."""
+    site, image = tmp_path / 'site', tmp_path / 'image.png'
+    subprocess.run(
+        [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index',
+         '--target', site, build(source, 'wheel')], check=True)
+    shutil.rmtree(source)
+    cv2.imwrite(str(image), draw_slide(200, 150)[0][..., ::-1])
+    config = site / 'mmseg_cellvta/.mim/configs/cellvta_tiny_synthetic.py'
+    model = MODELS.build(Config.fromfile(config).model)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'weights.pth')
+
+    def run(*arguments):
+        result = subprocess.run(
+            [sys.executable, *map(str, arguments)], cwd=tmp_path, text=True,
+            env=dict(os.environ, PYTHONPATH=str(site)), capture_output=True)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    where = run('-c', 'import mmseg_cellvta; print(mmseg_cellvta.__file__)')
+    assert Path(where.strip()).is_relative_to(site)
+    tools = site / 'mmseg_cellvta/.mim/tools'
+    run(tools / 'publish_model.py', config, 'weights.pth', 'model')
+    run(tools / 'infer.py', 'model', image, '--out', 'cells', '--mpp', '0.5',
+        '--device', 'cpu')
+    assert (tmp_path / 'cells/image.geojson').is_file()
 
 
 def test_sdist_carries_mim_content_and_what_building_needs(source):
