@@ -39,8 +39,9 @@ class ClassNamesHook(Hook):
         for metric in runner.test_loop.evaluator.metrics:
             if not isinstance(metric, CellInstanceMetric):
                 continue
-            tested = (runner.test_loop.dataloader.dataset.metainfo if not metric.class_maps
-                      else DATASETS.get(metric.class_maps['pred_dataset']).METAINFO)
+            tested = runner.test_loop.dataloader.dataset.metainfo
+            if metric.class_maps:
+                tested = DATASETS.get(metric.class_maps['pred_dataset']).METAINFO
             if list(tested['classes']) != list(meta['classes']):
                 raise CheckpointError(
                     f'the checkpoint was trained with the classes '

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
+from run_tool import run_tool
+from tiny_models import SEGMENTOR
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 CONFIG = """
@@ -166,3 +168,30 @@ def test_tools_run_from_any_folder_without_installation(tmp_path):
     )
     origin = result.stdout.strip().splitlines()[-1]
     assert Path(origin) == TOOLS.parent / 'mmseg_cellvta' / '__init__.py'
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(('option', 'message'), [
+    ('max_iters=8', 'OneCycleLR.total_steps=8 instead of 4'),
+    ('train_cfg.max_iters=8', 'its OneCycleLR ends at 4'),
+    ('optim_wrapper.optimizer.weight_decay=0.5', 'weight_decay=0.5 instead of 0.01')])
+def test_settings_that_come_too_late_end_with_one_sentence(tmp_path, option, message):
+    (tmp_path / 'config.py').write_text(f"""
+_base_ = '{TOOLS.parent}/configs/_base_/schedules/schedule_iters.py'
+custom_imports = dict(imports=['mmseg_cellvta', 'tiny_training'])
+max_iters = 4
+model = {SEGMENTOR}
+train_cfg = dict(max_iters=max_iters)
+param_scheduler = [dict(type='OneCycleLR', eta_max=2e-3, total_steps=max_iters,
+                        by_epoch=False)]
+train_dataloader = dict(
+    batch_size=2, num_workers=0, sampler=dict(type='InfiniteSampler'),
+    collate_fn=dict(type='pseudo_collate'), dataset=dict(type='TwoImages'))
+val_cfg = test_cfg = None
+default_hooks = dict(checkpoint=dict(interval=4, save_best=None))
+""")
+    call = ['train.py', tmp_path / 'config.py', '--work-dir', tmp_path / 'run']
+    assert run_tool(*call) == 0
+    error = run_tool(*call, '--resume', '--cfg-options', option)
+    assert message in error and '\n' not in error
+    assert not (tmp_path / 'run/iter_8.pth').exists()
