@@ -37,8 +37,9 @@ def enable_fine_tuning(cfg: 'Config', checkpoint: str) -> None:
 
 def enable_amp(cfg: 'Config') -> None:
     """Turns the config's OptimWrapper into an AmpOptimWrapper."""
-    wrapper = cfg.optim_wrapper.type
-    if wrapper == 'AmpOptimWrapper':
+    from mmseg_cellvta.utils.type_names import type_name
+    wrapper = type_name(cfg.optim_wrapper) or 'OptimWrapper'
+    if wrapper in ('AmpOptimWrapper', 'CPUAmpOptimWrapper'):
         print('AMP training is already enabled in your config.')
     elif wrapper == 'OptimWrapper':
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
@@ -46,6 +47,19 @@ def enable_amp(cfg: 'Config') -> None:
     else:
         sys.exit(f'error: --amp needs optim_wrapper.type OptimWrapper, the config has '
                  f'{wrapper}')
+
+
+def fit_amp_to_device(cfg: 'Config') -> None:
+    """Replaces an AmpOptimWrapper, which needs a GPU, where there is none."""
+    from mmengine.device import get_device
+
+    from mmseg_cellvta.utils.type_names import type_name
+    wrapper = cfg.get('optim_wrapper') or {}
+    if get_device() == 'cpu' and type_name(wrapper) == 'AmpOptimWrapper':
+        wrapper.type = 'CPUAmpOptimWrapper'
+        for name in ('loss_scale', 'dtype', 'use_fsdp'):  # of GPUs alone
+            wrapper.pop(name, None)
+        print('No GPU: CPUAmpOptimWrapper takes the place of AmpOptimWrapper.')
 
 
 def main() -> None:
@@ -56,6 +70,7 @@ def main() -> None:
 
     if args.amp:
         enable_amp(cfg)
+    fit_amp_to_device(cfg)
     if args.fine_tune is not None:
         enable_fine_tuning(cfg, args.fine_tune)
     cfg.resume = args.resume

@@ -95,7 +95,7 @@ def test_a_tissue_head_comes_and_goes(tmp_path, said, before, after):
 
 
 @pytest.mark.parametrize('changes, message', [
-    (dict(decode_head=dict(channels=4)), r'it has .*\(2, 3, 3, 3\).* instead of \(4, '),
+    (dict(decode_head=dict(channels=4)), r'it has .*\(1, 3, 3, 3\) instead of \(2, '),
     (dict(backbone=dict(num_extra_extractors=1)), 'it has besides .*extractors.2'),
     (dict(backbone=dict(num_extra_extractors=3)), 'it lacks .*extractors.3.* more'),
     (dict(backbone=dict(encoder=dict(ENCODER, depth=5))), 'it lacks .*blocks.4'),
