@@ -20,6 +20,7 @@ from ...utils.network_scale import (
     fill_network_mpp,
     network_mpp,
 )
+from ...utils.stock_inferencer import add_stock_loader
 from ...utils.tile_blend import TileBlend
 from ...utils.tiling import tile_starts
 from ..decode_heads.hover_decode_head import NP_CHANNELS, split_maps
@@ -87,6 +88,7 @@ class CellSegmentor(EncoderDecoder):
     def cfg(self, cfg: Config) -> None:
         # Its pipeline is built when an image comes, and another model may be by then.
         fill_network_mpp(getattr(cfg, '_cfg_dict', cfg), self.mpp)
+        add_stock_loader(cfg)
         self._cfg = cfg
 
     def switch_to_deploy(self) -> None:
