@@ -42,6 +42,8 @@ def enable_drawing(cfg: 'Config', args: argparse.Namespace) -> None:
         if cfg.get('visualizer') is None:
             sys.exit("error: --show-dir needs visualizer=dict(type='CellVisualizer')")
         cfg.visualizer.save_dir = args.show_dir
+        if not cfg.visualizer.get('vis_backends'):  # without one nothing is written
+            cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
 
 
 def enable_deploy(cfg: 'Config') -> None:

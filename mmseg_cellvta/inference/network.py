@@ -16,6 +16,7 @@ from torch import Tensor
 from ..models.data_preprocessor import CellDataPreProcessor
 from ..post_processing.instances import TOKEN_STRIDE
 from ..utils.checkpoints import check_normalization
+from ..utils.configs import inner_configs
 
 DEFAULT_TILE, DEFAULT_OVERLAP = (256, 256), (32, 32)  # px of the network
 MAX_BATCH = 64  # tiles
@@ -56,8 +57,10 @@ def load_segmentor(cfg: Config, weights: str | Path) -> EncoderDecoder:
 
 def _config_meta(cfg: Config, num_classes: int) -> dict:
     """Returns classes and palette of the data set that a config tests on."""
-    dataset = cfg.test_dataloader.dataset
-    meta = {**DATASETS.get(dataset.type).METAINFO, **dataset.get('metainfo', {})}
+    dataset = next(inner_configs(cfg.test_dataloader.dataset))
+    kind = dataset['type']  # a class in a pure Python config
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    meta = {**kind.METAINFO, **(dataset.get('metainfo') or {})}
     classes = meta.get('classes', ())
     if len(classes) != num_classes:
         raise ValueError(

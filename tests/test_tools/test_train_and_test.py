@@ -183,6 +183,7 @@ def test_show_dir_switches_drawing_on(run):
     assert cfg.default_hooks.visualization.draw is True
     assert 'show' not in cfg.default_hooks.visualization
     assert cfg.visualizer.save_dir == 'images'
+    assert cfg.visualizer.vis_backends == [dict(type='LocalVisBackend')]
 
 
 def test_show_passes_the_wait_time(run):
