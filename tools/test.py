@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
 
 def enable_drawing(cfg: 'Config', args: argparse.Namespace) -> None:
     """Switches the visualization hook on."""
-    if 'visualization' not in cfg.default_hooks:
+    if not (cfg.get('default_hooks') or {}).get('visualization'):
         sys.exit('error: default_hooks has no visualization, which --show and '
                  '--show-dir need; add visualization='
                  "dict(type='CellVisualizationHook')")
@@ -51,21 +51,19 @@ def enable_drawing(cfg: 'Config', args: argparse.Namespace) -> None:
         hook.show = True
         hook.wait_time = args.wait_time
     if args.show_dir:
+        if cfg.get('visualizer') is None:
+            sys.exit("error: --show-dir needs visualizer=dict(type='CellVisualizer')")
         cfg.visualizer.save_dir = args.show_dir
-
-
-def enable_tta(cfg: 'Config') -> None:
-    """Wraps the model into the config's test-time augmentation."""
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    cfg.tta_model.module = cfg.model
-    cfg.model = cfg.tta_model
+        if not cfg.visualizer.get('vis_backends'):  # without one nothing is written
+            cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
 
 
 def enable_deploy(cfg: 'Config') -> None:
     """Tests the model in its form for inference."""
     hook = dict(type='SwitchToDeployHook')
-    if hook not in cfg.get('custom_hooks', []):
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+    hooks = cfg.get('custom_hooks') or []
+    if hook not in hooks:
+        cfg.custom_hooks = [*hooks, hook]
 
 
 def main() -> None:
@@ -73,16 +71,20 @@ def main() -> None:
     cfg = load_config(args)
     from mmengine.runner import Runner
 
+    from mmseg_cellvta.utils.test_options import enable_tta, keep_predictions
+
     if args.checkpoint is not None:
         cfg.load_from = find_weights(args.checkpoint)
     if args.show or args.show_dir:
         enable_drawing(cfg, args)
-    if args.tta:
-        enable_tta(cfg)
+    try:
+        if args.tta:
+            enable_tta(cfg)
+        if args.out is not None:
+            keep_predictions(cfg, args.out)
+    except ValueError as error:
+        sys.exit(f'error: {error}')
     enable_deploy(cfg)
-    if args.out is not None:
-        cfg.test_evaluator.output_dir = args.out
-        cfg.test_evaluator.keep_results = True
     with checked_checkpoints(args.trust):
         Runner.from_cfg(cfg).test()
 

@@ -32,7 +32,8 @@ default_hooks = dict(
 )
 custom_hooks = [
     dict(type='NormalizationHook'), dict(type='ClassNamesHook'),
-    dict(type='ResumeHook'), dict(type='PlainCheckpointHook')
+    dict(type='ResumeHook'), dict(type='PlainCheckpointHook'),
+    dict(type='UndefinedScoreHook')
 ]
 
 log_level = 'INFO'

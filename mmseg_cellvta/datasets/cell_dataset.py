@@ -9,6 +9,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from natsort import natsorted, ns
 
+from ..utils.stock_inferencer import without_stock_loader
 from .labels import (
     IMAGE_DIR,
     IMAGE_SUFFIX,
@@ -38,6 +39,7 @@ class CellDataset(BaseSegDataset):
             `nuclei_per_class`.
         class_agnostic: Call every nucleus 'nucleus', whatever its class: for a
             segmentor whose nuclei get their classes later.
+        pipeline: Configs of the transforms.
         **kwargs: Arguments of `mmseg.datasets.BaseSegDataset`.
 
     Raises:
@@ -46,14 +48,14 @@ class CellDataset(BaseSegDataset):
 
     def __init__(self, mpp: float, tissue: str | None = None,
                  validate_labels: bool = True, class_agnostic: bool = False,
-                 **kwargs) -> None:
+                 pipeline: Sequence[dict] = (), **kwargs) -> None:
         if not mpp > 0:
             raise ValueError(f'mpp={mpp}: expected µm/px above 0, such as 0.25 for 40x')
         self.mpp = mpp
         self.tissue = tissue
         self.validate_labels = validate_labels
         self.class_agnostic = class_agnostic
-        super().__init__(**kwargs)
+        super().__init__(pipeline=without_stock_loader(pipeline), **kwargs)
 
     @property
     def metainfo(self) -> dict:

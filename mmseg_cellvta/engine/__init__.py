@@ -9,10 +9,12 @@ from .hooks import (
     SwitchToDeployHook,
     UnfreezeEncoderHook,
 )
+from .new_classes_hook import NewClassesHook
 from .resume_hook import ResumeHook
+from .undefined_score_hook import UndefinedScoreHook
 
 __all__ = [
     'CPUAmpOptimWrapper', 'CellTokenDataset', 'CellVisualizationHook', 'ClassNamesHook',
-    'NormalizationHook', 'PlainCheckpointHook', 'ResumeHook', 'SwitchToDeployHook',
-    'UnfreezeEncoderHook'
+    'NewClassesHook', 'NormalizationHook', 'PlainCheckpointHook', 'ResumeHook',
+    'SwitchToDeployHook', 'UndefinedScoreHook', 'UnfreezeEncoderHook'
 ]

@@ -95,7 +95,9 @@ def token_key(checkpoint: str | Path, model: dict, pipeline: list[dict]) -> str:
         pipeline: Config of the test pipeline.
     """
     model = {key: part for key, part in model.items() if key != 'cell_classifier'}
-    digest = hashlib.sha256(json.dumps([model, pipeline], sort_keys=True).encode())
+    # `default`: pure Python configs have classes in place of names.
+    settings = json.dumps([model, pipeline], sort_keys=True, default=str)
+    digest = hashlib.sha256(settings.encode())
     with open(checkpoint, 'rb') as file:
         while block := file.read(1 << 20):
             digest.update(block)

@@ -67,8 +67,9 @@ def build_segmentor(cfg: Config, weights: str | Path,
 def _config_meta(cfg: Config, num_classes: int) -> dict:
     """Returns classes and palette of the data set that a config tests on."""
     dataset = next(inner_configs(part_config(cfg, 'test') or {}))
-    kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
-    meta = {**getattr(kind, 'METAINFO', {}), **dataset.get('metainfo', {})}
+    kind = dataset.get('type')  # a class in a pure Python config
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    meta = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
     classes = meta.get('classes', ())
     if len(classes) != num_classes:
         raise ValueError(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.runner import CheckpointLoader, load_state_dict
+from mmseg.registry import DATASETS
 from torch import Tensor, nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
@@ -22,6 +23,8 @@ from .plain_loading import CheckpointError, plain_loading
 KeyRules = list[tuple[str, str]]  # the authors' template, ours
 OURS, RELEASED = 'state_dict', 'model_state_dict'  # where a checkpoint has its weights
 NORMALIZATION_KEY = 'normalization'  # in a checkpoint's meta
+# The data set of a published model by the numbers of its classes and tissues.
+RELEASED_ON = {(7, 1): 'CoNICDataset', (6, 19): 'PanNukeCellDataset'}
 # Blocks of the authors are (convolution, BatchNorm); ours have names for the two.
 BLOCK_PARTS = [('.block.0.', '.conv.'), ('.block.1.', '.bn.')]
 BRANCHES = dict(
@@ -184,8 +187,21 @@ def convert_checkpoint(src: Path, dst: Path, model: ReleasedModel,
         raise ValueError(f'{src}: {error}') from error
     dst.parent.mkdir(parents=True, exist_ok=True)
     with complete_file(dst) as path:
-        torch.save({RELEASED if reverse else OURS: converted}, path)
+        torch.save({RELEASED: converted} if reverse else
+                   {'meta': _released_meta(converted), OURS: converted}, path)
     return converted
+
+
+def _released_meta(weights: dict[str, Tensor]) -> dict:
+    """Returns the meta of a converted checkpoint, which `mmseg.apis` reads.
+
+    Classes and palette are in it if the outputs are those of a published model; of
+    others nobody knows them.
+    """
+    counts = tuple(len(weights.get(f'decode_head.{name}.weight', ()))
+                   for name in ('branches.nc.levels.3.2', 'tissue_head'))
+    dataset = RELEASED_ON.get(counts)
+    return {} if dataset is None else dict(dataset_meta=DATASETS.get(dataset).METAINFO)
 
 
 def _rename(key: str, rules: KeyRules, model: str) -> str:

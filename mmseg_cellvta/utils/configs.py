@@ -154,19 +154,29 @@ def _read_again(path: Path, values: dict[str, Any]) -> Config:
             Config._substitute_predefined_vars(str(file), str(copy))
             copy.write_bytes(_assign(copy.read_bytes(), values))
         cfg = _read(Path(folder, path.resolve().relative_to(top)))
-    return Config(cfg._cfg_dict, filename=str(path))
+    result = Config(cfg._cfg_dict, filename=str(path))
+    # Of a pure Python config: what is imported is not part of it.
+    object.__setattr__(result, '_imported_names', cfg._imported_names)
+    return result
 
 
 def _with_bases(path: Path) -> Iterator[Path]:
     """Yields a config and all files that it inherits from."""
     yield path
+    # What an installed package holds, `::` or without a dot, is not copied.
     for node in ast.parse(path.read_bytes()).body:
+        bases = []
         if isinstance(node, ast.Assign) and getattr(
                 node.targets[0], 'id', None) == '_base_':
-            bases = ast.literal_eval(node.value)
-            for base in [bases] if isinstance(bases, str) else bases:
-                if '::' not in base:  # of an installed package: not copied
-                    yield from _with_bases((path.parent / base).resolve())
+            value = ast.literal_eval(node.value)
+            bases = [base for base in ([value] if isinstance(value, str) else value)
+                     if '::' not in base]
+        elif isinstance(node, ast.With):  # read_base() of a pure Python config
+            bases = ['../' * (part.level - 1) + part.module.replace('.', '/') + '.py'
+                     for part in node.body
+                     if isinstance(part, ast.ImportFrom) and part.level]
+        for base in bases:
+            yield from _with_bases((path.parent / base).resolve())
 
 
 def _assign(source: bytes, values: dict[str, Any]) -> bytes:

@@ -9,6 +9,8 @@ from typing import Any
 
 from mmengine.logging import MessageHub
 
+from .type_names import type_name
+
 SCALED_TO = 'network_mpp'  # in the message hub, and of every sample that was scaled
 DEFAULT_MPP = 0.25  # µm/px, 40x
 
@@ -36,7 +38,7 @@ def network_mpp(model: dict) -> float:
 def fill_network_mpp(cfg: Any, mpp: float) -> None:
     """Writes µm/px into every `ResizeToMpp` of a config that has no number."""
     if isinstance(cfg, dict):
-        if cfg.get('type') == 'ResizeToMpp':
+        if type_name(cfg) == 'ResizeToMpp':
             cfg.setdefault('mpp', mpp)
         cfg = cfg.values()
     elif not isinstance(cfg, (list, tuple)):

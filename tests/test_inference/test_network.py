@@ -11,6 +11,7 @@ from rule_segmentor import CONFIG, write_model
 from tiny_models import CLASSES, DIMS, SEGMENTOR, build
 
 from mmseg_cellvta.conversion.class_list import make_palette
+from mmseg_cellvta.datasets import CoNICDataset
 from mmseg_cellvta.inference.network import TileNetwork, load_segmentor
 from mmseg_cellvta.models.data_preprocessor import CellDataPreProcessor
 
@@ -50,6 +51,16 @@ def test_a_checkpoint_without_classes_has_those_of_the_config(checkpoint, tmp_pa
                  test_dataloader=dict(dataset=dict(
                      type='CoNICDataset', metainfo=metainfo)))
     assert model.dataset_meta['classes'] == metainfo['classes']
+
+
+@pytest.mark.parametrize('dataset', [
+    dict(type='ConcatDataset', datasets=[CONIC['test_dataloader']['dataset']]),
+    dict(type='RepeatDataset', times=2, dataset=dict(type='CoNICDataset')),
+    dict(type=CoNICDataset)])
+def test_classes_are_those_of_the_data_set_inside(checkpoint, tmp_path, dataset):
+    with pytest.raises(ValueError, match='has 7; expected 3, background included'):
+        load(tmp_path, dict(state_dict=checkpoint['state_dict']),
+             test_dataloader=dict(dataset=dataset))
 
 
 def test_classes_of_the_config_must_be_as_many(checkpoint, tmp_path):

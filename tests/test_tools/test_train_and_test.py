@@ -6,12 +6,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 from run_tool import run_tool
 from tiny_models import SEGMENTOR
+
+from mmseg_cellvta.datasets.transforms import PackCellInputs
+from mmseg_cellvta.models import CellTTAModel
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 CONFIG = """
@@ -23,7 +27,7 @@ custom_hooks = [dict(type='Mine')]
 default_hooks = dict(visualization=dict(type='CellVisualizationHook'))
 test_dataloader = dict(dataset=dict(pipeline=['plain'], data_root=root))
 test_evaluator = dict(type='CellInstanceMetric')
-tta_pipeline = ['augmented']
+tta_pipeline = [dict(type='Augmented')]
 tta_model = dict(type='CellTTAModel')
 """
 
@@ -86,10 +90,77 @@ def test_resume_is_off_unless_asked_for(run):
     assert run('train', 'small.py', '--resume').resume is True
 
 
-def test_amp_wraps_the_optimizer(run):
+PYTHON_CONFIG = """
+from mmengine.hooks import IterTimerHook
+from mmengine.optim import OptimWrapper
+from mmseg_cellvta.datasets.transforms import PackCellInputs
+from mmseg_cellvta.engine import CellVisualizationHook
+from mmseg_cellvta.evaluation import CellInstanceMetric
+from mmseg_cellvta.models import CellSegmentor, CellTTAModel
+from mmseg_cellvta.visualization import CellVisualizer
+
+root = '/old'
+model = dict(type=CellSegmentor)
+optim_wrapper = dict(type=OptimWrapper)
+visualizer = dict(type=CellVisualizer)
+custom_hooks = [dict(type=IterTimerHook)]
+default_hooks = dict(visualization=dict(type=CellVisualizationHook))
+test_dataloader = dict(dataset=dict(pipeline=['plain'], data_root=root))
+test_evaluator = [dict(type=CellInstanceMetric)]
+tta_pipeline = [dict(type=PackCellInputs)]
+tta_model = dict(type=CellTTAModel)
+"""
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """Where MMEngine would train; changed by assigning to `name`."""
+    device = SimpleNamespace(name='cuda')
+    monkeypatch.setattr('mmengine.device.get_device', lambda: device.name)
+    return device
+
+
+def test_amp_wraps_the_optimizer(run, device):
     wrapper = run('train', 'small.py', '--amp').optim_wrapper
     assert wrapper.type == 'AmpOptimWrapper' and wrapper.loss_scale == 'dynamic'
     assert run('train', 'small.py').optim_wrapper.type == 'OptimWrapper'
+
+
+def test_a_config_in_pure_python_takes_all_options(run, device, tmp_path):
+    (tmp_path / 'small.py').write_text(PYTHON_CONFIG)
+    cfg = run('train', 'small.py', '--amp', '--fine-tune', 'weights.pth')
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    assert [hook.type for hook in cfg.custom_hooks][1] == 'NewClassesHook'
+    cfg = run('test', 'small.py', 'weights.pth', '--tta', '--out', 'o', '--show-dir',
+              'd', '--cfg-options', 'root=/new')
+    assert cfg.model.type is CellTTAModel
+    assert cfg.test_evaluator[0].output_dir == 'o'
+    assert cfg.test_dataloader.dataset.data_root == '/new'
+    assert cfg.test_dataloader.dataset.pipeline[0].type is PackCellInputs
+    assert cfg.default_hooks.visualization.draw is True
+
+
+@pytest.mark.parametrize('options', [
+    ['--amp'], ['--amp', '--cfg-options', 'optim_wrapper.type=mmseg.OptimWrapper'],
+    ['--cfg-options', 'optim_wrapper.type=AmpOptimWrapper',
+     'optim_wrapper.dtype=bfloat16'],
+    ['--amp', '--cfg-options', 'optim_wrapper.type=CPUAmpOptimWrapper']])
+def test_half_precision_without_a_gpu_is_that_of_a_cpu(run, device, options, capsys):
+    device.name = 'cpu'
+    wrapper = run('train', 'small.py', *options).optim_wrapper
+    assert dict(wrapper) == dict(type='CPUAmpOptimWrapper')
+    assert ('No GPU: ' in capsys.readouterr().out) is (
+        options[-1] != 'optim_wrapper.type=CPUAmpOptimWrapper')
+
+
+def test_fine_tuning_loads_the_checkpoint_with_new_classes(run):
+    cfg = run('train', 'small.py', '--fine-tune', 'weights.pth')
+    assert cfg.load_from == 'weights.pth' and cfg.resume is False
+    assert cfg.custom_hooks == [dict(type='Mine'), dict(type='NewClassesHook')]
+    with pytest.raises(SystemExit, match='^checkpoint gone.pth: no such file'):
+        run('train', 'small.py', '--fine-tune', 'gone.pth')
+    with pytest.raises(SystemExit, match='2'):
+        run('train', 'small.py', '--fine-tune', 'weights.pth', '--resume')
 
 
 def test_amp_with_another_wrapper_names_it(run):
@@ -114,6 +185,7 @@ def test_show_dir_switches_drawing_on(run):
     assert cfg.default_hooks.visualization.draw is True
     assert 'show' not in cfg.default_hooks.visualization
     assert cfg.visualizer.save_dir == 'images'
+    assert cfg.visualizer.vis_backends == [dict(type='LocalVisBackend')]
 
 
 def test_show_passes_the_wait_time(run):
@@ -122,16 +194,23 @@ def test_show_passes_the_wait_time(run):
     assert cfg.default_hooks.visualization.wait_time == 1.5
 
 
-def test_drawing_without_the_hook_says_what_to_add(run):
-    options = ['--show', '--cfg-options', 'default_hooks._delete_=True']
-    with pytest.raises(SystemExit, match='CellVisualizationHook'):
+@pytest.mark.parametrize('options, message', [
+    (['--show', '--cfg-options', 'default_hooks._delete_=True'], 'VisualizationHook'),
+    (['--show', '--cfg-options', 'default_hooks.visualization=None'],
+     'VisualizationHook'),
+    (['--show-dir', 'd', '--cfg-options', 'visualizer=None'], 'CellVisualizer'),
+    (['--tta', '--cfg-options', 'tta_model=None'], '--tta needs tta_model'),
+    (['--out', 'o', '--cfg-options', 'test_evaluator=None'], 'no metric of test_ev')])
+def test_an_option_that_the_config_does_not_serve_says_what_to_add(
+        run, options, message):
+    with pytest.raises(SystemExit, match=f'^error: .*{message}'):
         run('test', 'small.py', 'weights.pth', *options)
 
 
 def test_tta_wraps_the_model(run):
     cfg = run('test', 'small.py', 'weights.pth', '--tta')
     assert cfg.model.type == 'CellTTAModel' and cfg.model.module.type == 'Net'
-    assert cfg.test_dataloader.dataset.pipeline == ['augmented']
+    assert cfg.test_dataloader.dataset.pipeline == [dict(type='Augmented')]
 
 
 def test_a_test_runs_the_form_for_inference_and_keeps_the_configs_hooks(run):

@@ -9,9 +9,11 @@ from mmseg.registry import TRANSFORMS
 from mmseg.structures import SegDataSample
 from tiny_models import SEGMENTOR, build, square_sample
 
+from mmseg_cellvta.datasets.transforms import ResizeToMpp
 from mmseg_cellvta.utils.network_scale import (
     announce_network_mpp,
     announced_network_mpp,
+    fill_network_mpp,
 )
 
 RESIZE = dict(type='ResizeToMpp', source_mpp=0.5)
@@ -53,6 +55,14 @@ def test_a_resumed_run_has_the_scale_of_its_config():
     announce_network_mpp(0.25)
     MessageHub.get_current_instance().load_state_dict(checkpoint)
     assert announced_network_mpp() == 0.25
+
+
+@pytest.mark.parametrize('kind', [
+    'ResizeToMpp', 'mmseg.ResizeToMpp', ResizeToMpp])
+def test_a_pipeline_is_filled_however_it_names_the_step(kind):
+    cfg = dict(pipeline=[dict(type='TestTimeAug', transforms=[[dict(type=kind)]])])
+    fill_network_mpp(cfg, 0.4)
+    assert cfg['pipeline'][0]['transforms'][0][0]['mpp'] == 0.4
 
 
 def test_the_inference_api_keeps_the_scale_of_its_model():
