@@ -23,8 +23,8 @@ def parse_args() -> argparse.Namespace:
     start.add_argument('--resume', action='store_true',
                        help='resume from the latest checkpoint in the work dir')
     start.add_argument('--fine-tune', metavar='CHECKPOINT',
-                       help='begin with the weights of a checkpoint or a model folder of other '
-                       'classes: all but the outputs of its classes and tissues')
+                       help='begin with the weights of a checkpoint or model folder of '
+                       'other classes: all but the outputs of its classes and tissues')
     parser.add_argument('--amp', action='store_true',
                         help='train with automatic mixed precision')
     add_shared_options(parser)

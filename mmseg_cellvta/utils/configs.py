@@ -72,9 +72,10 @@ def set_options(cfg: Config,
     """
     options = dict(options if isinstance(options, Mapping) else parse_options(options))
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    for key in options:
+    # Another class first: it may have other arguments.
+    for key in sorted(options, key=lambda key: not key.endswith('type')):
         check_option(cfg._cfg_dict, key)
-    cfg.merge_from_dict(options)
+        cfg.merge_from_dict({key: options[key]})
     return cfg
 
 

@@ -44,3 +44,11 @@ def test_what_somebody_reads_is_taken(option):
     assert str(cfg).lower() == value.lower() or float(cfg) == float(value)
 
 
+
+
+def test_arguments_of_another_class_are_taken_with_it():
+    cfg = load_config(CONFIG, ['optim_wrapper.dtype=float16',
+                               'optim_wrapper.type=AmpOptimWrapper'])
+    assert cfg.optim_wrapper.dtype == 'float16'
+    with pytest.raises(ValueError, match='has no dtype'):
+        load_config(CONFIG, ['optim_wrapper.dtype=float16'])
