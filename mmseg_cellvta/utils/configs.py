@@ -73,7 +73,7 @@ def set_options(cfg: Config,
     options = dict(options if isinstance(options, Mapping) else parse_options(options))
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     # Another class first: it may have other arguments.
-    for key in sorted(options, key=lambda key: not key.endswith('type')):
+    for key in sorted(options, key=lambda key: key.split('.')[-1] != 'type'):
         check_option(cfg._cfg_dict, key)
         cfg.merge_from_dict({key: options[key]})
     return cfg

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from tiny_models import DIMS, ENCODER, SEGMENTOR, build
-from tiny_training import make_runner
+from tiny_training import TwoImages, make_runner
 
 from mmseg_cellvta.engine import NewClassesHook, NormalizationHook, PlainCheckpointHook
 from mmseg_cellvta.models.encoders import TimmEncoder
@@ -66,7 +66,8 @@ def test_training_goes_on_and_names_its_own_classes(tmp_path, checkpoint, said):
     runner.train()
     saved = torch.load(tmp_path / 'work/epoch_1.pth', weights_only=True)
     assert len(saved['state_dict'][CLASSES[0]]) == 2
-    assert 'dataset_meta' not in saved['meta']  # `TwoImages` has none
+    # Not those of the checkpoint.
+    assert saved['meta']['dataset_meta'] == TwoImages.metainfo
 
 
 def test_an_average_begins_with_the_same_weights(tmp_path, checkpoint, said):
