@@ -63,6 +63,13 @@ def load_config(args: argparse.Namespace) -> 'Config':
     return cfg
 
 
+def add_hooks(cfg: 'Config', *names: str) -> None:
+    """Adds hooks that a config, such as one of an earlier run, does not have."""
+    own = [*cfg.get('custom_hooks', [])]
+    wanted = [dict(type=name) for name in names]
+    cfg.custom_hooks = own + [hook for hook in wanted if hook not in own]
+
+
 def read_config(path: str, options: list[str]) -> 'Config':
     """Reads a config with its options; ends the program with one sentence if wrong."""
     find_package()

@@ -4,7 +4,13 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from launch import add_shared_options, check_file, checked_checkpoints, load_config
+from launch import (
+    add_hooks,
+    add_shared_options,
+    check_file,
+    checked_checkpoints,
+    load_config,
+)
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -49,13 +55,6 @@ def enable_tta(cfg: 'Config') -> None:
     cfg.model = cfg.tta_model
 
 
-def enable_deploy(cfg: 'Config') -> None:
-    """Tests the model in its form for inference."""
-    hook = dict(type='SwitchToDeployHook')
-    if hook not in cfg.get('custom_hooks', []):
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
-
-
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
@@ -66,7 +65,7 @@ def main() -> None:
         enable_drawing(cfg, args)
     if args.tta:
         enable_tta(cfg)
-    enable_deploy(cfg)
+    add_hooks(cfg, 'ClassNamesHook', 'SwitchToDeployHook')
     if args.out is not None:
         cfg.test_evaluator.output_dir = args.out
         cfg.test_evaluator.keep_results = True

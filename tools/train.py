@@ -4,7 +4,13 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from launch import add_shared_options, check_file, checked_checkpoints, load_config
+from launch import (
+    add_hooks,
+    add_shared_options,
+    check_file,
+    checked_checkpoints,
+    load_config,
+)
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -45,6 +51,8 @@ def main() -> None:
     if args.amp:
         enable_amp(cfg)
     cfg.resume = args.resume
+    if args.resume:
+        add_hooks(cfg, 'ResumeHook')
     with checked_checkpoints(args.trust):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         runner.train()
