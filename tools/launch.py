@@ -109,6 +109,13 @@ def find_weights(checkpoint: str) -> str:
         sys.exit(f'error: {error}')
 
 
+def add_hooks(cfg: 'Config', *names: str) -> None:
+    """Adds hooks that a config, such as one of an earlier run, does not have."""
+    own = [*(cfg.get('custom_hooks') or [])]
+    wanted = [dict(type=name) for name in names]
+    cfg.custom_hooks = own + [hook for hook in wanted if hook not in own]
+
+
 def read_config(path: str, options: list[str]) -> 'Config':
     """Reads a config with its options; ends the program with one sentence if wrong."""
     find_package()

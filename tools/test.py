@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from launch import (
+    add_hooks,
     add_shared_options,
     check_file,
     checked_checkpoints,
@@ -58,14 +59,6 @@ def enable_drawing(cfg: 'Config', args: argparse.Namespace) -> None:
             cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
 
 
-def enable_deploy(cfg: 'Config') -> None:
-    """Tests the model in its form for inference."""
-    hook = dict(type='SwitchToDeployHook')
-    hooks = cfg.get('custom_hooks') or []
-    if hook not in hooks:
-        cfg.custom_hooks = [*hooks, hook]
-
-
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
@@ -84,7 +77,7 @@ def main() -> None:
             keep_predictions(cfg, args.out)
     except ValueError as error:
         sys.exit(f'error: {error}')
-    enable_deploy(cfg)
+    add_hooks(cfg, 'ClassNamesHook', 'SwitchToDeployHook')
     with checked_checkpoints(args.trust):
         Runner.from_cfg(cfg).test()
 

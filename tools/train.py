@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from launch import (
+    add_hooks,
     add_shared_options,
     check_file,
     checked_checkpoints,
@@ -80,6 +81,8 @@ def main() -> None:
     if args.fine_tune is not None:
         enable_fine_tuning(cfg, args.fine_tune)
     cfg.resume = args.resume
+    if args.resume:
+        add_hooks(cfg, 'ResumeHook')
     with checked_checkpoints(args.trust):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         runner.train()

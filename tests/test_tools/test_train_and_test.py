@@ -213,10 +213,16 @@ def test_tta_wraps_the_model(run):
     assert cfg.test_dataloader.dataset.pipeline == [dict(type='Augmented')]
 
 
-def test_a_test_runs_the_form_for_inference_and_keeps_the_configs_hooks(run):
-    cfg = run('test', 'small.py', 'weights.pth')
-    assert cfg.custom_hooks == [dict(type='Mine'), dict(type='SwitchToDeployHook')]
-    assert run('train', 'small.py').custom_hooks == [dict(type='Mine')]
+def test_tools_add_the_hooks_that_they_need_and_keep_those_of_the_config(run):
+    def hooks(*args):
+        return [hook['type'] for hook in run(*args).custom_hooks]
+
+    assert hooks('test', 'small.py', 'weights.pth') == [
+        'Mine', 'ClassNamesHook', 'SwitchToDeployHook']
+    assert hooks('train', 'small.py') == ['Mine']
+    assert hooks('train', 'small.py', '--resume') == ['Mine', 'ResumeHook']
+    Path('has.py').write_text(CONFIG.replace('Mine', 'ResumeHook'))
+    assert hooks('train', 'has.py', '--resume') == ['ResumeHook']
 
 
 @pytest.mark.parametrize(
