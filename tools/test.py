@@ -59,12 +59,14 @@ def main() -> None:
     cfg = load_config(args)
     from mmengine.runner import Runner
 
-    from mmseg_cellvta.utils.test_options import enable_tta, keep_predictions
+    from mmseg_cellvta.utils.evaluators import check_prefixes, keep_predictions
+    from mmseg_cellvta.utils.test_time_augmentation import enable_tta
 
     cfg.load_from = args.checkpoint
     if args.show or args.show_dir:
         enable_drawing(cfg, args)
     try:
+        check_prefixes(cfg.get('test_evaluator'))
         if args.tta:
             enable_tta(cfg)
         if args.out is not None:

@@ -32,7 +32,7 @@ default_hooks = dict(
 )
 custom_hooks = [
     dict(type='NormalizationHook'), dict(type='PlainCheckpointHook'),
-    dict(type='UndefinedScoreHook')
+    dict(type='BestScoreHook')
 ]
 
 log_level = 'INFO'

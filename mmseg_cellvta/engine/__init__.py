@@ -1,4 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+from .best_score_hook import BestScoreHook
 from .cell_classifier_training import CellTokenDataset
 from .cpu_amp_optim_wrapper import CPUAmpOptimWrapper
 from .hooks import (
@@ -9,10 +10,9 @@ from .hooks import (
     UnfreezeEncoderHook,
 )
 from .new_classes_hook import NewClassesHook
-from .undefined_score_hook import UndefinedScoreHook
 
 __all__ = [
     'CPUAmpOptimWrapper', 'CellTokenDataset', 'CellVisualizationHook',
     'NewClassesHook', 'NormalizationHook', 'PlainCheckpointHook', 'SwitchToDeployHook',
-    'UndefinedScoreHook', 'UnfreezeEncoderHook'
+    'BestScoreHook', 'UnfreezeEncoderHook'
 ]
