@@ -64,13 +64,15 @@ def main() -> None:
     cfg = load_config(args)
     from mmengine.runner import Runner
 
-    from mmseg_cellvta.utils.test_options import enable_tta, keep_predictions
+    from mmseg_cellvta.utils.evaluators import check_prefixes, keep_predictions
+    from mmseg_cellvta.utils.test_time_augmentation import enable_tta
 
     if args.checkpoint is not None:
         cfg.load_from = find_weights(args.checkpoint)
     if args.show or args.show_dir:
         enable_drawing(cfg, args)
     try:
+        check_prefixes(cfg.get('test_evaluator'))
         if args.tta:
             enable_tta(cfg)
         if args.out is not None:

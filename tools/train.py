@@ -75,9 +75,15 @@ def main() -> None:
     from mmengine.runner import Runner
     from mmseg.registry import RUNNERS
 
+    from mmseg_cellvta.utils.evaluators import check_prefixes
+
     if args.amp:
         enable_amp(cfg)
     fit_amp_to_device(cfg)
+    try:
+        check_prefixes(cfg.get('val_evaluator'))
+    except ValueError as error:
+        sys.exit(f'error: {error}')
     if args.fine_tune is not None:
         enable_fine_tuning(cfg, args.fine_tune)
     cfg.resume = args.resume

@@ -33,7 +33,7 @@ default_hooks = dict(
 custom_hooks = [
     dict(type='NormalizationHook'), dict(type='ClassNamesHook'),
     dict(type='ResumeHook'), dict(type='PlainCheckpointHook'),
-    dict(type='UndefinedScoreHook')
+    dict(type='BestScoreHook')
 ]
 
 log_level = 'INFO'

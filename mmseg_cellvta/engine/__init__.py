@@ -1,4 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+from .best_score_hook import BestScoreHook
 from .cell_classifier_training import CellTokenDataset
 from .class_names_hook import ClassNamesHook
 from .cpu_amp_optim_wrapper import CPUAmpOptimWrapper
@@ -11,10 +12,9 @@ from .hooks import (
 )
 from .new_classes_hook import NewClassesHook
 from .resume_hook import ResumeHook
-from .undefined_score_hook import UndefinedScoreHook
 
 __all__ = [
-    'CPUAmpOptimWrapper', 'CellTokenDataset', 'CellVisualizationHook', 'ClassNamesHook',
-    'NewClassesHook', 'NormalizationHook', 'PlainCheckpointHook', 'ResumeHook',
-    'SwitchToDeployHook', 'UndefinedScoreHook', 'UnfreezeEncoderHook'
+    'BestScoreHook', 'CPUAmpOptimWrapper', 'CellTokenDataset', 'CellVisualizationHook',
+    'ClassNamesHook', 'NewClassesHook', 'NormalizationHook', 'PlainCheckpointHook',
+    'ResumeHook', 'SwitchToDeployHook', 'UnfreezeEncoderHook'
 ]

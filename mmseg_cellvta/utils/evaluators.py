@@ -1,6 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""What `--tta` and `--out` of `tools/test.py` change in a config."""
-import copy
+"""The metrics of a config: one, a list, or those of an `Evaluator`."""
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,45 +7,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmseg.registry import METRICS
 
-from .configs import inner_configs
 from .type_names import type_name
-
-# Transforms that move pixels without saying how, so that no map can be moved back.
-MOVING = {
-    'CellRandomAffine', 'CellRandomRotate90', 'CellRandomSizedCrop', 'CenterCrop',
-    'RandomAffine', 'RandomCrop', 'RandomRotFlip', 'RandomRotate', 'RandomTile'
-}
-
-
-def enable_tta(cfg: Config) -> None:
-    """Tests by the config's `tta_pipeline` and `tta_model`, whatever wraps the data.
-
-    Raises:
-        ValueError: When the config lacks one of them, or the maps of a view could not
-            be moved back.
-    """
-    for name in ('test_dataloader', 'tta_pipeline', 'tta_model'):
-        if cfg.get(name) is None:
-            raise ValueError(f'--tta needs {name} in the config, as in '
-                             'configs/_base_/datasets/custom.py')
-    for transform in _transforms(cfg.tta_pipeline):
-        if type_name(transform) in MOVING:
-            raise ValueError(
-                f'--tta: {type_name(transform)} in tta_pipeline moves pixels, and its '
-                'maps cannot be moved back; use RandomFlip')
-    for dataset in inner_configs(cfg.test_dataloader.dataset):
-        dataset['pipeline'] = copy.deepcopy(cfg.tta_pipeline)
-    cfg.tta_model.module = cfg.model
-    cfg.model = cfg.tta_model
-
-
-def _transforms(part: dict | list) -> Iterator[dict]:
-    """Yields all transforms of a pipeline, also those inside `TestTimeAug`."""
-    if isinstance(part, dict):
-        yield part
-        part = part.get('transforms', [])
-    for inner in part:
-        yield from _transforms(inner)
 
 
 def keep_predictions(cfg: Config, folder: str) -> None:
@@ -74,6 +35,26 @@ def keep_predictions(cfg: Config, folder: str) -> None:
                          "dict(type='CellInstanceMetric')")
 
 
+def check_prefixes(evaluator: dict | list | None) -> None:
+    """Looks for metrics whose scores have the same names.
+
+    MMEngine would end at the first validation, or after the whole test.
+
+    Raises:
+        ValueError: When there are two.
+    """
+    seen = []
+    for metric in _metrics(evaluator or []):
+        kind = _metric_class(metric)
+        # Two classes that share a prefix may have scores of other names.
+        scores = kind, metric.get('prefix') or getattr(kind, 'default_prefix', None)
+        if scores in seen and kind is not None and 'prefix' in _arguments(metric):
+            raise ValueError(
+                f'two metrics of the evaluator are a {type_name(metric)} with prefix '
+                f'{scores[1]!r}; give each a prefix of its own')
+        seen.append(scores)
+
+
 def _metrics(evaluator: dict | list) -> Iterator[dict]:
     """Yields the metrics of one, of a list, or of an `Evaluator`."""
     if isinstance(evaluator, dict):
@@ -85,6 +66,10 @@ def _metrics(evaluator: dict | list) -> Iterator[dict]:
 
 
 def _arguments(metric: dict) -> set[str]:
-    kind = metric['type']
-    kind = METRICS.get(kind) if isinstance(kind, str) else kind
+    kind = _metric_class(metric)
     return set() if kind is None else set(inspect.signature(kind).parameters)
+
+
+def _metric_class(metric: dict) -> type | None:
+    kind = metric['type']
+    return METRICS.get(kind) if isinstance(kind, str) else kind

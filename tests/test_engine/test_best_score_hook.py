@@ -47,7 +47,7 @@ class Fixed(BaseMetric):
 def said(monkeypatch):
     lines = []
     monkeypatch.setattr(
-        'mmseg_cellvta.engine.undefined_score_hook.print_log',
+        'mmseg_cellvta.engine.best_score_hook.print_log',
         lambda message, logger, level: lines.append(message))
     return lines
 
@@ -55,7 +55,7 @@ def said(monkeypatch):
 def train(work_dir, metric, nuclei=False, save_best='cell/mPQ', **checkpoint):
     make_runner(
         work_dir, build(SEGMENTOR), epochs=2,
-        hooks=[HOOKS.build(dict(type='UndefinedScoreHook'))],
+        hooks=[HOOKS.build(dict(type='BestScoreHook'))],
         val_dataloader=dict(
             dataset=Labelled(nuclei), batch_size=2, num_workers=0,
             sampler=dict(type='DefaultSampler', shuffle=False),
@@ -88,6 +88,25 @@ def test_any_score_is_watched(tmp_path, said, score, save_best, rule):
     metric = Fixed(**{name: score})
     assert train(tmp_path, metric, save_best=save_best, rule=rule) == []
     assert [line.split(' is ')[0] for line in said] == [f'cell/{name}']
+
+
+@pytest.mark.parametrize('save_best, kept', [('PQ', 0), (['cell/mPQ', 'PQ'], 1)])
+def test_a_score_that_does_not_exist_does_not_end_the_training(
+        tmp_path, said, save_best, kept):
+    best = train(tmp_path, CellInstanceMetric(), nuclei=True, save_best=save_best)
+    assert len(best) == kept
+    line, = said
+    assert line.startswith('PQ is none of the scores cell/mPQ, ')
+    assert (tmp_path / 'epoch_2.pth').is_file()
+
+
+def test_a_training_without_validation_is_told(tmp_path, said):
+    runner = make_runner(
+        tmp_path, build(SEGMENTOR), hooks=[HOOKS.build(dict(type='BestScoreHook'))],
+        default_hooks=dict(checkpoint=dict(
+            type='CheckpointHook', save_best='cell/mPQ', rule='greater')))
+    runner.train()
+    assert said[0].startswith('cell/mPQ is never computed')
 
 
 def test_nothing_is_said_where_a_best_checkpoint_is_kept_or_none_is_wanted(
