@@ -1,18 +1,22 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import openslide
 
+from ..utils.tiff_rules import TiffImage, find_tiff_image, is_tiff
 from .reader import (
+    SMALL_BLOCK,
     ProcessHandle,
     SlideReader,
     UnreadableError,
-    square_mpp,
+    choose_mpp,
     white_where_transparent,
 )
 
+GENERIC = 'generic-tiff'  # OpenSlide's vendor of files that no scanner wrote
 BLOCK_PX = 256  # side of the blocks in which some levels are read, see _read_inside
 
 
@@ -23,28 +27,48 @@ class OpenSlideReader(SlideReader):
         path: Slide file.
         mpp: Size of a pixel of level 0, µm; None for what the file states.
 
+        force_mpp: See `open_slide`.
+        skip_damaged: See `open_slide`.
+
     Raises:
-        UnreadableError: When OpenSlide does not read the file.
-        ValueError: When the pixels are not square.
+        UnreadableError: When OpenSlide does not read the file, or not as
+            `tiff_rules` say.
+        ValueError: When the pixels are not square or have more than 8 bits, or a TIFF
+            file holds several images.
     """
 
-    def __init__(self, path: Path, mpp: float | None = None) -> None:
+    def __init__(self, path: Path, mpp: float | None = None, force_mpp: bool = False,
+                 skip_damaged: bool = False) -> None:
         self._handle = ProcessHandle(openslide.OpenSlide, str(path))
         try:
             slide = self._handle.get()
         except openslide.OpenSlideError as error:
             raise UnreadableError(
                 f'{path.name}: OpenSlide cannot read it ({error})') from error
-        if slide.properties.get('tiff.ImageDescription', '').endswith('OME>'):
-            self.close()
-            raise UnreadableError(f'{path.name}: OpenSlide does not see the levels of '
-                                  'an OME-TIFF')
-        if mpp is None:
-            mpp = square_mpp(path.name, *(
-                float(slide.properties.get(name, 0)) for name in
-                (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)))
+        properties = slide.properties
+        sizes = [_number(properties, name) for name in (
+            openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)]
+        objective = _number(properties, openslide.PROPERTY_NAME_OBJECTIVE_POWER)
+        remark = None
+        if is_tiff(path):
+            try:
+                image = find_tiff_image(path, path.name)
+                if properties.get(openslide.PROPERTY_NAME_VENDOR) == GENERIC:
+                    _check_layout(image)
+                    sizes, objective = image.mpp or (None, None), image.objective
+                    remark = image.remark
+                image.check_pixels()
+            except ValueError:
+                self.close()
+                raise
+        mpp, kept = choose_mpp(path.name, mpp, force_mpp, *sizes)
         level_shapes = [(height, width) for width, height in slide.level_dimensions]
-        super().__init__(path.name, level_shapes, mpp)
+        blocks = [_block_shape(properties, level, downsample)
+                  for level, downsample in enumerate(slide.level_downsamples)]
+        super().__init__(path.name, level_shapes, mpp, blocks, skip_damaged)
+        self.objective = objective
+        self.bounds = _bounds(properties)
+        self.add_remarks(remark, kept)
 
     def _read_inside(self, level: int, x: int, y: int, width: int,
                      height: int) -> np.ndarray:
@@ -73,5 +97,53 @@ class OpenSlideReader(SlideReader):
         region = slide.read_region(corner, level, (width, height))
         return white_where_transparent(np.asarray(region))
 
+    def _open(self) -> None:
+        self._handle.get()
+
     def close(self) -> None:
         self._handle.close()
+
+
+def _check_layout(image: TiffImage) -> None:
+    """Leaves TIFF files to other readers that OpenSlide would read by other rules.
+
+    Raises:
+        UnreadableError: With the reason.
+    """
+    reason = None
+    if image.is_ome:
+        reason = 'see the levels of an OME-TIFF'
+    elif image.page != 0:
+        reason = f'see page {image.page}, which holds the image'
+    elif image.orientation != 1:
+        reason = f'turn slides (orientation {image.orientation})'
+    elif image.channels not in (1, 3, 4) or (
+            image.channels == 4 and image.colours != 'SEPARATED'):
+        reason = 'tell alpha from other channels'
+    if reason:
+        raise UnreadableError(f'{image.name}: OpenSlide does not {reason}')
+
+
+def _number(properties: Mapping[str, str], name: str) -> float | None:
+    """Returns a property as a number; None if it is missing or none."""
+    try:
+        return float(properties[name])
+    except (KeyError, ValueError):
+        return None
+
+
+def _bounds(properties: Mapping[str, str]) -> tuple[int, int, int, int] | None:
+    values = [_number(properties, name) for name in (
+        openslide.PROPERTY_NAME_BOUNDS_X, openslide.PROPERTY_NAME_BOUNDS_Y,
+        openslide.PROPERTY_NAME_BOUNDS_WIDTH, openslide.PROPERTY_NAME_BOUNDS_HEIGHT)]
+    return None if None in values else tuple(map(int, values))
+
+
+def _block_shape(properties: Mapping[str, str], level: int,
+                 downsample: float) -> tuple[int, int]:
+    """Returns (height, width) px of the blocks of a level that fail as a whole."""
+    if not downsample.is_integer():
+        return BLOCK_PX, BLOCK_PX
+    sides = [_number(properties, f'openslide.level[{level}].tile-{side}')
+             for side in ('height', 'width')]
+    return (SMALL_BLOCK,) * 2 if None in sides else tuple(map(int, sides))

@@ -14,6 +14,10 @@ import numpy as np
 SETTINGS, PROGRESS = 'conversion.json', 'progress.json'
 
 
+class UnreadableError(ValueError):
+    """A file, or a part of it, that cannot be decoded."""
+
+
 @contextmanager
 def complete_file(path: str | os.PathLike) -> Iterator[Path]:
     """Lends a hidden path beside `path`, and moves what was written there onto it.
