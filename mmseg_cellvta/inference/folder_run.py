@@ -136,6 +136,7 @@ class FolderRun:
             self._find(job, store, mine, progress)
         if not writes:
             return InputResult(source, {})
+        job.reader.damaged |= store.load_damage()
         seams = SeamFilter(job.info.mpp)
         with self.inferencer.clock('writing'):
             summary = results.write_all(seams(cells) for cells in store.load(bands))
@@ -170,6 +171,7 @@ class FolderRun:
         for run in runs:
             for band, cells in self.inferencer.scan(
                     job, run, store.batch_size, progress.add_tiles):
+                store.save_damage(band, job.reader.damaged)
                 store.save(band, cells)
                 progress.add_cells(len(cells))
 

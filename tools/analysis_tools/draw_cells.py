@@ -75,7 +75,7 @@ def draw(args: argparse.Namespace) -> np.ndarray:
     from mmseg_cellvta.visualization.drawing import draw_outlines, draw_panels
 
     outlines, names, colors = read_cells(args.geojson)
-    reader = open_slide(args.image, mpp=1.0)  # lengths are px, not µm
+    reader = open_slide(args.image, 1.0, force_mpp=True)  # lengths are px
     x, y, width, height = args.window or (0, 0, *reader.shape[::-1])
     canvas = SlideCanvas(reader, width / (args.width or min(width, MAX_WIDTH)))
     corners = np.array([(x, y), (x + width, y + height)]) / canvas.scale
