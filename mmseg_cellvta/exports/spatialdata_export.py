@@ -169,7 +169,8 @@ def _columns(cells: pa.Table, names: list[str], dtype: type) -> np.ndarray:
 def _pyramid(reader: SlideReader, info: SlideInfo,
              transformations: dict[str, 'BaseTransformation']
              ) -> 'DataArray | DataTree':
-    """Returns level 0, the part in which cells are counted, and halves of it, read where and when they are needed."""
+    """Returns level 0, or its part in which cells are counted, and halves of it, read
+    where and when they are needed."""
     from dask import array as da
     from spatialdata.models import Image2DModel
 

@@ -17,6 +17,7 @@ from tiffslide import (
 from ..utils.tiff_rules import TiffImage, find_tiff_image, is_tiff, on_white
 from .reader import ProcessHandle, SlideReader, UnreadableError, choose_mpp
 
+MINISWHITE = 0  # PhotometricInterpretation
 BOUNDS = (PROPERTY_NAME_BOUNDS_X, PROPERTY_NAME_BOUNDS_Y, PROPERTY_NAME_BOUNDS_WIDTH,
           PROPERTY_NAME_BOUNDS_HEIGHT)
 
@@ -124,6 +125,10 @@ class _LevelSlide(TiffSlide):
     def __init__(self, path: str, series: int | None) -> None:
         super().__init__(path)
         self._series = series
+        for images in self.ts_tifffile.series:
+            # White where nothing is stored; tiffslide's own would be black.
+            inverted = images.keyframe.photometric == MINISWHITE
+            images.aszarr = partial(images.aszarr, fillvalue=0 if inverted else 255)
 
     @cached_property
     def properties(self) -> dict:
