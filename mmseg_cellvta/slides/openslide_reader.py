@@ -63,8 +63,12 @@ class OpenSlideReader(SlideReader):
                 raise
         mpp, kept = choose_mpp(path.name, mpp, force_mpp, *sizes)
         level_shapes = [(height, width) for width, height in slide.level_dimensions]
-        blocks = [_block_shape(properties, level, downsample)
-                  for level, downsample in enumerate(slide.level_downsamples)]
+        self._level_tiles = [
+            _tile_shape(properties, level) for level in range(slide.level_count)]
+        # What fails as a whole, see _read_inside.
+        blocks = [(tile or (SMALL_BLOCK,) * 2) if downsample.is_integer() else
+                  (BLOCK_PX,) * 2 for tile, downsample in
+                  zip(self._level_tiles, slide.level_downsamples, strict=True)]
         super().__init__(path.name, level_shapes, mpp, blocks, skip_damaged)
         self.objective = objective
         self.bounds = _bounds(properties)
@@ -88,6 +92,27 @@ class OpenSlideReader(SlideReader):
         image = np.block([[[block] for block in row] for row in blocks])
         x, y = x - left * BLOCK_PX, y - top * BLOCK_PX
         return image[y:y + height, x:x + width]
+
+    def _find_damage(self, level: int, row: int, col: int) -> tuple[int, int]:
+        """Looks for the damaged tile in a block that is not a tile itself."""
+        block, tile = self._level_blocks[level], self._level_tiles[level]
+        if tile is None or tile == block:
+            return self._place(level, row, col)
+        (top, low), (left, right) = (
+            (start * side, min((start + 1) * side, whole)) for start, side, whole in
+            zip((row, col), block, self.level_shapes[level], strict=True))
+        for tile_row in range(top // tile[0], -(-low // tile[0])):
+            for tile_col in range(left // tile[1], -(-right // tile[1])):
+                y = _middle(tile_row, tile[0], top, low)
+                x = _middle(tile_col, tile[1], left, right)
+                try:
+                    self._read_region(level, x, y, 1, 1)
+                except openslide.OpenSlideError as error:
+                    self._reopen(error)
+                    downsample = self.level_downsamples[level]
+                    return (round(tile_col * tile[1] * downsample),
+                            round(tile_row * tile[0] * downsample))
+        return self._place(level, row, col)
 
     def _read_region(self, level: int, x: int, y: int, width: int,
                      height: int) -> np.ndarray:
@@ -139,11 +164,13 @@ def _bounds(properties: Mapping[str, str]) -> tuple[int, int, int, int] | None:
     return None if None in values else tuple(map(int, values))
 
 
-def _block_shape(properties: Mapping[str, str], level: int,
-                 downsample: float) -> tuple[int, int]:
-    """Returns (height, width) px of the blocks of a level that fail as a whole."""
-    if not downsample.is_integer():
-        return BLOCK_PX, BLOCK_PX
+def _tile_shape(properties: Mapping[str, str], level: int) -> tuple[int, int] | None:
+    """Returns (height, width) px of the tiles of a level; None if they differ."""
     sides = [_number(properties, f'openslide.level[{level}].tile-{side}')
              for side in ('height', 'width')]
-    return (SMALL_BLOCK,) * 2 if None in sides else tuple(map(int, sides))
+    return None if None in sides else tuple(map(int, sides))
+
+
+def _middle(number: int, side: int, low: int, high: int) -> int:
+    """Returns the middle of a tile's part between two borders, px."""
+    return (max(number * side, low) + min((number + 1) * side, high)) // 2

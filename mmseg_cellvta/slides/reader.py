@@ -184,12 +184,16 @@ class SlideReader(ABC):
 
     def _damage(self, level: int, row: int, col: int,
                 error: Exception) -> UnreadableError:
-        x, y = self._place(level, row, col)
+        x, y = self._find_damage(level, row, col)
         of_level = f', found on level {level}' if level else ''
         return UnreadableError(
             f'{self.name}: damaged at x={x}, y={y} px of level 0{of_level} ({error}); '
             'copy or export the file again, or take such places for glass with '
             '--skip-damaged')
+
+    def _find_damage(self, level: int, row: int, col: int) -> tuple[int, int]:
+        """Returns where the damage in a block begins, (x, y) px of level 0."""
+        return self._place(level, row, col)
 
     def _place(self, level: int, row: int, col: int) -> tuple[int, int]:
         """Returns where a block begins, (x, y) px of level 0."""

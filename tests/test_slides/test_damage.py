@@ -40,6 +40,22 @@ def test_place_on_a_coarser_level_is_told_in_px_of_level_0(write, level, factor)
         open_slide(path).read(level, 0, 0, 900 // factor, 700 // factor)
 
 
+def test_place_is_right_where_openslide_interpolates(tmp_path):
+    """Levels of odd sizes are read in blocks that are no tiles."""
+    pytest.importorskip('openslide')
+    path = write_slide(tmp_path / 'a.tif', color_field(603, 801), levels=2)
+    damage_tile(path, 2 * TILE + 5, TILE + 5, level=1)
+    reader = open_slide(path, skip_damaged=True)
+    whole = open_slide(write_slide(tmp_path / 'b.tif', color_field(603, 801), levels=2))
+    image, expected = (one.read(1, 0, 0, 400, 301) for one in (reader, whole))
+    changed = (image != expected).any(axis=2)
+    assert (image[TILE + 1:2 * TILE, 2 * TILE + 1:3 * TILE] == 255).all()
+    assert not changed[:, :2 * TILE - 1].any()  # the next block
+    with pytest.raises(UnreadableError, match=(
+            f'x={4 * TILE}, y={2 * TILE} px of level 0, found on level 1')):
+        open_slide(path).read(1, 0, 0, 400, 301)
+
+
 @pytest.mark.parametrize('places', [
     [(400, 300)], [(0, 0)], [(0, 0), (130, 0), (890, 690)]])
 def test_only_damaged_tiles_are_white(write, places):
