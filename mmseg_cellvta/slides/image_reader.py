@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 
 from ..utils.images import ImageFacts, read_image, read_image_facts
-from .reader import SlideReader, choose_mpp
+from ..utils.pixel_size import choose_mpp
+from .reader import SlideReader
 
 
 class ImageReader(SlideReader):

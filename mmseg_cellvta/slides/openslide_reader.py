@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import openslide
 
+from ..utils.pixel_size import choose_mpp
 from ..utils.tiff_rules import TiffImage, find_tiff_image, is_tiff
 from .reader import (
     SMALL_BLOCK,
     ProcessHandle,
     SlideReader,
     UnreadableError,
-    choose_mpp,
     white_where_transparent,
 )
 
@@ -52,8 +52,9 @@ class OpenSlideReader(SlideReader):
         remark = None
         if is_tiff(path):
             try:
-                image = find_tiff_image(path, path.name)
-                if properties.get(openslide.PROPERTY_NAME_VENDOR) == GENERIC:
+                generic = properties.get(openslide.PROPERTY_NAME_VENDOR) == GENERIC
+                image = find_tiff_image(path, path.name, by_scanner=not generic)
+                if generic:
                     _check_layout(image)
                     sizes, objective = image.mpp or (None, None), image.objective
                     remark = image.remark

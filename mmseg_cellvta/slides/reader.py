@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..utils.files import UnreadableError
-from ..utils.pixel_size import is_plausible, mpp_problem
 
-GIVEN_TOLERANCE = 0.05  # relative difference up to which a given size is as stated
-SQUARE_TOLERANCE = 0.05  # largest relative difference of a square pixel's sides
 SMALL_BLOCK = 64  # px, side of the blocks of files that do not say theirs
 OPAQUE_ALPHA = 128  # 0-255; pixels of a slide with less are glass
 
@@ -213,66 +210,6 @@ class SlideReader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Closes the file in this process; reading opens it again."""
-
-
-def square_mpp(name: str, mpp_x: float | None, mpp_y: float | None) -> float | None:
-    """Returns the size of a pixel by the width and height that a file states.
-
-    Args:
-        name: File name, for the message.
-        mpp_x: Width of a pixel, µm.
-        mpp_y: Height of a pixel, µm.
-
-    Returns:
-        The mean of both, µm; None if one is missing or no microscope has such pixels.
-
-    Raises:
-        ValueError: When a pixel is not square.
-    """
-    if not (is_plausible(mpp_x) and is_plausible(mpp_y)):
-        return None
-    mean = (mpp_x + mpp_y) / 2
-    if abs(mpp_x - mpp_y) > SQUARE_TOLERANCE * mean:
-        raise ValueError(
-            f'{name}: its pixels are {mpp_x:g} µm wide and {mpp_y:g} µm high; expected '
-            'square ones; if the file is wrong, give their size with --mpp (µm/px)')
-    return mean
-
-
-def choose_mpp(name: str, given: float | None, force: bool,
-               mpp_x: float | None = None, mpp_y: float | None = None
-               ) -> tuple[float | None, str | None]:
-    """Returns the size of a pixel by what a person gives and what a file states.
-
-    What the file states is kept: a size that is given for a whole folder would be wrong
-    for some of its files.
-
-    Args:
-        name: File name, for messages.
-        given: Size of a pixel that a person gives, µm; None for the file's.
-        force: Take the given size, whatever the file states.
-        mpp_x: Width of a pixel that the file states, µm; None if it does not.
-        mpp_y: The same of its height.
-
-    Returns:
-        µm/px, None if neither says it; and a remark where both differ.
-
-    Raises:
-        ValueError: When no pixel has the given size, or the stated one is not square
-            and none is given.
-    """
-    if given is None:
-        return square_mpp(name, mpp_x, mpp_y), None
-    if problem := mpp_problem(given):
-        raise ValueError(f'{name}: mpp={given}; {problem}')
-    try:
-        stated = square_mpp(name, mpp_x, mpp_y)
-    except ValueError:  # the message asks for a given size
-        stated = None
-    if stated is None or force or abs(given / stated - 1) <= GIVEN_TOLERANCE:
-        return given, None
-    return stated, (f'{name}: it states {stated:.4g} µm/px, which is kept; '
-                    f'--mpp {given:g} needs --force-mpp')
 
 
 def white_where_transparent(rgba: np.ndarray) -> np.ndarray:

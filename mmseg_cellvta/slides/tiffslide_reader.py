@@ -14,8 +14,9 @@ from tiffslide import (
     TiffSlide,
 )
 
+from ..utils.pixel_size import choose_mpp
 from ..utils.tiff_rules import TiffImage, find_tiff_image, is_tiff, on_white
-from .reader import ProcessHandle, SlideReader, UnreadableError, choose_mpp
+from .reader import ProcessHandle, SlideReader, UnreadableError
 
 MINISWHITE = 0  # PhotometricInterpretation
 BOUNDS = (PROPERTY_NAME_BOUNDS_X, PROPERTY_NAME_BOUNDS_Y, PROPERTY_NAME_BOUNDS_WIDTH,

@@ -36,7 +36,9 @@ from .files import UnreadableError
 
 MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 SCANNERS = ('svs', 'ndpi', 'scn', 'bif', 'philips')  # as tifffile calls their formats
-NO_SLIDE = re.compile(r'label|macro|overview|thumb|barcode|preview', re.IGNORECASE)
+NO_SLIDE = re.compile(  # as words: a scan may show macrophages
+    r'(?<![a-z])(label|macro|overview|thumb(nail)?|barcode|preview)(?![a-z])',
+    re.IGNORECASE)
 SIMILAR_AREA = 0.3  # share of the largest image's px; half the size has 0.25
 COLOURS = ('RGB', 'YCBCR', 'SEPARATED')  # PhotometricInterpretation
 COLOUR_CHANNELS = dict(
@@ -72,7 +74,7 @@ class TiffImage:
         is_tiled: True when it is stored in tiles.
         is_jpeg: True when its tiles are JPEG.
         is_ome: True for OME-TIFF.
-        is_scanner: True for a file of `SCANNERS`.
+        is_scanner: True for a file that a scanner wrote.
         mpp: Width and height of a stored pixel, µm; None if not stated.
         objective: Magnification that the file states; None if it does not.
         remark: What was left out, a sentence; None if nothing.
@@ -120,12 +122,14 @@ def is_tiff(path: str | PathLike) -> bool:
         return file.read(4) in MAGIC
 
 
-def find_tiff_image(path: str | PathLike, name: str | None = None) -> TiffImage:
-    """Finds the image of a TIFF file that counts, by the table above.
+def find_tiff_image(path: str | PathLike, name: str | None = None,
+                    by_scanner: bool = False) -> TiffImage:
+    """Finds the image of a TIFF file that counts, by the rules above.
 
     Args:
         path: The file.
         name: What messages call it; its path by default.
+        by_scanner: True for a file that a scanner wrote, in a layout of its own.
 
     Raises:
         UnreadableError: When the file is damaged.
@@ -143,7 +147,8 @@ def find_tiff_image(path: str | PathLike, name: str | None = None) -> TiffImage:
         except Exception as error:
             raise _damaged(name, error) from error
         chosen, remark = series[0], None
-        is_scanner = any(getattr(tiff, f'is_{kind}') for kind in SCANNERS)
+        is_scanner = by_scanner or any(
+            getattr(tiff, f'is_{kind}') for kind in SCANNERS)
         if not is_scanner:
             chosen, remark = _choose(tiff, series, name)
         return _describe(tiff, series, chosen, name, is_scanner, remark)

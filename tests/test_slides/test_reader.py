@@ -9,7 +9,8 @@ from PIL import Image
 from slide_files import color_field, halve, write_slide
 
 from mmseg_cellvta.slides import ImageReader, open_slide
-from mmseg_cellvta.slides.reader import square_mpp, white_where_transparent
+from mmseg_cellvta.slides.reader import white_where_transparent
+from mmseg_cellvta.utils.pixel_size import square_mpp
 
 IMAGE = color_field(301, 417)
 KINDS = {'.tif': 'OpenSlideReader', '.ome.tif': 'TiffSlideReader',
