@@ -121,9 +121,10 @@ class SlideJob:
             places = reader.damaged_places()
             facts['damaged_tiles'] = len(places)
             if places:
-                x, y = places[0]
-                remarks.append(f'{reader.name}: {len(places)} damaged tiles are taken '
-                               f'for glass, the first at x={x}, y={y} px')
+                tiles = 'tile is' if len(places) == 1 else 'tiles are'
+                remarks.append(
+                    f'{reader.name}: {len(places)} damaged {tiles} taken for glass, '
+                    f'from x={places[0][0]}, y={places[0][1]} px of level 0 on')
         return facts | (dict(remarks=remarks) if remarks else {})
 
     def close(self) -> None:

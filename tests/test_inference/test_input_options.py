@@ -50,8 +50,8 @@ def test_cells_beside_damaged_tiles_are_found(
     tolerant.close()
     assert result.error is None and result.summary['damaged_tiles'] == 1
     assert result.summary['remarks'] == [
-        f'a.tif: 1 damaged tiles are taken for glass, the first at x={2 * TILE}, '
-        f'y={TILE} px']
+        f'a.tif: 1 damaged tile is taken for glass, from x={2 * TILE}, y={TILE} px '
+        'of level 0 on']
     far = [~((np.abs(found - (2.5 * TILE, 1.5 * TILE)) < TILE / 2 + 16).all(axis=1))
            for found in (places(tmp_path / 'whole'), places(tmp_path / 'out'))]
     np.testing.assert_allclose(

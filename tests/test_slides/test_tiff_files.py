@@ -197,11 +197,19 @@ def ome_xml(size, unit):
     (500, 'nm', 0.5), (0.0005, 'mm', 0.5), (0.00005, 'cm', 0.5), (5e-7, 'm', 0.5),
     (0.5 / 25400, 'in', 0.5), (0.5, 'Mm', None), (0.5, 'pixel', None),
     (0.5, 'reference frame', None)])
-@pytest.mark.parametrize('end', ['', '\n', '\n\n \0'])
-def test_units_of_ome(tmp_path, open_with, tiles, size, unit, mpp, end):
+def test_units_of_ome(tmp_path, open_with, tiles, size, unit, mpp):
     path = write(tmp_path / 'a.tif', IMAGE, **RGB, **tiles,
-                 description=(ome_xml(size, unit) + end).encode())
+                 description=ome_xml(size, unit).encode())
     assert open_with(path).mpp == (mpp and pytest.approx(mpp))
+
+
+@pytest.mark.parametrize('end', ['\n', '\n\n \0'])
+def test_what_follows_the_xml_does_not_matter(tmp_path, open_with, end):
+    """OpenSlide would read such a file, but not its levels."""
+    path = write(tmp_path / 'a.tif', IMAGE, **RGB, **TILES,
+                 description=(ome_xml(0.5, 'um') + end).encode())
+    reader = open_with(path)
+    assert reader.mpp == 0.5 and type(reader).__name__ != 'OpenSlideReader'
 
 
 def test_size_of_the_image_that_counts(tmp_path, open_with):
