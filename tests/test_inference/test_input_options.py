@@ -6,6 +6,7 @@ import numpy as np
 import pandas
 import pytest
 from rule_segmentor import draw_slide
+from run_tool import run_tool
 from slide_files import TILE, damage_tile, write_scn, write_slide
 
 from mmseg_cellvta.inference import CellInferencer, FolderRun
@@ -163,3 +164,32 @@ def test_stated_pixels_are_kept_and_that_is_said(rule_model, slide, tmp_path):
 def test_sizes_that_no_pixel_has_are_refused(rule_model, mpp):
     with pytest.raises(ValueError, match=f'array: mpp={mpp}; expected µm/px'):
         make(rule_model)(draw_slide(70, 50)[0], mpp=mpp)
+
+
+def infer(rule_model, out, *arguments):
+    return run_tool('infer.py', *rule_model, *arguments, '--out', out,
+                    '--device', 'cpu', '--batch-size', 4, '--num-workers', 0)
+
+
+def test_the_tool_warns_and_takes_its_options(rule_model, scan, tmp_path, capsys):
+    out = tmp_path / 'out'
+    assert infer(rule_model, out, scan[0], '--mpp', 0.25, '--quiet') == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines()
+                if line.startswith('warning: ')]
+    assert warnings == ['warning: a.scn: it states 0.5 µm/px, which is kept; '
+                        '--mpp 0.25 needs --force-mpp']
+    assert infer(rule_model, out / '2', scan[0], '--mpp', 0.4, '--force-mpp',
+                 '--skip-damaged', '--origin', 'bounds') == 0
+    assert 'warning' not in capsys.readouterr().err
+    summary = json.loads((out / '2/a_summary.json').read_text())
+    assert (summary['mpp'], summary['origin'], summary['damaged_tiles']) == (
+        0.4, 'bounds', 0)
+
+
+@pytest.mark.parametrize('mpp', ['40', '0.001', '-0.5', 'inf', 'nan'])
+def test_the_tool_refuses_what_is_no_size_of_a_pixel(rule_model, tmp_path, mpp):
+    (tmp_path / 'a.png').touch()
+    error = infer(rule_model, tmp_path / 'out', tmp_path / 'a.png', f'--mpp={mpp}')
+    assert error.startswith(f'error: --mpp {mpp}: expected µm/px')
+    assert ('is that a magnification?' in error) == (mpp in ('40', 'inf'))
+    assert not (tmp_path / 'out').exists()

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from slide_files import color_field, halve
 
-from mmseg_cellvta.slides import ImageReader, open_slide
+from mmseg_cellvta.slides import ImageReader, SlideCanvas, open_slide
 from mmseg_cellvta.utils.images import read_id_image
 
 IMAGE = color_field(300, 420)
@@ -240,6 +240,25 @@ def test_resolution_tags(tmp_path, open_with, tiles, per_unit, unit, mpp):
     path = write(tmp_path / 'a.tif', IMAGE, **RGB, **tiles,
                  resolution=(per_unit, per_unit), resolutionunit=unit)
     assert open_with(path).mpp == (mpp and pytest.approx(mpp))
+
+
+APERIO = 'Aperio Image Library v10\r\n420x300 (128x128) JPEG/RGB Q=70|AppMag = {}'
+
+
+@pytest.mark.parametrize(('description', 'objective'), [
+    (APERIO.format(20), 20), (APERIO.format('40'), 40), (APERIO.format(''), None),
+    ('Scan|AppMag = 20', 20), (OME.format(sizes='').replace(
+        '<Image', '<Instrument ID="Instrument:0"><Objective ID="Objective:0:0" '
+        'NominalMagnification="20.0"/></Instrument><Image', 1), 20)])
+def test_objective_is_quoted_where_the_size_is_missing(
+        tmp_path, open_with, description, objective):
+    path = write(tmp_path / 'a.tif', IMAGE, **RGB, **TILES, compression='jpeg',
+                 description=description.encode())
+    reader = open_with(path)
+    assert reader.mpp is None and reader.objective == objective
+    expected = f'states a {objective}x objective' if objective else 'give it with --mpp'
+    with pytest.raises(ValueError, match=f'a.tif: .*not known.*{expected}'):
+        SlideCanvas(reader, 0.25)
 
 
 def test_ids_of_a_stack_are_refused(tmp_path):
