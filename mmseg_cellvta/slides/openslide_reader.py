@@ -26,7 +26,6 @@ class OpenSlideReader(SlideReader):
     Args:
         path: Slide file.
         mpp: Size of a pixel of level 0, µm; None for what the file states.
-
         force_mpp: See `open_slide`.
         skip_damaged: See `open_slide`.
 

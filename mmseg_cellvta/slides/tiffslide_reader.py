@@ -29,7 +29,6 @@ class TiffSlideReader(SlideReader):
     Args:
         path: Slide file.
         mpp: Size of a pixel of level 0, µm; None for what the file states.
-
         force_mpp: See `open_slide`.
         skip_damaged: See `open_slide`.
 
@@ -75,7 +74,7 @@ class TiffSlideReader(SlideReader):
                      height: int) -> np.ndarray:
         pixels = self._handle.get().read_region(
             (x, y), level, (width, height), as_array=True)
-        return pixels if self._image.is_scanner else on_white(pixels, self._image)
+        return on_white(pixels, self._image)
 
     def _open(self) -> None:
         self._handle.get()

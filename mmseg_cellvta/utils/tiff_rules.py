@@ -26,6 +26,7 @@ slide libraries know: of these only the bits are asked for.
 import math
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from os import PathLike
 from xml.etree import ElementTree
 
@@ -143,9 +144,10 @@ def find_tiff_image(path: str | PathLike, name: str | None = None,
     with tiff:
         try:
             series = list(tiff.series)
-            assert series, 'it holds no image'
         except Exception as error:
             raise _damaged(name, error) from error
+        if not series:
+            raise _damaged(name, 'it holds no image')
         chosen, remark = series[0], None
         is_scanner = by_scanner or any(
             getattr(tiff, f'is_{kind}') for kind in SCANNERS)
@@ -154,8 +156,8 @@ def find_tiff_image(path: str | PathLike, name: str | None = None,
         return _describe(tiff, series, chosen, name, is_scanner, remark)
 
 
-def _damaged(name: str, error: Exception) -> UnreadableError:
-    return UnreadableError(f'{name}: not a readable image ({error}); copy it again')
+def _damaged(name: str, reason: object) -> UnreadableError:
+    return UnreadableError(f'{name}: not a readable image ({reason}); copy it again')
 
 
 def _choose(tiff: tifffile.TiffFile, series: list[tifffile.TiffPageSeries],
@@ -200,7 +202,7 @@ def _describe(tiff: tifffile.TiffFile, series: list[tifffile.TiffPageSeries],
         series=series.index(chosen), page=None if page.is_subifd else page.index,
         bits=page.bitspersample if unsigned else 0, channels=page.samplesperpixel,
         colours=_colours(chosen), alpha=_alpha(page),
-        orientation=int(page.tags.valueof('Orientation', 1)),
+        orientation=_orientation(page),
         is_tiled=page.is_tiled, is_jpeg=page.compression == JPEG,
         is_ome=OME_XML in description, is_scanner=is_scanner,
         mpp=_pixel_size(page, description, series.index(chosen), len(series)),
@@ -220,6 +222,11 @@ def _size(series: tifffile.TiffPageSeries) -> str:
     return f'{series.keyframe.imagewidth} x {series.keyframe.imagelength} px'
 
 
+def _orientation(page: tifffile.TiffPage) -> int:
+    orientation = int(page.tags.valueof('Orientation', 1))
+    return orientation if 1 <= orientation <= 8 else 1
+
+
 def _alpha(page: tifffile.TiffPage) -> str | None:
     colours = COLOUR_CHANNELS.get(getattr(page.photometric, 'name', ''), 3)
     if page.samplesperpixel <= colours:
@@ -236,10 +243,12 @@ def _pixel_size(page: tifffile.TiffPage, description: str, index: int,
         sizes = _ome_size(description, page, index, num_series)
         if sizes is not None:
             return sizes
-    resolution = [page.tags.valueof(f'{axis}Resolution') for axis in 'XY']
-    if not all(value and value[0] and value[1] for value in resolution):
+    try:
+        px_per_unit = [Fraction(*page.tags[f'{axis}Resolution'].value) for axis in 'XY']
+    except (KeyError, TypeError, ZeroDivisionError):
         return None
-    px_per_unit = [value[0] / value[1] for value in resolution]
+    if not all(px_per_unit):
+        return None
     unit = int(page.tags.valueof('ResolutionUnit', 2))
     um = UM_PER_RESOLUTION_UNIT.get(unit)
     if description.startswith('ImageJ='):
@@ -248,7 +257,7 @@ def _pixel_size(page: tifffile.TiffPage, description: str, index: int,
         # ImageJ's own files state px per named unit, except those of centimetres.
         if named and not (unit == CENTIMETRE and um_named == 1):
             um = um_named
-    return um and (um / px_per_unit[0], um / px_per_unit[1])
+    return um and tuple(um / float(value) for value in px_per_unit)
 
 
 def unit_um(unit: str) -> float | None:
@@ -272,10 +281,10 @@ def _ome_size(xml: str, page: tifffile.TiffPage, index: int,
     sizes = []
     for axis in 'XY':
         um = unit_um(images[index].get(f'PhysicalSize{axis}Unit', 'µm'))
-        size = images[index].get(f'PhysicalSize{axis}')
+        size = _number(images[index].get(f'PhysicalSize{axis}'))
         if size is None or um is None:
             return None
-        sizes.append(float(size) * um)
+        sizes.append(size * um)
     return tuple(sizes)
 
 
@@ -287,6 +296,10 @@ def _objective(description: str) -> float | None:
     else:
         found = re.search(r'\bAppMag\s*=\s*([\d.]+)', description)
         text = found and found[1]
+    return _number(text)
+
+
+def _number(text: str | None) -> float | None:
     try:
         return float(text) if text else None
     except ValueError:
