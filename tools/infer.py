@@ -49,7 +49,14 @@ def parse_args() -> argparse.Namespace:
         'images, slides, folders or globs')
     parser.add_argument('--out', type=Path, required=True, help='folder for results')
     parser.add_argument('--mpp', type=float,
-                        help='µm/px of the inputs, instead of what the files say')
+                        help='µm/px of the inputs that do not state it')
+    parser.add_argument('--force-mpp', action='store_true',
+                        help='take --mpp also for inputs that state another one')
+    parser.add_argument('--skip-damaged', action='store_true',
+                        help='take damaged tiles of a slide for glass and count them')
+    parser.add_argument('--origin', choices=('slide', 'bounds'), default='slide',
+                        help="count px from the slide's corner, or from that of the "
+                        'part that was scanned, as QuPath does (default: slide)')
     parser.add_argument('--formats', nargs='+', default=['geojson', 'parquet'],
                         choices=FORMATS, metavar='FORMAT',
                         help=f'of {", ".join(FORMATS)}; parquet is always written '
@@ -158,7 +165,10 @@ def report(results, console: 'Console', quiet: bool) -> bool:
             console.out(f'failed {source}{said}', style='red')
             if not isinstance(result.error, (ValueError, OSError)):
                 traceback.print_exception(result.error)
-        elif not quiet:
+            continue
+        if not quiet:
+            for remark in result.summary.get('remarks', ()):
+                console.out(f'warning: {remark}', style='yellow')
             state = 'was finished' if result.skipped else 'done'
             console.out(f'{state}: {result.source}, {result.summary["cells"]} cells '
                         f'in {result.summary["seen_mm2"]:g} mm²')
@@ -177,7 +187,10 @@ def main() -> None:
 
     from mmseg_cellvta.inference import CellInferencer, FolderRun
     from mmseg_cellvta.slides import list_inputs
+    from mmseg_cellvta.utils.pixel_size import mpp_problem
 
+    if args.mpp is not None and (problem := mpp_problem(args.mpp)):
+        sys.exit(f'error: --mpp {args.mpp:g}: {problem}')
     console = Console(stderr=True, highlight=False)
     try:
         check_device(args.device)
@@ -189,7 +202,8 @@ def main() -> None:
         with redirect_stdout(io.StringIO() if args.quiet else sys.stdout):
             inferencer = CellInferencer(
                 cfg, weights, choose_device(args), args.batch_size,
-                args.num_workers, args.amp, args.embeddings, args.trust)
+                args.num_workers, args.amp, args.embeddings, args.trust,
+                args.force_mpp, args.skip_damaged, args.origin)
         run = FolderRun(
             inferencer, args.out, args.formats, args.report, args.mpp,
             False if args.no_tissue_mask else None, args.quiet)

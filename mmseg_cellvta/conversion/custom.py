@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from ..utils.files import PendingFolder
+from ..utils.pixel_size import mpp_problem
 from .class_list import make_palette
 from .label_files import CLASS_MAP_SUFFIXES, LABEL_SUFFIXES, LabelReader
 from .splits import GroupSplit
@@ -39,8 +40,8 @@ def convert_custom(source: str | Path, out: str | Path, classes: Sequence[str],
         OSError: When a file is missing, `out` exists or the disk has no room.
         ValueError: When a file is damaged, a label is wrong or `split` does not fit.
     """
-    if not mpp > 0:
-        raise ValueError(f'--mpp {mpp}: expected µm/px above 0, such as 0.25 for 40x')
+    if problem := mpp_problem(mpp):
+        raise ValueError(f'--mpp {mpp:g}: {problem}')
     images = assign_parts(find_images(Path(source)), split)
     folder = PendingFolder(out, dict(
         converter='custom', source=str(Path(source).resolve()), classes=list(classes),

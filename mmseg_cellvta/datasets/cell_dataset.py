@@ -9,6 +9,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from natsort import natsorted, ns
 
+from ..utils.pixel_size import mpp_problem
 from ..utils.stock_inferencer import without_stock_loader
 from .labels import (
     IMAGE_DIR,
@@ -43,14 +44,14 @@ class CellDataset(BaseSegDataset):
         **kwargs: Arguments of `mmseg.datasets.BaseSegDataset`.
 
     Raises:
-        ValueError: When `mpp` is no positive number.
+        ValueError: When no pixel has the size `mpp`.
     """
 
     def __init__(self, mpp: float, tissue: str | None = None,
                  validate_labels: bool = True, class_agnostic: bool = False,
                  pipeline: Sequence[dict] = (), **kwargs) -> None:
-        if not mpp > 0:
-            raise ValueError(f'mpp={mpp}: expected µm/px above 0, such as 0.25 for 40x')
+        if problem := mpp_problem(mpp):
+            raise ValueError(f'mpp={mpp}: {problem}')
         self.mpp = mpp
         self.tissue = tissue
         self.validate_labels = validate_labels

@@ -26,6 +26,7 @@ import numpy as np
 from scipy.io import loadmat
 
 from ..utils.files import open_npy
+from ..utils.pixel_size import mpp_problem
 
 PATCH_IMAGES, PATCH_LABELS, PATCH_INFO = 'images.npy', 'labels.npy', 'patch_info.csv'
 IMAGE_DIR, LABEL_DIR, INFO_FILE = 'Images', 'Labels', 'dataset.json'
@@ -270,8 +271,10 @@ def read_info(folder: str | Path) -> dict:
     if not isinstance(palette, list) or len(palette) != len(classes):
         raise ValueError(f'{path}: palette {palette}; expected [red, green, blue], '
                          f'0-255, for each of the {len(classes)} classes')
-    if not isinstance(info['mpp'], int | float) or not info['mpp'] > 0:
-        raise ValueError(f'{path}: mpp {info["mpp"]}; expected µm/px above 0')
+    mpp = info['mpp']
+    problem = mpp_problem(mpp) if isinstance(mpp, int | float) else 'expected a number'
+    if problem:
+        raise ValueError(f'{path}: mpp {mpp}; {problem}')
     return info
 
 

@@ -92,12 +92,13 @@ def to_spatialdata(parquet: str | os.PathLike,
         data[OUTLINES] = _outlines(cells, transformations)
     data[TABLE] = _table(cells, info)
     if image is not None:
-        reader = open_slide(image, info.mpp)
-        if reader.shape != tuple(info.shape):
+        reader = open_slide(image, info.mpp, force_mpp=True)
+        part = (*info.origin, *info.shape[::-1])
+        if part not in ((0, 0, *reader.shape[::-1]), reader.bounds):
             raise ValueError(
                 f'{image}: {_size(reader.shape)} px, but the cells of {parquet} were '
                 f'found on {_size(info.shape)} px; give that image')
-        data[IMAGE] = _pyramid(reader, transformations)
+        data[IMAGE] = _pyramid(reader, info, transformations)
     return data
 
 
@@ -165,20 +166,23 @@ def _columns(cells: pa.Table, names: list[str], dtype: type) -> np.ndarray:
     return np.stack([cells[name].to_numpy().astype(dtype) for name in names], axis=1)
 
 
-def _pyramid(reader: SlideReader, transformations: dict[str, 'BaseTransformation']
+def _pyramid(reader: SlideReader, info: SlideInfo,
+             transformations: dict[str, 'BaseTransformation']
              ) -> 'DataArray | DataTree':
-    """Returns level 0 and halves of it, read where and when they are needed."""
+    """Returns level 0, or its part in which cells are counted, and halves of it, read
+    where and when they are needed."""
     from dask import array as da
     from spatialdata.models import Image2DModel
 
     def read(block_info: dict) -> np.ndarray:
         _, (top, low), (left, right) = block_info[None]['array-location']  # of output
-        return reader.read(0, left, top, right - left, low - top).transpose(2, 0, 1)
+        x, y = left + info.origin[0], top + info.origin[1]
+        return reader.read(0, x, y, right - left, low - top).transpose(2, 0, 1)
 
-    chunks = da.core.normalize_chunks((3, CHUNK, CHUNK), (3, *reader.shape))
+    chunks = da.core.normalize_chunks((3, CHUNK, CHUNK), (3, *info.shape))
     pixels = da.map_blocks(
         read, chunks=chunks, dtype=np.uint8, meta=np.zeros((0, 0, 0), np.uint8))
-    halvings = int(np.ceil(np.log2(max(max(reader.shape) / CHUNK, 1))))
+    halvings = int(np.ceil(np.log2(max(max(info.shape) / CHUNK, 1))))
     return Image2DModel.parse(
         pixels, dims=('c', 'y', 'x'), c_coords=['r', 'g', 'b'],
         chunks=(3, CHUNK, CHUNK), scale_factors=[2] * halvings or None,

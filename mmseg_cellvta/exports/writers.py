@@ -138,7 +138,7 @@ class GeoParquetWriter(CellWriter):
     """A GeoParquet 1.1 table with a row per cell, in px of level 0.
 
     Name, size, µm/px, classes and palette of the slide are in the file's metadata under
-    `cells`.
+    `cells`, and the px of the slide from which is counted where that is not (0, 0).
     """
 
     def _open(self, path: Path, stack: ExitStack) -> None:
@@ -176,6 +176,8 @@ class GeoParquetWriter(CellWriter):
                 pa.array(cells.embeddings.ravel()), width)
         about = dict(name=info.name, shape=info.shape, mpp=info.mpp,
                      classes=info.classes, palette=info.palette)
+        if any(info.origin):
+            about['origin'] = info.origin
         return pa.table(columns).replace_schema_metadata(
             dict(geo=json.dumps(GEOPARQUET_METADATA), cells=json.dumps(about)))
 

@@ -1,10 +1,12 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +28,30 @@ from .workers import SharedPool, default_num_workers
 # Up to so many tiles it does not pay to look for a batch size on a processor, or to
 # open the input in other processes.
 FEW_TILES = 64
+ORIGINS = ('slide', 'bounds')
 NICENESS = 5  # nuclei can wait, the network should not
+
+
+class InputOptions(NamedTuple):
+    """How inputs are taken.
+
+    Attributes:
+        force_mpp: Take given µm/px also where a file states others.
+        skip_damaged: Take damaged tiles of a slide for white glass.
+        origin: From where cells are counted: 'slide', its upper left corner, or
+            'bounds', that of the part that was scanned, from which QuPath counts.
+    """
+
+    force_mpp: bool = False
+    skip_damaged: bool = False
+    origin: str = 'slide'
+
+    @property
+    def settings(self) -> dict:
+        """Those on which results depend; without what earlier versions did anyway."""
+        found = dict(skip_damaged=self.skip_damaged, origin=self.origin)
+        return {name: value for name, value in found.items()
+                if value != InputOptions._field_defaults[name]}
 
 
 class SlideJob:
@@ -46,6 +71,7 @@ class SlideJob:
         dataset_meta: Has `classes` and `palette`, background first.
         tissue_only: Leave out tiles without tissue; None does so for slides but not for
             images.
+        options: How to open it, and from where to count.
 
     Raises:
         FileNotFoundError: When there is no such file.
@@ -54,18 +80,24 @@ class SlideJob:
 
     def __init__(self, source: str | Path | np.ndarray, source_mpp: float | None,
                  mpp: float, tile: tuple[int, int], overlap: tuple[int, int],
-                 dataset_meta: dict, tissue_only: bool | None) -> None:
-        self.reader = open_slide(source, source_mpp)
+                 dataset_meta: dict, tissue_only: bool | None,
+                 options: 'InputOptions') -> None:
+        self.options = options
+        self.reader = open_slide(
+            source, source_mpp, options.force_mpp, options.skip_damaged)
         self.canvas = SlideCanvas(self.reader, mpp)
         self.in_memory = isinstance(source, np.ndarray)
         self.tile = tile
         self.overlap = overlap
         self.tissue_only = self.reader.is_slide if tissue_only is None else tissue_only
         name = 'array' if self.in_memory else result_name(Path(source))
+        x, y, width, height = 0, 0, *self.reader.shape[::-1]
+        if options.origin == 'bounds' and self.reader.bounds is not None:
+            x, y, width, height = self.reader.bounds
         self.info = SlideInfo(
-            name=name, shape=tuple(self.reader.shape), mpp=self.reader.mpp,
+            name=name, shape=(height, width), mpp=self.reader.mpp,
             classes=tuple(dataset_meta['classes']),
-            palette=tuple(map(tuple, dataset_meta['palette'])))
+            palette=tuple(map(tuple, dataset_meta['palette'])), origin=(x, y))
 
     @cached_property
     def plan(self) -> TilePlan:
@@ -78,6 +110,23 @@ class SlideJob:
     def seen_mm2(self) -> float:
         """Area of the image or slide that tiles cover, mm²."""
         return self.plan.covered_px * (self.canvas.mpp / 1000)**2
+
+    @property
+    def facts(self) -> dict:
+        """What a summary says of how the input was taken; JSON values."""
+        reader, remarks = self.reader, list(self.reader.remarks)
+        facts = dict(origin=self.options.origin)
+        if reader.bounds is not None:
+            facts['bounds'] = reader.bounds
+        if self.options.skip_damaged:
+            places = reader.damaged_places()
+            facts['damaged_tiles'] = len(places)
+            if places:
+                tiles = 'tile is' if len(places) == 1 else 'tiles are'
+                remarks.append(
+                    f'{reader.name}: {len(places)} damaged {tiles} taken for glass, '
+                    f'from x={places[0][0]}, y={places[0][1]} px of level 0 on')
+        return facts | (dict(remarks=remarks) if remarks else {})
 
     def close(self) -> None:
         """Closes the input's file."""
@@ -105,12 +154,19 @@ class CellInferencer:
         amp: Compute in half precision where that is safe.
         embeddings: Keep what the encoder saw of each cell.
         trust: Read objects besides tensors from the checkpoint, which can run any code.
+        force_mpp: Take given µm/px also where a file states others, which are else
+            kept.
+        skip_damaged: Take damaged tiles of a slide for white glass, instead of
+            refusing the slide.
+        origin: From where cells are counted: 'slide', its upper left corner, or
+            'bounds', that of the part that was scanned, from which QuPath counts.
 
     Attributes:
         clock: A `StageClock` of all that was done.
 
     Raises:
-        ValueError: When the checkpoint does not fit the config, or holds objects.
+        ValueError: When the checkpoint does not fit the config, or holds objects, or
+            there is no such origin.
 
     Example:
         >>> inferencer = CellInferencer('config.py', 'weights.pth')
@@ -120,7 +176,12 @@ class CellInferencer:
     def __init__(self, model: str | Path | Config, weights: str | Path,
                  device: str | None = None, batch_size: int | None = None,
                  num_workers: int | None = None, amp: bool = False,
-                 embeddings: bool = False, trust: bool = False) -> None:
+                 embeddings: bool = False, trust: bool = False,
+                 force_mpp: bool = False, skip_damaged: bool = False,
+                 origin: str = 'slide') -> None:
+        if origin not in ORIGINS:
+            raise ValueError(f'origin={origin!r}: expected one of {ORIGINS}')
+        self.options = InputOptions(force_mpp, skip_damaged, origin)
         cfg = model if isinstance(model, Config) else Config.fromfile(model)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         if device is None:
@@ -138,7 +199,8 @@ class CellInferencer:
         self.clock = StageClock()
         self._batch_sizes = {}  # by size of a tile
         shared = dict(
-            amp=amp, embeddings=embeddings, tile=self.tile, overlap=self.overlap)
+            amp=amp, embeddings=embeddings, tile=self.tile, overlap=self.overlap,
+            **self.options.settings)
         self.settings = dict(shared, **model_settings(cfg, weights))
         self.older_settings = dict(shared, **older_model_settings(cfg, weights))
 
@@ -189,7 +251,7 @@ class CellInferencer:
 
         Args:
             source: A file, or (H, W, 3) uint8 RGB pixels.
-            mpp: Size of its pixels, µm; None for what the file says.
+            mpp: Size of its pixels, µm, where the file does not say it.
             tissue_only: Leave out tiles without tissue; by default for slides but not
                 for images.
 
@@ -201,14 +263,17 @@ class CellInferencer:
             bands = self.scan(
                 job, range(job.plan.num_bands), self.choose_batch_size(job))
             seams = SeamFilter(job.info.mpp)
-            return CellTable.concatenate([seams(cells) for _, cells in bands])
+            table = CellTable.concatenate([seams(cells) for _, cells in bands])
+            for remark in job.facts.get('remarks', ()):
+                warnings.warn(remark, stacklevel=2)
+            return table
 
     def prepare(self, source: str | Path | np.ndarray, mpp: float | None = None,
                 tissue_only: bool | None = None) -> SlideJob:
         """Opens an input; arguments as in a call."""
         with self.clock('preparing'):
             return SlideJob(source, mpp, self.mpp, self.tile, self.overlap,
-                            self.model.dataset_meta, tissue_only)
+                            self.model.dataset_meta, tissue_only, self.options)
 
     def choose_batch_size(self, job: SlideJob) -> int:
         """Returns the batch size that was given, or one found by trying.
@@ -251,9 +316,9 @@ class CellInferencer:
                 waiting.append((band, self._find_nuclei(band, rolling, settings)))
                 # One band stays with the workers, so that the network goes on.
                 while len(waiting) > 1:
-                    yield self._collect(*waiting.popleft(), none)
+                    yield self._collect(*waiting.popleft(), none, job.info.origin)
         while waiting:
-            yield self._collect(*waiting.popleft(), none)
+            yield self._collect(*waiting.popleft(), none, job.info.origin)
 
     def _compute(self, job: SlideJob, bands: range, batch_size: int,
                  progress: Callable[[int], None]) -> Iterator[tuple[int, RollingBand]]:
@@ -301,11 +366,12 @@ class CellInferencer:
             rolling.forget(band)
         return futures
 
-    def _collect(self, band: int, futures: list,
-                 none: CellTable) -> tuple[int, CellTable]:
+    def _collect(self, band: int, futures: list, none: CellTable,
+                 origin: tuple[int, int]) -> tuple[int, CellTable]:
         with self.clock('nuclei'):
             cells = CellTable.concatenate(
                 [none, *(future.result() for future in futures)])
+            cells = cells.moved((-origin[0], -origin[1]))
         if self.reclassifies:
             labels, scores, class_probs = self.model.classify_tokens(cells.embeddings)
             cells = replace(

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import ToImage
 
 from ..models.segmentors import ReclassifyingSegmentor
+from ..utils.pixel_size import mpp_problem
 from .network import load_segmentor, tile_geometry
 
 
@@ -38,7 +39,8 @@ class LazySlideModel:
 
     Raises:
         ImportError: When LazySlide is not installed.
-        ValueError: When the checkpoint does not fit the config, or holds objects.
+        ValueError: When the checkpoint does not fit the config, or holds objects, or no
+            pixel has the size `mpp`.
 
     Example:
         >>> model = LazySlideModel('config.py', 'weights.pth')
@@ -59,7 +61,9 @@ class LazySlideModel:
         self.model.test_cfg.update(
             mode='slide', crop_size=tile,
             stride=tuple(np.subtract(tile, overlap).tolist()))
-        self.mpp = mpp or self.model.mpp
+        if mpp is not None and (problem := mpp_problem(mpp)):
+            raise ValueError(f'mpp={mpp}: {problem}')
+        self.mpp = self.model.mpp if mpp is None else mpp
         self._scale = self.mpp / self.model.mpp
 
     def get_transform(self) -> ToImage:

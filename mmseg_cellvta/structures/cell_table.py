@@ -25,6 +25,8 @@ class SlideInfo:
             can be written when it is None.
         classes: C class names, background first.
         palette: C colours, RGB 0-255.
+        origin: (x, y) px of level 0 from which the cells are counted, the corner of
+            what `shape` is the size of; (0, 0) unless that is a part of the slide.
     """
 
     name: str
@@ -32,6 +34,7 @@ class SlideInfo:
     mpp: float | None
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
+    origin: tuple[int, int] = (0, 0)
 
 
 @dataclass
@@ -76,6 +79,13 @@ class CellTable:
             outlines=[self.outlines[row] for row in rows],
             features={name: column[rows] for name, column in self.features.items()},
             **{name: getattr(self, name)[rows] for name in _array_columns()})
+
+    def moved(self, offset: tuple[float, float]) -> 'CellTable':
+        """Returns the table with all places moved by (x, y) px."""
+        if not any(offset):
+            return self
+        return replace(self, centroids=self.centroids + offset,
+                       outlines=[ring + offset for ring in self.outlines])
 
     @staticmethod
     def concatenate(tables: Sequence['CellTable']) -> 'CellTable':

@@ -19,6 +19,10 @@ PART_NAME = re.compile(r'\.\d+\.(.+)', re.DOTALL)  # of complete_file
 DIGEST_WHOLE, DIGEST_PIECE = 256 << 20, 256 << 10
 
 
+class UnreadableError(ValueError):
+    """A file, or a part of it, that cannot be decoded."""
+
+
 @contextmanager
 def complete_file(path: str | os.PathLike) -> Iterator[Path]:
     """Lends a hidden path beside `path`, and moves what was written there onto it.

@@ -150,7 +150,7 @@ def test_wrong_files_are_named_and_nothing_appears(source, tmp_path, change, err
     assert not (tmp_path / 'out').exists()
 
 
-@pytest.mark.parametrize('mpp', [0, -1, float('nan')])
+@pytest.mark.parametrize('mpp', [0, -1, float('nan'), 40, 0.001, float('inf')])
 def test_impossible_resolution_is_refused(source, tmp_path, mpp):
     with pytest.raises(ValueError, match=f'--mpp {mpp}: expected'):
         convert(source, tmp_path / 'out', mpp=mpp)

@@ -130,7 +130,8 @@ def test_folder_without_description_needs_classes_and_resolution(folder):
         (dict(classes=['tumour', 'other']), '.*expected a list of "background"'),
         (dict(classes='tumour'), '.*expected a list of "background"'),
         (dict(palette=PALETTE[:2]), '.*for each of the 3 classes'),
-        (dict(mpp=0), 'mpp 0; expected'), (dict(mpp='40x'), 'mpp 40x; expected')))])
+        (dict(mpp=0), 'mpp 0; expected'), (dict(mpp=40), 'mpp 40; .*magnification'),
+        (dict(mpp='40x'), 'mpp 40x; expected')))])
 def test_damaged_or_impossible_description_is_named(folder, text, message):
     (folder / 'dataset.json').write_text(text)
     with pytest.raises(ValueError, match=f'dataset.json: {message}'):

@@ -157,7 +157,8 @@ class TrueInferencer(CellInferencer):
         canvas = CoordinateCanvas(inst_map.shape)
         plan = plan_tiles(canvas.shape, self.tile, (32, 32), window_margin(MPP),
                           band_height=band_height)
-        self.job = SimpleNamespace(plan=plan, canvas=canvas, in_memory=False)
+        self.job = SimpleNamespace(plan=plan, canvas=canvas, in_memory=False,
+                                   info=SimpleNamespace(origin=(0, 0)))
 
     def find_bands(self, bands):
         return self.scan(self.job, bands, self.batch_size)

@@ -14,6 +14,7 @@ from mmseg_cellvta.utils.network_scale import (
     announce_network_mpp,
     announced_network_mpp,
     fill_network_mpp,
+    network_mpp,
 )
 
 RESIZE = dict(type='ResizeToMpp', source_mpp=0.5)
@@ -39,6 +40,17 @@ def test_a_config_of_before_states_the_scale_in_its_post_processor():
     own = dict(type='HoverPostProcessor', mpp=0.5)
     assert sizes(None, post_processor=own) == (0.5, 0.5, 64)
     assert sizes(None) == (0.25, 0.25, 128)
+
+
+@pytest.mark.parametrize('mpp', [0, -1, 0.001, 40, float('nan'), float('inf')])
+def test_a_scale_that_no_microscope_has_is_refused(mpp):
+    own = dict(type='HoverPostProcessor', mpp=mpp)
+    for model in (dict(mpp=mpp), dict(post_processor=own)):
+        with pytest.raises(ValueError, match=f'model.mpp={mpp}: expected µm/px'):
+            network_mpp(model)
+    for name in ('mpp', 'source_mpp'):
+        with pytest.raises(ValueError, match=f'^{name}={mpp}: expected µm/px'):
+            TRANSFORMS.build(dict(type='ResizeToMpp', **{name: mpp}))
 
 
 def test_a_pipeline_without_a_model_says_what_is_missing():

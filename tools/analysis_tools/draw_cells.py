@@ -27,6 +27,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--window', type=int, nargs=4, metavar=('X', 'Y', 'W', 'H'),
                         help='left, top, width and height, px of the image '
                         '(default: all of it)')
+    parser.add_argument('--origin', choices=('slide', 'bounds'), default='slide',
+                        help='from where the cells are counted, as tools/infer.py was '
+                        'told (default: slide)')
     parser.add_argument('--width', type=int,
                         help='width of the drawing, px (default: that of the window, '
                         f'at most {MAX_WIDTH})')
@@ -75,7 +78,9 @@ def draw(args: argparse.Namespace) -> np.ndarray:
     from mmseg_cellvta.visualization.drawing import draw_outlines, draw_panels
 
     outlines, names, colors = read_cells(args.geojson)
-    reader = open_slide(args.image, mpp=1.0)  # lengths are px, not µm
+    reader = open_slide(args.image, 1.0, force_mpp=True)  # lengths are px
+    if args.origin == 'bounds' and reader.bounds is not None:
+        outlines = [ring + reader.bounds[:2] for ring in outlines]
     x, y, width, height = args.window or (0, 0, *reader.shape[::-1])
     canvas = SlideCanvas(reader, width / (args.width or min(width, MAX_WIDTH)))
     corners = np.array([(x, y), (x + width, y + height)]) / canvas.scale
