@@ -9,6 +9,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from natsort import natsorted, ns
 
+from ..utils.names import check_class_names, check_image_names
 from .labels import (
     IMAGE_DIR,
     IMAGE_SUFFIX,
@@ -41,7 +42,7 @@ class CellDataset(BaseSegDataset):
         **kwargs: Arguments of `mmseg.datasets.BaseSegDataset`.
 
     Raises:
-        ValueError: When `mpp` is no positive number.
+        ValueError: When `mpp` is no positive number, or a class name is wrong.
     """
 
     def __init__(self, mpp: float, tissue: str | None = None,
@@ -54,6 +55,14 @@ class CellDataset(BaseSegDataset):
         self.validate_labels = validate_labels
         self.class_agnostic = class_agnostic
         super().__init__(**kwargs)
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
+        """Collects classes and palette; no two classes may have one name."""
+        loaded = super()._load_metainfo(metainfo)
+        if 'classes' in loaded:
+            check_class_names(loaded['classes'], f'{cls.__name__}: metainfo')
+        return loaded
 
     @property
     def metainfo(self) -> dict:
@@ -213,6 +222,7 @@ class CellFolderDataset(CellDataset):
         if not present:
             raise ValueError(f'{img_dir}: no {IMAGE_SUFFIX} file in it')
         names = read_names(self.ann_file, present) if self.ann_file else present
+        check_image_names(names, str(img_dir))
         # Natural order alone does not tell a_1 from a_01.
         return natsorted(names, alg=ns.PRESORT)
 

@@ -60,5 +60,9 @@ class PanNukeCellDataset(CellDataset):
         _, _, rows = read_patches(folder)
         if 'tissue' not in rows[0]:
             raise ValueError(f'{osp.join(folder, PATCH_INFO)}: no column tissue')
+        for row in rows:
+            if not row['tissue']:
+                raise ValueError(f'{osp.join(folder, PATCH_INFO)}: '
+                                 f'{row["patch_info"]} has no tissue')
         return [self.make_patch_entry(folder, index, row, tissue=row['tissue'])
                 for index, row in enumerate(rows)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...utils.names import check_scored_names, check_tissues
 from .scores import ImageScore
 
 
@@ -39,10 +40,12 @@ def summarize(
         Figures by name, fractions 0-1, as Python floats.
 
     Raises:
-        ValueError: When there is no image.
+        ValueError: When there is no image, or figures of classes or tissues would
+            replace each other.
     """
     if not scores:
         raise ValueError('no image was scored: the data set is empty')
+    check_scored_names(class_names, 'scores')
     binary = _stack([score.binary for score in scores])
     classes = _stack([score.per_class for score in scores])
     has_nuclei = binary.tp + binary.fn > 0
@@ -92,9 +95,10 @@ def summarize_tissues(scores: Sequence[ImageScore]) -> dict[str, float]:
 def _tissue_means(scores) -> dict[str, dict[str, float]]:
     """Computes `mPQ` and `bPQ` of each tissue; empty without tissues."""
     tissues = np.array([score.tissue or '' for score in scores])
-    known = sorted({score.tissue for score in scores} - {None})
+    known = sorted({score.tissue for score in scores if score.tissue})
     if not known:
         return {}
+    check_tissues(known, 'scores')
     binary = _stack([score.binary for score in scores])
     classes = _stack([score.per_class for score in scores])
     by_class = _nan_unless(classes.tp + classes.fn > 0, classes.pq)
