@@ -1,7 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """What all data sets of nuclei have in common, and the data set of an image folder."""
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +130,21 @@ def _count_checked(entry: dict) -> list[int]:
     if class_of_id is not None:
         class_map = np.asarray(class_of_id, np.uint8)[class_map]
     return count_nuclei(inst_map, class_map, num_classes).tolist()
+
+
+def check_result_names(entries: Iterable[dict], where: str) -> None:
+    """Checks that no two images would leave results under one name.
+
+    Args:
+        entries: Entries of data lists, also of several data sets.
+        where: Config that names the data sets, for errors.
+
+    Raises:
+        ValueError: When a name belongs to several images, or cannot name a file.
+    """
+    images = {(entry.get('sample_name', Path(entry['img_path']).stem),
+               entry['img_path'], entry.get('img_index')) for entry in entries}
+    check_image_names([name for name, *_ in images], where)
 
 
 @DATASETS.register_module()

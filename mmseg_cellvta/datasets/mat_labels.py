@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Label maps in `.mat` files: CoNSeP's, Lizard's, and what HoVer-Net's inference writes.
+"""Label maps in `.mat` files: of CoNSeP, of Lizard, and of HoVer-Net's inference.
 
 All have `inst_map`, (H, W). The classes are in one of three places:
 

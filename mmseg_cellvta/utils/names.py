@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 
 BACKGROUND = 'background'
 MAX_CLASSES = 255  # class maps have 8 bits, and 255 is no class in MMSegmentation
-# Figures without class: F1_det, precision_det, recall_det and PQ_conic.
-FIGURES = ('det', 'conic')
 
 
 def check_image_names(names: Iterable[str], where: str) -> None:
@@ -61,25 +59,6 @@ def check_class_names(classes: Sequence[str], where: str) -> None:
     # Whatever the first one is called, no other may be called background.
     first = [] if classes[0].casefold() == BACKGROUND else [BACKGROUND]
     _check_distinct([*first, *classes], where, 'class')
-
-
-def check_scored_names(class_names: Sequence[str], where: str) -> None:
-    """Checks that the figures of classes do not replace each other or those of all.
-
-    Args:
-        class_names: Class names without background.
-        where: Setting that lists them, for errors.
-
-    Raises:
-        ValueError: When a name is wrong (see `check_class_names`), or figures of all
-            nuclei are called so.
-    """
-    check_class_names([BACKGROUND, *class_names], where)
-    for name in class_names:
-        if name in FIGURES:
-            raise ValueError(
-                f'{where}: class {name!r}: its figures F1_{name} and PQ_{name} would '
-                'be mistaken for those of all nuclei; give the class another name')
 
 
 def check_tissues(tissues: Iterable[str], where: str) -> None:

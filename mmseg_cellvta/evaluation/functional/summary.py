@@ -8,8 +8,29 @@ from pathlib import Path
 
 import numpy as np
 
-from ...utils.names import check_scored_names, check_tissues
 from .scores import ImageScore
+
+# What stands in the place of a class in figures of all nuclei: F1_det, PQ_conic.
+NOT_CLASSES = ('det', 'conic')
+
+
+def check_figure_names(class_names: Sequence[str]) -> None:
+    """Checks that no figure of a class has the name of another figure.
+
+    Args:
+        class_names: The C-1 classes without background.
+
+    Raises:
+        ValueError: When a name is there twice, or figures of all nuclei have it.
+    """
+    for name in class_names:
+        if name in NOT_CLASSES:
+            raise ValueError(
+                f'class {name!r}: F1_{name} and PQ_{name} could not be told from the '
+                'figures of all nuclei; give the class another name')
+        if list(class_names).count(name) > 1:
+            raise ValueError(f'class {name!r} is there twice, but F1_{name} and '
+                             f'PQ_{name} are of one class; rename one of them')
 
 
 def summarize(
@@ -40,12 +61,12 @@ def summarize(
         Figures by name, fractions 0-1, as Python floats.
 
     Raises:
-        ValueError: When there is no image, or figures of classes or tissues would
-            replace each other.
+        ValueError: When there is no image, or a class name is wrong (see
+            `check_figure_names`).
     """
     if not scores:
         raise ValueError('no image was scored: the data set is empty')
-    check_scored_names(class_names, 'scores')
+    check_figure_names(class_names)
     binary = _stack([score.binary for score in scores])
     classes = _stack([score.per_class for score in scores])
     has_nuclei = binary.tp + binary.fn > 0
@@ -98,7 +119,6 @@ def _tissue_means(scores) -> dict[str, dict[str, float]]:
     known = sorted({score.tissue for score in scores if score.tissue})
     if not known:
         return {}
-    check_tissues(known, 'scores')
     binary = _stack([score.binary for score in scores])
     classes = _stack([score.per_class for score in scores])
     by_class = _nan_unless(classes.tp + classes.fn > 0, classes.pq)
