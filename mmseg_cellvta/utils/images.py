@@ -75,8 +75,17 @@ def read_image_dpi(path: str | os.PathLike) -> tuple[float, float] | None:
 
 
 def read_id_image(path: str | os.PathLike) -> np.ndarray:
-    """Reads an image of ids: (H, W) of any dtype; of a palette, the indices."""
+    """Reads an image of ids: (H, W) of any dtype; of a palette, the indices.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        UnreadableError: When the file is damaged or no image.
+        ValueError: When the image has several channels or pages.
+    """
     with _open(path) as image:
+        pages = getattr(image, 'n_frames', 1)
+        if pages > 1:
+            raise ValueError(f'{path}: {pages} pages; expected one, of ids')
         ids = np.asarray(_decode(path, image))
     if ids.ndim != 2:
         raise ValueError(f'{path}: {ids.shape[2]} channels; expected one channel of '
@@ -90,8 +99,13 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     Raises:
         OSError: When the file cannot be written.
     """
-    if not cv2.imwrite(str(path), image[..., ::-1]):
-        raise OSError(f'{path}: cannot be written; is there room on the disk?')
+    # OpenCV crashes on paths that are not UTF-8, so that it does not get any.
+    _, content = cv2.imencode(Path(path).suffix, image[..., ::-1])
+    try:
+        Path(path).write_bytes(content)
+    except OSError as error:
+        raise OSError(f'{path}: cannot be written ({error.strerror}); is there room on '
+                      'the disk?') from error
 
 
 @contextmanager

@@ -120,3 +120,10 @@ def test_missing_files_are_named(source, tmp_path, gone, message):
     shutil.rmtree(source) if not gone else (source / gone).unlink()
     with pytest.raises(FileNotFoundError, match=message):
         convert(source, tmp_path / 'out')
+
+
+def test_an_image_of_one_name_in_both_parts_is_not_lost(source, tmp_path):
+    for folder, suffix in dict(Images='.png', Labels='.mat').items():
+        shutil.copy(source / f'Train/{folder}/train_2{suffix}', source / f'Test/{folder}')
+    with pytest.raises(ValueError, match="several images, the first is 'train_2'"):
+        convert(source, tmp_path / 'out')

@@ -1,4 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import os
 import shutil
 
 import numpy as np
@@ -148,6 +149,67 @@ def test_wrong_files_are_named_and_nothing_appears(source, tmp_path, change, err
     with pytest.raises(error, match=message):
         convert(source, tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(('name', 'message'), [
+    (os.fsdecode('caf\u00e9'.encode('latin-1')), 'its name is not in UTF-8; rename it'),
+    ('a\nb', 'expected one line'), (' a', 'without blanks around it')])
+def test_names_that_lists_cannot_hold_are_refused(source, tmp_path, name, message):
+    for folder, suffix in dict(images='.png', labels='.npy').items():
+        shutil.copy(source / f'{folder}/patient0_0{suffix}',
+                    source / f'{folder}/{name}{suffix}')
+    with pytest.raises(ValueError, match=message):
+        convert(source, tmp_path / 'out')
+    assert not list(tmp_path.glob('out*'))
+
+
+def test_a_label_of_a_format_that_is_not_read_is_called_so(source, tmp_path):
+    path = source / 'labels/patient0_0.npy'
+    path.rename(path.with_suffix('.npz'))
+    with pytest.raises(FileNotFoundError, match='no label .*; patient0_0.npz is there, '
+                       'but only .npy, .mat'):
+        convert(source, tmp_path / 'out')
+
+
+def to_ids(change):
+    def rewrite(source):
+        path = source / 'labels/patient0_0.npy'
+        labels = np.load(path).astype(np.float64)
+        np.save(path, change(labels))
+    return rewrite
+
+
+def put(row, col, channel, value):
+    def change(labels):
+        labels[row, col, channel] = value
+        return labels
+    return to_ids(change)
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    (to_ids(lambda labels: labels[:-1]), 'patient0_0.npy: .* its image patient0_0.png'),
+    (put(0, 20, 0, -1), 'instance id -1; ids must not be negative'),
+    (put(0, 20, 0, 0.5), 'patient0_0.npy: 0.5 at row 0, column 20'),
+    (put(0, 20, 0, np.nan), 'patient0_0.npy: nan at row 0, column 20'),
+    (put(0, 20, 1, np.inf), 'patient0_0.npy: inf at row 0, column 20'),
+    (put(6, 3, 1, 2), r'instance 3 has the classes \[1, 2\]'),
+    (put(6, 3, 1, 0), r'instance 3 has the classes \[0, 1\]|has class 0'),
+    (to_ids(lambda labels: labels * [1, 2]), 'class id 4 .* is outside the 3 classes')])
+def test_wrong_labels_are_named(source, tmp_path, change, message):
+    change(source)
+    with pytest.raises(ValueError, match=message):
+        convert(source, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_ids_above_16_bits_stay_apart(source, tmp_path):
+    put(5, 0, 0, 3)(source)
+    path = source / 'labels/patient0_0.npy'
+    labels = np.load(path)
+    labels[..., 0][labels[..., 0] == 900] = 3 + (1 << 16)
+    np.save(path, labels)
+    summary, _ = convert(source, tmp_path / 'out')
+    assert sum(summary.nuclei.values()).tolist() == [10, 20]
 
 
 @pytest.mark.parametrize('mpp', [0, -1, float('nan')])
