@@ -50,7 +50,8 @@ def convert_custom(source: str | Path, out: str | Path, classes: Sequence[str],
     writer = FolderWriter(folder, images, tiling, classes)
     reader = LabelReader(classes)
     writer.write(reader, progress)
-    return writer.finish(make_palette(len(classes)), mpp), reader.remarks
+    summary = writer.finish(make_palette(len(classes)), mpp)
+    return summary, [*reader.remarks, *summary.size_remarks(mpp)]
 
 
 def is_divided(source: str | Path) -> bool:

@@ -9,7 +9,7 @@ from ..datasets.mat_labels import read_mat_maps, to_ids
 from ..utils.files import map_npy
 from ..utils.images import read_id_image
 from .label_checks import check_instances
-from .polygons import rasterize, read_geojson, read_imagescope
+from .polygons import check_regions, rasterize, read_geojson, read_imagescope
 from .writers import LabelledImage
 
 POLYGON_READERS = {
@@ -76,6 +76,7 @@ class LabelReader:
               shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         outlines = POLYGON_READERS[path.suffix.lower()](path, self.classes)
         inst_map, class_map = rasterize(outlines, shape, str(path))
+        check_regions(outlines)
         nuclei = sum(outline.class_id > 0 for outline in outlines)
         lost = nuclei - np.count_nonzero(np.unique(inst_map))
         if lost:

@@ -191,6 +191,24 @@ def make_area(rings: Sequence[np.ndarray], where: str) -> shapely.Geometry:
     return area
 
 
+def check_regions(outlines: Sequence[Outline]) -> None:
+    """Refuses outlines of tissue or of the image: they enclose several nuclei.
+
+    Raises:
+        ValueError: When an outline encloses two others of less than half its area.
+    """
+    nuclei = [outline for outline in outlines if outline.class_id]
+    areas = np.array([outline.area for outline in nuclei], object)
+    outer, inner = shapely.STRtree(areas).query(areas, predicate='contains')
+    sizes = shapely.area(areas)
+    smaller = sizes[inner] < 0.5 * sizes[outer]
+    enclosed = np.bincount(outer[smaller], minlength=len(nuclei))
+    for index in np.flatnonzero(enclosed > 1)[:1]:
+        raise ValueError(
+            f'{nuclei[index].where} encloses {enclosed[index]} other outlines; this is '
+            'a frame or a region, not a nucleus: delete it')
+
+
 def rasterize(outlines: Sequence[Outline], shape: tuple[int, int],
               name: str) -> tuple[np.ndarray, np.ndarray]:
     """Draws outlines; a later one covers earlier ones.

@@ -123,7 +123,7 @@ def test_missing_files_are_named(source, tmp_path, gone, message):
 
 
 def test_an_image_of_one_name_in_both_parts_is_not_lost(source, tmp_path):
-    for folder, suffix in dict(Images='.png', Labels='.mat').items():
-        shutil.copy(source / f'Train/{folder}/train_2{suffix}', source / f'Test/{folder}')
+    for name in ('Images/train_2.png', 'Labels/train_2.mat'):
+        shutil.copy(source / 'Train' / name, source / 'Test' / name)
     with pytest.raises(ValueError, match="several images, the first is 'train_2'"):
         convert(source, tmp_path / 'out')

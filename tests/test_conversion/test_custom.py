@@ -29,7 +29,7 @@ def source(tmp_path):
     return tmp_path / 'own'
 
 
-def convert(source, out, classes=CLASSES, mpp=0.3, tiling=WHOLE,
+def convert(source, out, classes=CLASSES, mpp=0.6, tiling=WHOLE,
             split=SPLIT):
     with Progress(disable=True) as progress:
         return convert_custom(source, out, classes, mpp, tiling, split, progress)
@@ -48,7 +48,7 @@ def test_every_format_arrives_at_the_dataset(source, tmp_path):
     assert dataset.metainfo['classes'] == CLASSES and len(dataset) == 10
     for i, sample in enumerate(dataset):
         assert sample['sample_name'] == f'patient{i // 2}_{i}'
-        assert sample['img'].shape == (40 + i, 60, 3) and sample['mpp'] == 0.3
+        assert sample['img'].shape == (40 + i, 60, 3) and sample['mpp'] == 0.6
         assert sample['img'][0, 0].astype(int) == pytest.approx([10, 120, 200], abs=4)
         assert np.unique(sample['gt_inst_map']).tolist() == [0, 1, 2, 3]
         assert sample['gt_seg_map'][8, 4] == 1 and sample['gt_seg_map'][8, 12] == 2
@@ -210,6 +210,13 @@ def test_ids_above_16_bits_stay_apart(source, tmp_path):
     np.save(path, labels)
     summary, _ = convert(source, tmp_path / 'out')
     assert sum(summary.nuclei.values()).tolist() == [10, 20]
+
+
+@pytest.mark.parametrize(('mpp', 'found'), [(0.15, '1.4 µm'), (4, '36.1 µm')])
+def test_nuclei_of_an_unusual_size_are_remarked(source, tmp_path, mpp, found):
+    _, remarks = convert(source, tmp_path / 'out', mpp=mpp)
+    assert remarks == [f'the median diameter of nuclei is {found}, 4 to 25 µm are '
+                       'usual: are the labels in px, and is --mpp right?']
 
 
 @pytest.mark.parametrize('mpp', [0, -1, float('nan')])

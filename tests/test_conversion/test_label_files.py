@@ -214,9 +214,29 @@ def test_outlines_that_were_merged_are_refused(tmp_path):
 def test_frames_around_the_image_are_refused_in_every_format(tmp_path, kind, margin):
     height, width = SHAPE
     frame = (slice(margin, height - margin), slice(margin, width - margin), 1)
-    with pytest.raises(ValueError, match=f'a.{kind}: instance 1 reaches over .* of an '
-                       'image of 60 x 40 px; this is a frame'):
+    found = 'instance 1 reaches over .* of an image of 60 x 40 px'
+    if kind in OUTLINES and not margin:
+        found = '.* encloses 3 other outlines'
+    with pytest.raises(ValueError, match=f'a.{kind}: {found}; this is a frame'):
         read_kind(tmp_path, kind, [frame, *BOXES])
+    with pytest.raises(ValueError, match=f'a.{kind}: instance 1 reaches over'):
+        read_kind(tmp_path, kind, [frame])
+
+
+@pytest.mark.parametrize('first', [True, False])
+@pytest.mark.parametrize('kind', OUTLINES)
+def test_regions_around_some_nuclei_are_refused(tmp_path, kind, first):
+    region = (slice(0, 20), slice(0, 20), 1)
+    boxes = [region, *BOXES] if first else [*BOXES, region]
+    with pytest.raises(ValueError, match='encloses 2 other outlines; this is a frame '
+                       'or a region, not a nucleus: delete it'):
+        read_kind(tmp_path, kind, boxes)
+
+
+@pytest.mark.parametrize('kind', OUTLINES)
+def test_an_outline_that_is_there_several_times_is_no_region(tmp_path, kind):
+    inst_map, _ = read_kind(tmp_path, kind, [*BOXES[:1] * 3, *BOXES[1:]])
+    assert len(np.unique(inst_map)) == 4
 
 
 @pytest.mark.parametrize('kind', ['npy', 'mat', 'lizard.mat', *OUTLINES])

@@ -185,8 +185,11 @@ def test_image_taken_away_in_between_leaves_no_trace(start, convert, images):
 
 
 def test_full_disk_is_an_error(convert, monkeypatch):
-    monkeypatch.setattr(cv2, 'imwrite', lambda *args: False)
-    with pytest.raises(OSError, match='a_1.png: cannot be written'):
+    def write_bytes(path, content):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(Path, 'write_bytes', write_bytes)
+    with pytest.raises(OSError, match='a_1.png: cannot be written .No space left'):
         convert()
 
 
