@@ -129,7 +129,7 @@ def test_testing_and_inference_show_images_at_the_same_scale(path, tmp_path):
     shrink(cfg.model)
     model = MODELS.build(cfg.model)
     torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(
-        classes=['a'] * 9, palette=[[0, 0, 0]] * 9))), tmp_path / 'model.pth')
+        classes=list('_abcdefgh'), palette=[[0, 0, 0]] * 9))), tmp_path / 'model.pth')
     image = np.zeros((200, 300, 3), np.uint8)
     cv2.imwrite(str(tmp_path / 'a.png'), image)
     own_mpp = 0.33  # of the image, µm/px: no config's
