@@ -26,7 +26,7 @@ import numpy as np
 
 from ..utils.files import open_npy, read_json, read_text
 from ..utils.names import check_class_names
-from .mat_labels import read_mat_labels
+from .mat_labels import MAX_INSTANCE_ID, read_mat_labels
 
 PATCH_IMAGES, PATCH_LABELS, PATCH_INFO = 'images.npy', 'labels.npy', 'patch_info.csv'
 IMAGE_DIR, LABEL_DIR, INFO_FILE = 'Images', 'Labels', 'dataset.json'
@@ -78,12 +78,15 @@ def check_labels(inst_map: np.ndarray, class_map: np.ndarray, num_classes: int,
         name: What the error calls this image, e.g. `labels.npy[12]`.
 
     Raises:
-        ValueError: When an instance id is negative, a class id is outside the list, or
-            a nucleus has two classes or the class background.
+        ValueError: When an instance id is negative or too high, a class id is outside
+            the list, or a nucleus has two classes or the class background.
     """
     inst, cls = inst_map.ravel(), class_map.ravel()
     if inst.min(initial=0) < 0:
         raise ValueError(f'{name}: instance id {inst.min()}; ids must not be negative')
+    if inst.max(initial=0) > MAX_INSTANCE_ID:
+        raise ValueError(f'{name}: instance id {inst.max()}; expected at most '
+                         f'{MAX_INSTANCE_ID}: number nuclei from 1')
     if cls.min(initial=0) < 0:
         raise ValueError(f'{name}: class id {cls.min()}; ids must not be negative')
     highest = int(cls.max(initial=0))

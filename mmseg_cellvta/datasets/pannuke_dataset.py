@@ -51,6 +51,8 @@ class PanNukeCellDataset(CellDataset):
         entries = []
         for fold in self.folds:
             entries += self._load_fold(osp.join(self.data_root or '.', f'fold{fold}'))
+        check_tissues(dict.fromkeys(entry['tissue'] for entry in entries),
+                      str(self.data_root))
         return entries
 
     def _load_fold(self, folder: str) -> list[dict]:
@@ -65,6 +67,5 @@ class PanNukeCellDataset(CellDataset):
             if not row['tissue']:
                 raise ValueError(f'{osp.join(folder, PATCH_INFO)}: '
                                  f'{row["patch_info"]} has no tissue')
-        check_tissues({row['tissue'] for row in rows}, osp.join(folder, PATCH_INFO))
         return [self.make_patch_entry(folder, index, row, tissue=row['tissue'])
                 for index, row in enumerate(rows)]

@@ -35,6 +35,7 @@ def test_right_labels_pass():
     (1, np.s_[0, 3], 2, 'instance 7 has the classes [1, 2]'),
     (1, np.s_[:2], 0, 'instance 7 has class 0'),
     (0, np.s_[0, 0], -1, 'instance id -1; ids must not be negative'),
+    (0, np.s_[0, 0], 1 << 30, 'instance id 1073741824; expected at most 16777215'),
     (1, np.s_[3, 0], -1, 'class id -1; ids must not be negative'),
 ])
 def test_wrong_labels_name_image_and_instance(wrong_map, where, value, message):
