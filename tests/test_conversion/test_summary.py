@@ -56,7 +56,7 @@ def test_brackets_in_a_name_are_printed():
 
 
 @pytest.mark.parametrize(('mpp', 'remarked'), [(0.5, False), (0.1, True), (8, True)])
-def test_the_median_nucleus_says_whether_the_size_of_a_pixel_can_be_right(mpp, remarked):
+def test_the_median_nucleus_tells_an_impossible_resolution(mpp, remarked):
     summary = DatasetSummary(['a'])
     assert summary.size_remarks(mpp) == []
     labels = np.zeros((20, 20, 2), np.int32)
