@@ -189,6 +189,20 @@ def test_every_format_and_place_of_the_classes_gives_the_same(tmp_path, kind):
     assert (inst_map == expected[0]).all() and (class_map == expected[1]).all()
 
 
+@pytest.mark.parametrize('kind', MAPS + OUTLINES)
+def test_images_without_nuclei_are_read_in_every_format(tmp_path, kind):
+    inst_map, class_map = read_kind(tmp_path, kind, [], [])
+    assert inst_map.shape == class_map.shape == SHAPE
+    assert not inst_map.any() and not class_map.any()
+
+
+def test_a_map_of_classes_must_be_one_map(tmp_path):
+    np.save(tmp_path / 'a.npy', label_maps()[0])
+    np.save(tmp_path / 'a_class.npy', np.stack(label_maps(), axis=-1))
+    with pytest.raises(ValueError, match='a_class.npy: two channels; expected'):
+        read(tmp_path / 'a.npy', class_path=tmp_path / 'a_class.npy')
+
+
 @pytest.mark.parametrize(('ids', 'found'), [
     ([255, 255, 255], 'one id, 255, in 2 separate pieces'),
     ([1, 2, 1, 2], '2 ids in 4 separate pieces')])
