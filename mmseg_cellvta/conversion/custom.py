@@ -141,6 +141,10 @@ def _subfolder(folder: Path, name: str) -> Path | None:
 def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
+        if path.is_dir() and any(inner.suffix.lower() in suffixes
+                                 for inner in path.iterdir()):
+            raise ValueError(f'{path}: folders in {folder.name} are not read; move the '
+                             f'files in it to {folder}, under names of their own')
         if path.suffix.lower() not in suffixes or path.name.startswith('.'):
             continue
         if path.stem in found:

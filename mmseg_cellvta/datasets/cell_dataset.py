@@ -236,6 +236,10 @@ class CellFolderDataset(CellDataset):
                    for path in img_dir.glob(f'*{IMAGE_SUFFIX}')}
         if not present:
             raise ValueError(f'{img_dir}: no {IMAGE_SUFFIX} file in it')
+        deeper = next(img_dir.glob(f'*/*{IMAGE_SUFFIX}'), None)
+        if deeper is not None and not self.ann_file:
+            raise ValueError(f'{deeper}: folders in {IMAGE_DIR} are not read; move '
+                             f'their images to {img_dir}, under names of their own')
         names = read_names(self.ann_file, present) if self.ann_file else present
         check_image_names(names, str(img_dir))
         # Natural order alone does not tell a_1 from a_01.

@@ -115,6 +115,7 @@ def test_real_labels_come_through(shared_dir, tmp_path):
 @pytest.mark.parametrize(('gone', 'message'), [
     ('Train/Labels/train_2.mat', 'train_2.mat: no such label file'),
     ('Test/Images/test_1.png', 'Images: no .png file in it'),
+    ('Train/Images/train_10.png', 'train_10.mat: no image train_10.png in .*Images'),
     ('', 'holds neither Train nor Test')])
 def test_missing_files_are_named(source, tmp_path, gone, message):
     shutil.rmtree(source) if not gone else (source / gone).unlink()

@@ -122,6 +122,14 @@ def test_an_image_whose_name_is_not_utf_8_is_refused(folder):
         build(folder)
 
 
+def test_images_in_deeper_folders_are_not_left_out_silently(folder):
+    shutil.copytree(folder / 'Images', folder / 'Images/more')
+    with pytest.raises(ValueError, match='more/a_.*.png: folders in Images are not re'):
+        build(folder)
+    (folder / 'train.txt').write_text('a_1\n')
+    assert len(build(folder, ann_file='train.txt')) == 1
+
+
 def test_mat_labels_are_read_too(folder):
     labels = np.load(folder / 'Labels/a_2.npy')
     (folder / 'Labels/a_2.npy').unlink()

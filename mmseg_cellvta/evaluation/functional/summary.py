@@ -45,7 +45,8 @@ def summarize(
       ground truth of the image (CellVTA, CellViT's image mean).
     - `PQ_<class>`: mean over the images whose ground truth holds the class.
     - `bPQ_tissue`, `mPQ_tissue`: mean over tissues of the mean over their images
-      (PanNuke, CellViT's paper); left out if no image has a tissue.
+      (PanNuke, CellViT's paper); images without tissue do not count, and it is left
+      out if no image has one.
     - `mPQ_plus`: counts pooled over the data set per class, mean over classes that
       occur in ground truth or prediction (CoNIC).
     - `PQ_conic`: mean over all images, 0 where the ground truth is empty (CoNIC).
