@@ -16,6 +16,7 @@ from launch import (
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from torch.utils.data import Dataset
 
 
 def parse_args() -> argparse.Namespace:
@@ -59,6 +60,16 @@ def enable_drawing(cfg: 'Config', args: argparse.Namespace) -> None:
             cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
 
 
+def check_names(dataset: 'Dataset', config: str) -> None:
+    """Ends the program if the results of two images would have one name."""
+    from mmseg_cellvta.datasets.cell_dataset import check_result_names
+
+    try:
+        check_result_names(map(dataset.get_data_info, range(len(dataset))), config)
+    except ValueError as error:
+        sys.exit(f'error: {error}')
+
+
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
@@ -81,7 +92,10 @@ def main() -> None:
         sys.exit(f'error: {error}')
     add_hooks(cfg, 'ClassNamesHook', 'SwitchToDeployHook')
     with checked_checkpoints(args.trust):
-        Runner.from_cfg(cfg).test()
+        runner = Runner.from_cfg(cfg)
+        if args.out is not None or args.show_dir:
+            check_names(runner.test_loop.dataloader.dataset, args.config)
+        runner.test()
 
 
 if __name__ == '__main__':

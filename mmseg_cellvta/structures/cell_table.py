@@ -8,6 +8,7 @@ import numpy as np
 import shapely
 
 from ..utils.files import complete_file
+from ..utils.names import check_class_names
 
 # Outlines lie on multiples of 1/8 px: exact in binary, short in a file.
 GRID_PX = 0.125
@@ -27,6 +28,9 @@ class SlideInfo:
         palette: C colours, RGB 0-255.
         origin: (x, y) px of level 0 from which the cells are counted, the corner of
             what `shape` is the size of; (0, 0) unless that is a part of the slide.
+
+    Raises:
+        ValueError: When two classes have one name, see `check_class_names`.
     """
 
     name: str
@@ -35,6 +39,9 @@ class SlideInfo:
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     origin: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        check_class_names(self.classes, self.name)
 
 
 @dataclass

@@ -96,8 +96,17 @@ def read_image_facts(path: str | os.PathLike) -> ImageFacts:
 
 
 def read_id_image(path: str | os.PathLike) -> np.ndarray:
-    """Reads an image of ids: (H, W) of any dtype; of a palette, the indices."""
+    """Reads an image of ids: (H, W) of any dtype; of a palette, the indices.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        UnreadableError: When the file is damaged or no image.
+        ValueError: When the image has several channels or pages.
+    """
     with _open(path) as (image, _):
+        pages = getattr(image, 'n_frames', 1)
+        if pages > 1:
+            raise ValueError(f'{path}: {pages} pages; expected one, of ids')
         ids = np.asarray(_decode(path, image))
     if ids.ndim != 2:
         raise ValueError(f'{path}: {ids.shape[2]} channels; expected one channel of '
@@ -111,10 +120,10 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     Raises:
         OSError: When the file cannot be written.
     """
-    # OpenCV itself would not say why it could not write.
-    _, encoded = cv2.imencode(Path(path).suffix, image[..., ::-1])
+    # OpenCV crashes on paths that are not UTF-8, and does not say why it cannot write.
+    _, content = cv2.imencode(Path(path).suffix, image[..., ::-1])
     with named_errors(Path(path)):
-        Path(path).write_bytes(encoded)
+        Path(path).write_bytes(content)
 
 
 @contextmanager

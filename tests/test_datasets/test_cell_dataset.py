@@ -1,5 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import json
+import os
 import shutil
 
 import cv2
@@ -103,6 +104,30 @@ def test_wrong_list_is_named_with_its_line(folder, text, message):
         (folder / 'train.txt').write_text(text)
     with pytest.raises((ValueError, FileNotFoundError), match=f'train.txt{message}'):
         build(folder, ann_file='train.txt')
+
+
+@pytest.mark.parametrize('classes', [
+    ['background', 'a', 'a'], ['background', 'a', 'A'], ['background', 'a', ' b'],
+    ['background', 'a', 'Background']])
+def test_classes_of_one_name_are_refused_in_the_config_too(folder, classes):
+    with pytest.raises(ValueError, match='CellFolderDataset: metainfo: class '):
+        build(folder, metainfo=dict(classes=classes, palette=PALETTE))
+
+
+def test_an_image_whose_name_is_not_utf_8_is_refused(folder):
+    name = os.fsdecode('caf\u00e9'.encode('latin-1'))
+    for old in ('Images/a_1.png', 'Labels/a_1.npy'):
+        (folder / old).rename(folder / old.replace('a_1', name))
+    with pytest.raises(ValueError, match=r"Images: image 'caf.udce9': its name is not"):
+        build(folder)
+
+
+def test_images_in_deeper_folders_are_not_left_out_silently(folder):
+    shutil.copytree(folder / 'Images', folder / 'Images/more')
+    with pytest.raises(ValueError, match='more/a_.*.png: folders in Images are not re'):
+        build(folder)
+    (folder / 'train.txt').write_text('a_1\n')
+    assert len(build(folder, ann_file='train.txt')) == 1
 
 
 def test_mat_labels_are_read_too(folder):

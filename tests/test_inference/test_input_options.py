@@ -173,7 +173,7 @@ def infer(rule_model, out, *arguments):
 
 def test_the_tool_warns_and_takes_its_options(rule_model, scan, tmp_path, capsys):
     out = tmp_path / 'out'
-    assert infer(rule_model, out, scan[0], '--mpp', 0.25, '--quiet') == 0
+    assert infer(rule_model, out, scan[0], '--mpp', 0.25) == 0
     warnings = [line for line in capsys.readouterr().err.splitlines()
                 if line.startswith('warning: ')]
     assert warnings == ['warning: a.scn: it states 0.5 µm/px, which is kept; '

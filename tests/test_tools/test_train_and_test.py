@@ -32,11 +32,22 @@ tta_model = dict(type='CellTTAModel')
 """
 
 
+class FakeData(list):
+    get_data_info = list.__getitem__
+
+
 class FakeRunner:
+    images = ('one/a.png', 'one/b.png')
+
     def train(self):
         pass
 
     test = train
+
+    @property
+    def test_loop(self):
+        dataset = FakeData([dict(img_path=path) for path in self.images])
+        return SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset))
 
 
 @pytest.fixture
@@ -172,6 +183,23 @@ def test_amp_with_another_wrapper_names_it(run):
 def test_out_goes_to_the_evaluator(run):
     evaluator = run('test', 'small.py', 'weights.pth', '--out', 'o').test_evaluator
     assert evaluator.output_dir == 'o' and evaluator.keep_results is True
+
+
+@pytest.mark.parametrize(('images', 'message'), [
+    (['one/a.png', 'two/a.png'], "several images, the first is 'a'"),
+    (['one/a.png', 'one/caf\udce9.png'], 'not in UTF-8')])
+@pytest.mark.parametrize('option', ['--out', '--show-dir'])
+def test_results_that_would_replace_each_other_are_refused_first(
+        run, monkeypatch, option, images, message):
+    monkeypatch.setattr(FakeRunner, 'images', images)
+    monkeypatch.setattr(FakeRunner, 'test', lambda self: pytest.fail('it began'))
+    with pytest.raises(SystemExit, match=f'error: small.py: .*{message}'):
+        run('test', 'small.py', 'weights.pth', option, 'o')
+
+
+def test_without_results_images_may_share_a_name(run, monkeypatch):
+    monkeypatch.setattr(FakeRunner, 'images', ['one/a.png', 'two/a.png'])
+    run('test', 'small.py', 'weights.pth')
 
 
 def test_checkpoint_is_loaded(run):
