@@ -30,13 +30,14 @@ from pathlib import Path
 
 TIME_S, MEMORY_BYTES = 60, 2 << 30  # of one reading
 VALUE, REFUSED, FAULT = 'value', 'refused', 'fault'
-LONGEST_SENTENCE = 700  # characters; it may hold what a library says
+LONGEST_SENTENCE = 1000  # characters; it may hold what a library says
 NUMBER = re.compile(rb'-?\d+(?:\.\d+)?')
 NUMBERS = (b'0', b'-1', b'3', b'99999999999999999999', b'1e308', b'-1e308', b'1e999',
            b'NaN', b'Infinity', b'null', b'true', b'"7"', b'[]', b'{}', b'4294967296')
-WORDS = (b'\xff\xfe', b'\xef\xbb\xbf', b'\x00', b'\r\n', b'"', b"'", b',', b'[' * 20000,
-         b'{"a":' * 20000, b'<a>' * 20000, b'null', b'<!DOCTYPE a [<!ENTITY b "c">]>',
+WORDS = (b'\xff\xfe', b'\xef\xbb\xbf', b'\x00', b'\r\n', b'"', b"'", b',', b'null',
+         b'<!DOCTYPE a [<!ENTITY b "c">]>',
          b'encoding="ebcdic-none"', 'µ'.encode('latin-1'), 'ü'.encode(), b']', b'}')
+DEEP = {b'{': (b'[' * 20000, b'{"a":' * 20000), b'<': (b'<a>' * 20000, )}
 SIZES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 100_000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
@@ -126,7 +127,8 @@ def _retype(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
     pieces = list(re.finditer(rb'"[^"]*"|\[[^\[\]]*\]|\{[^{}]*\}|\w+', data))
     if pieces and rng.random() < 0.6:
         match = rng.choice(pieces)
-        return data[:match.start()] + rng.choice(NUMBERS + WORDS) + data[match.end():]
+        words = NUMBERS + WORDS + DEEP.get(data[:1], ())
+        return data[:match.start()] + rng.choice(words) + data[match.end():]
     place = rng.randrange(len(data) + 1)
     return data[:place] + rng.choice(WORDS) + data[place:]
 
@@ -170,7 +172,7 @@ def read_mutant(reader: Callable[[Path], None], path: Path) -> tuple[str, str]:
         if isinstance(error, UnicodeError) or path.name not in said:
             return FAULT, f'does not name the file:\n{traceback.format_exc()}'
         if '\n' in said or len(said) > LONGEST_SENTENCE:
-            return FAULT, f'is not one sentence: {said!r}'
+            return FAULT, f'is not one sentence: {said[:500]!r}'
         return REFUSED, said
     except BaseException:
         return FAULT, traceback.format_exc()

@@ -121,15 +121,18 @@ def test_settings_in_commands_change_their_config(path):
 
 
 @lru_cache
+def our_classes():
+    return {node.name: node for path, text in CODE.items() if path.suffix == '.py'
+            for node in ast.parse(text).body if isinstance(node, ast.ClassDef)}
+
+
 def arguments_of(name):
     """Names of a class's arguments, and of those of its bases; None: no such class."""
-    defined = re.compile(rf'^class {name}\b', re.M)
-    text = next((text for text in CODE.values() if defined.search(text)), None)
-    if text is None:
+    node = our_classes().get(name)
+    if node is None:
         return None
-    node = next(node for node in ast.parse(text).body
-                if isinstance(node, ast.ClassDef) and node.name == name)
-    arguments = {item.target.id for item in node.body if isinstance(item, ast.AnnAssign)}
+    arguments = {item.target.id for item in node.body
+                 if isinstance(item, ast.AnnAssign)}
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == '__init__':
             arguments |= {arg.arg for arg in item.args.args + item.args.kwonlyargs}
