@@ -8,6 +8,7 @@ import numpy as np
 import shapely
 
 from ..utils.files import complete_file
+from ..utils.names import check_class_names
 
 # Outlines lie on multiples of 1/8 px: exact in binary, short in a file.
 GRID_PX = 0.125
@@ -25,6 +26,9 @@ class SlideInfo:
             can be written when it is None.
         classes: C class names, background first.
         palette: C colours, RGB 0-255.
+
+    Raises:
+        ValueError: When two classes have one name, see `check_class_names`.
     """
 
     name: str
@@ -32,6 +36,9 @@ class SlideInfo:
     mpp: float | None
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
+
+    def __post_init__(self) -> None:
+        check_class_names(self.classes, self.name)
 
 
 @dataclass
