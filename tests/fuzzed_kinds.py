@@ -5,6 +5,7 @@ A reader of this module gets a path, returns nothing, and asserts that what was 
 plausible.
 """
 import json
+import runpy
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import torch
 from conic_files import write_conic
 from PIL import Image
 from rich.progress import Progress
+from run_tool import TOOLS
 from safetensors.torch import save_file
 from slide_files import color_field, write_slide
 
@@ -36,7 +38,8 @@ from mmseg_cellvta.datasets.labels import (
 from mmseg_cellvta.evaluation.exchange import LabelArray, read_label_map
 from mmseg_cellvta.evaluation.fold_table import read_metrics
 from mmseg_cellvta.evaluation.functional import score_image, summarize
-from mmseg_cellvta.exports import GeoParquetWriter, read_parquet
+from mmseg_cellvta.exports import GeoJsonWriter, GeoParquetWriter, read_parquet
+from mmseg_cellvta.exports.spatialdata_export import to_spatialdata
 from mmseg_cellvta.models.encoders import families
 from mmseg_cellvta.models.encoders.weights import load_encoder_weights
 from mmseg_cellvta.slides import open_slide
@@ -246,7 +249,7 @@ def write_eval_array(path: Path) -> None:
 
 
 def read_metric_file(path: Path) -> None:
-    assert all(isinstance(value, float) for value in read_metrics(path).values())
+    assert all(isinstance(value, int | float) for value in read_metrics(path).values())
 
 
 # ---- weights ----
@@ -295,6 +298,31 @@ def read_cell_parquet(path: Path) -> None:
         assert len(cells) == NUM_CELLS and cells.centroids.dtype == np.float64
 
 
+def export_parquet(path: Path) -> None:
+    data = to_spatialdata(path)
+    assert len(data['cells']) == len(data['cells_table']) == NUM_CELLS
+
+
+def write_drawn(path: Path) -> None:
+    with GeoJsonWriter(path, cell_tables.INFO) as writer:
+        for cells in cell_tables.BANDS:
+            writer.write(cells)
+
+
+def read_drawn(path: Path) -> None:
+    outlines, names, colors = read_cells(path)
+    assert len(outlines) == len(names) and set(names) == set(colors)
+    for outline in outlines:
+        assert outline.ndim == 2 and outline.shape[1] == 2 and len(outline) > 2
+        assert np.isfinite(outline).all()
+    for color in colors.values():
+        assert len(color) == 3 and all(0 <= value <= 255 for value in color)
+
+
+def read_tissues(path: Path) -> None:
+    assert all(isinstance(name, str) for name in load_tissues(path, 2))
+
+
 def write_band(path: Path) -> None:
     cell_tables.BANDS[0].save(path)
 
@@ -320,6 +348,9 @@ def write_geojson(path: Path) -> None:
     path.write_text(json.dumps(dict(type='FeatureCollection', features=features)))
 
 
+read_cells = runpy.run_path(str(TOOLS / 'analysis_tools/draw_cells.py'))['read_cells']
+load_tissues = runpy.run_path(
+    str(TOOLS / 'analysis_tools/eval_instances.py'))['load_tissues']
 METRICS = json.dumps({'cell/mPQ': 0.5, 'cell/bPQ': 0.25, 'cell/PQ_other': None})
 INFO = json.dumps(dict(classes=CLASSES, mpp=0.5,
                        palette=[[0, 0, 0], [255, 0, 10], [7, 200, 0]]))
@@ -362,6 +393,10 @@ KINDS = dict(
     encoder_pth=Kind('mutant.pth', write_weights, read_encoder),
     encoder_st=Kind('mutant.safetensors', write_weights, read_encoder),
     parquet=Kind('mutant.parquet', write_parquet, read_cell_parquet),
+    exported=Kind('mutant.parquet', write_parquet, export_parquet),
+    drawn=Kind('mutant.geojson', write_drawn, read_drawn),
+    drawn_gz=Kind('mutant.geojson.gz', write_drawn, read_drawn),
+    tissues=Kind('tissues.json', write_text('["Breast", "Bile-duct"]'), read_tissues),
     band=Kind('band_00000.npz', write_band, read_band),
     run_state=Kind('conversion.json', write_run_state, read_run_state),
 )

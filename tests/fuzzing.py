@@ -30,7 +30,7 @@ from pathlib import Path
 
 TIME_S, MEMORY_BYTES = 60, 2 << 30  # of one reading
 VALUE, REFUSED, FAULT = 'value', 'refused', 'fault'
-LONGEST_SENTENCE = 1000  # characters; it may hold what a library says
+LONGEST_SENTENCE = 2000  # characters; it may quote the file
 NUMBER = re.compile(rb'-?\d+(?:\.\d+)?')
 NUMBERS = (b'0', b'-1', b'3', b'99999999999999999999', b'1e308', b'-1e308', b'1e999',
            b'NaN', b'Infinity', b'null', b'true', b'"7"', b'[]', b'{}', b'4294967296')
@@ -169,7 +169,7 @@ def read_mutant(reader: Callable[[Path], None], path: Path) -> tuple[str, str]:
         reader(path)
     except (ValueError, OSError) as error:
         said = str(error)
-        if isinstance(error, UnicodeError) or path.name not in said:
+        if path.name not in said and str(path.parent) not in said:
             return FAULT, f'does not name the file:\n{traceback.format_exc()}'
         if '\n' in said or len(said) > LONGEST_SENTENCE:
             return FAULT, f'is not one sentence: {said[:500]!r}'
@@ -243,7 +243,8 @@ class _Worker:
             try:
                 outcome = self.receiver.recv()
             except EOFError:
-                why = 'died'
+                self.process.join()
+                why = f'died with exit code {self.process.exitcode}'
             else:
                 self.since = time.monotonic()
                 self.queue.remove(outcome.number)
@@ -256,8 +257,7 @@ class _Worker:
         number = self.queue.pop(0)
         if self.queue:
             self._start()
-        return Outcome('', number, FAULT, f'its process {why} (exit code '
-                       f'{self.process.exitcode})')
+        return Outcome('', number, FAULT, f'its process {why}')
 
     def end(self) -> None:
         self.process.kill()
