@@ -31,7 +31,7 @@ def converted(tmp_path_factory, call):
     return folder
 
 
-def test_one_class_and_images_of_any_size_train_and_test(converted, call):
+def test_one_class_and_images_of_any_size_train_test_and_find(converted, call):
     done = call(converted, ROOT / 'tools/train.py', CONFIG, '--cfg-options', *SMALL)
     assert done.returncode == 0, done.stderr[-3000:]
     checkpoint = converted / 'work_dirs/cellvta_tiny_custom/last_checkpoint'
@@ -42,3 +42,9 @@ def test_one_class_and_images_of_any_size_train_and_test(converted, call):
     content = json.loads((converted / f'cells/{name}.geojson').read_text())
     assert content['type'] == 'FeatureCollection'
     assert 'cell/bPQ' in json.loads((converted / 'cells/metrics.json').read_text())
+    done = call(converted, ROOT / 'tools/infer.py', CONFIG, checkpoint.read_text(),
+                'own/images/a1.png', '--mpp', 0.4, '--out', 'found', '--cfg-options',
+                *SMALL)
+    assert done.returncode == 0, done.stderr[-3000:]
+    content = json.loads((converted / 'found/a1.geojson').read_text())
+    assert content['type'] == 'FeatureCollection'
