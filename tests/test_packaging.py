@@ -135,6 +135,17 @@ def test_the_drop_in_page_lists_all_packages():
     assert requirements('runtime') | requirements('slides') <= listed
 
 
+@pytest.mark.parametrize('name', [
+    'torch.OutOfMemoryError', 'torch.compiler.is_compiling', 'torch.accelerator',
+    'torch.amp.GradScaler', 'torch.library.custom_op', 'torch.nn.RMSNorm',
+    'torch.get_device_module', 'torch.serialization.add_safe_globals',
+    'np.trapezoid', 'np.concat(', 'np.astype', 'np.vecdot', 'np.unique_values'])
+def test_nothing_newer_than_torch_2_1_and_numpy_1_is_used(name):
+    """Environments that have MMSegmentation already have these."""
+    assert not [path for folder in ('mmseg_cellvta', 'tools')
+                for path in (ROOT / folder).rglob('*.py') if name in path.read_text()]
+
+
 def test_supported_pythons_are_the_same_everywhere():
     first, last = re.search(r'Python 3\.(\d+) to 3\.(\d+)',
                             (ROOT / 'README.md').read_text()).groups()
