@@ -46,7 +46,7 @@ from mmseg_cellvta.slides import open_slide
 from mmseg_cellvta.structures import CellTable
 from mmseg_cellvta.utils.checkpoints import read_checkpoint
 from mmseg_cellvta.utils.files import PendingFolder
-from mmseg_cellvta.utils.images import read_image, read_image_dpi, read_image_size
+from mmseg_cellvta.utils.images import read_image, read_image_size
 
 CLASSES = ['background', 'Tumour', 'OTHER']
 IMAGES = ('a', 'b', 'c')  # of a conversion; the labels of the first are the mutant
@@ -76,8 +76,6 @@ def read_picture(path: Path) -> None:
     image = read_image(path)
     assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
     assert image.size and image.shape[:2] == read_image_size(path)
-    dpi = read_image_dpi(path)
-    assert dpi is None or all(0 < value < np.inf for value in dpi)
 
 
 def read_slide(path: Path) -> None:
