@@ -132,7 +132,7 @@ def read_imagescope(path: Path, classes: Sequence[str]) -> list[Outline]:
     """
     try:
         root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # or encoding
         raise ValueError(f'{path}: not XML ({error})') from error
     if root.tag != 'Annotations':
         raise ValueError(f'{path}: begins with {root.tag}; expected Annotations, as '

@@ -124,4 +124,8 @@ def read_test_sources(path: str) -> set[str]:
     if not isinstance(content, dict) or 'sources' not in content:
         raise ValueError(f"{path}: no key 'sources'; expected "
                          '{"sources": {"<source image>": <number of patches>}}')
+    if not isinstance(content['sources'], dict | list) or not all(
+            isinstance(source, str) for source in content['sources']):
+        raise ValueError(f"{path}: 'sources' is no list of names of source images, "
+                         'nor numbers of patches by such names')
     return set(content['sources'])

@@ -17,6 +17,7 @@ for each nucleus, and class ids; 0 is background in both. There are three layout
 import csv
 import io
 import json
+import math
 import os.path as osp
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -222,7 +223,8 @@ def read_info(folder: str | Path) -> dict:
         raise ValueError(f'{path}: classes {classes}; expected a list of "background" '
                          'and at least one class')
     check_class_names(classes, str(path))
-    if not isinstance(palette, list) or len(palette) != len(classes):
+    if not isinstance(palette, list) or len(palette) != len(classes) or not all(
+            map(_is_color, palette)):
         raise ValueError(f'{path}: palette {palette}; expected [red, green, blue], '
                          f'0-255, for each of the {len(classes)} classes')
     mpp = info['mpp']
@@ -230,6 +232,11 @@ def read_info(folder: str | Path) -> dict:
     if problem:
         raise ValueError(f'{path}: mpp {mpp}; {problem}')
     return info
+
+
+def _is_color(color: object) -> bool:
+    return isinstance(color, list) and len(color) == 3 and all(
+        type(value) is int and 0 <= value <= 255 for value in color)
 
 
 def write_info(folder: str | Path, classes: Sequence[str],

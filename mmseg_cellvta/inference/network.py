@@ -155,13 +155,13 @@ class TileNetwork:
             tile: (height, width) px.
 
         Raises:
-            torch.OutOfMemoryError: When not even one tile fits.
+            torch.cuda.OutOfMemoryError: When not even one tile fits.
         """
         best, fastest = 1, self._seconds(1, tile)
         while best < MAX_BATCH:
             try:
                 seconds = self._seconds(2 * best, tile)
-            except torch.OutOfMemoryError:
+            except torch.cuda.OutOfMemoryError:
                 torch.cuda.empty_cache()
                 return best
             if seconds > MIN_GAIN * fastest:

@@ -154,7 +154,16 @@ class PendingFolder:
 
     def _read(self, name: str) -> dict | None:
         path = self.part / name
-        return json.loads(path.read_text()) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            content = read_json(path)
+        except ValueError as error:
+            raise ValueError(f'{error}; delete {self.part} to start anew') from error
+        if not isinstance(content, dict):
+            raise ValueError(f'{path}: found a {type(content).__name__}, expected a '
+                             f'JSON object; delete {self.part} to start anew')
+        return content
 
     def _write(self, name: str, content: dict) -> None:
         """Replaces a file at once: a killed process leaves the old one or the new."""
@@ -261,7 +270,7 @@ def read_json(path: str | os.PathLike) -> Any:
     text = read_text(path)
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f'{path}: not JSON ({error})') from error
 
 
@@ -282,14 +291,14 @@ def map_npy(path: str) -> np.ndarray:
         raise FileNotFoundError(f'{path}: no such file')
     try:
         array = np.load(path, mmap_mode='r')
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # numpy raises many types for a damaged header
         if _holds_objects(path):
             raise ValueError(
                 f'{path}: holds pickled Python objects, such as a dictionary, which '
                 'are not read because they can run code; save the arrays in it, each '
                 'with np.save') from error
         raise ValueError(
-            f'{path}: not a complete .npy file ({error}); found '
+            f'{path}: not a complete .npy file ({str(error)[:200]}); found '
             f'{Path(path).stat().st_size} bytes; copy or unpack it again') from error
     if not isinstance(array, np.ndarray):
         raise ValueError(f'{path}: an .npz archive; expected a single array, .npy')
@@ -304,7 +313,7 @@ def _holds_objects(path: str) -> bool:
             read_header = (np.lib.format.read_array_header_1_0 if version == (1, 0)
                            else np.lib.format.read_array_header_2_0)
             return read_header(file)[2].hasobject
-        except ValueError:
+        except Exception:  # as above
             return False
 
 
