@@ -13,14 +13,26 @@ if TYPE_CHECKING:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a segmentor')
     parser.add_argument('config', help='path of the config file')
-    parser.add_argument('--resume', action='store_true',
-                        help='resume from the latest checkpoint in the work dir')
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument('--resume', action='store_true',
+                       help='resume from the latest checkpoint in the work dir')
+    start.add_argument('--fine-tune', metavar='CHECKPOINT',
+                       help='begin with the weights of a checkpoint of other classes: '
+                       'all but the outputs of its classes and tissues')
     parser.add_argument('--amp', action='store_true',
                         help='train with automatic mixed precision')
     add_shared_options(parser)
     args = parser.parse_args()
     check_file('config', args.config)
+    if args.fine_tune is not None:
+        check_file('checkpoint', args.fine_tune)
     return args
+
+
+def enable_fine_tuning(cfg: 'Config', checkpoint: str) -> None:
+    """Begins with the weights of a checkpoint that has other classes."""
+    cfg.load_from = checkpoint
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='NewClassesHook')]
 
 
 def enable_amp(cfg: 'Config') -> None:
@@ -44,6 +56,8 @@ def main() -> None:
 
     if args.amp:
         enable_amp(cfg)
+    if args.fine_tune is not None:
+        enable_fine_tuning(cfg, args.fine_tune)
     cfg.resume = args.resume
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     runner.train()

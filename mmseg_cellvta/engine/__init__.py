@@ -8,9 +8,11 @@ from .hooks import (
     SwitchToDeployHook,
     UnfreezeEncoderHook,
 )
+from .new_classes_hook import NewClassesHook
+from .undefined_score_hook import UndefinedScoreHook
 
 __all__ = [
     'CPUAmpOptimWrapper', 'CellTokenDataset', 'CellVisualizationHook',
-    'NormalizationHook', 'PlainCheckpointHook', 'SwitchToDeployHook',
-    'UnfreezeEncoderHook'
+    'NewClassesHook', 'NormalizationHook', 'PlainCheckpointHook', 'SwitchToDeployHook',
+    'UndefinedScoreHook', 'UnfreezeEncoderHook'
 ]

@@ -23,6 +23,7 @@ from torch.utils.data import Dataset
 
 from mmseg_cellvta.engine import (
     CellVisualizationHook,
+    NormalizationHook,
     PlainCheckpointHook,
     SwitchToDeployHook,
     UnfreezeEncoderHook,
@@ -278,6 +279,56 @@ def test_a_run_that_is_resumed_later_goes_on_as_if_never_stopped(tmp_path, weigh
     _, rest = train(tmp_path / 'parts', weights, epochs=4, resume=True)
     assert rest.training == [True]
     torch.testing.assert_close(rest.weights[0], whole.weights[3])
+
+
+EMA = dict(type='EMAHook', momentum=0.25)
+SWA = dict(type='EMAHook', ema_type='StochasticWeightAverage')
+
+
+def train_averaged(work_dir, weights, epochs, ema, **kwargs):
+    watch = Watch()
+    runner = make_runner(
+        work_dir, cellvit(weights), epochs,
+        hooks=[dict(ema), UnfreezeEncoderHook(epoch=2), NormalizationHook(),
+               PlainCheckpointHook(), watch], **kwargs)
+    runner.train()
+    return watch
+
+
+def encoder_weight(path, kind='state_dict', prefix=''):
+    return torch.load(path, weights_only=True)[kind][
+        f'{prefix}backbone.encoder.vit.blocks.0.mlp.fc1.weight']
+
+
+@pytest.mark.parametrize('ema, shares', [
+    (EMA, [0.25, 0.25]), (dict(EMA, update_buffers=True), [0.25, 0.25]),
+    (dict(EMA, begin_epoch=3), [1, 0.25]), (SWA, [1 / 3, 1 / 4])])
+def test_an_average_follows_the_encoder_from_its_epoch_on(
+        tmp_path, weights, ema, shares):
+    watch = train_averaged(tmp_path, weights, 4, ema)
+    expected = watch.weights[1]
+    for share, weight in zip(shares, watch.weights[2:], strict=True):
+        expected = expected + share * (weight - expected)
+    path = tmp_path / 'epoch_4.pth'
+    torch.testing.assert_close(encoder_weight(path), expected)
+    assert torch.equal(
+        encoder_weight(path, 'ema_state_dict', 'module.'), watch.weights[3])
+
+
+@pytest.mark.parametrize('ema', [EMA, dict(EMA, update_buffers=True)])
+@pytest.mark.parametrize('stop', [2, 3])
+def test_an_average_is_resumed_before_and_after_the_encoder_is_released(
+        tmp_path, weights, stop, ema):
+    train_averaged(tmp_path / 'whole', weights, 4, ema)
+    train_averaged(tmp_path / 'parts', weights, stop, ema)
+    train_averaged(tmp_path / 'parts', weights, 4, ema, resume=True)
+    for kind in ('state_dict', 'ema_state_dict'):
+        whole, parts = (
+            torch.load(tmp_path / part / 'epoch_4.pth', weights_only=True)[kind]
+            for part in ('whole', 'parts'))
+        assert whole.keys() == parts.keys()
+        for key, value in whole.items():
+            torch.testing.assert_close(parts[key], value, msg=key)
 
 
 def test_a_schedule_of_iterations_is_refused(tmp_path):

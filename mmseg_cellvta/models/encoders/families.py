@@ -139,9 +139,10 @@ class SamFamily:
     def embed(vit: VisionTransformerSAM, inputs: Tensor) -> Tensor:
         """Turns images (N, 3, H, W) into patch tokens (N, L, C)."""
         patches = vit.patch_embed(inputs)
-        positions = resample_abs_pos_embed_nhwc(vit.pos_embed, patches.shape[1:3])
-        return vit.norm_pre(vit.patch_drop(vit.pos_drop(patches + positions))).flatten(
-            1, 2)
+        if vit.pos_embed is not None:  # some have relative positions alone
+            patches = patches + resample_abs_pos_embed_nhwc(
+                vit.pos_embed, patches.shape[1:3])
+        return vit.norm_pre(vit.patch_drop(vit.pos_drop(patches))).flatten(1, 2)
 
     @staticmethod
     def run_blocks(vit: VisionTransformerSAM, tokens: Tensor, start: int, stop: int,

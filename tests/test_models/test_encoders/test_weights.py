@@ -4,10 +4,12 @@
 Compared once with transformers 4.57.6: `ViTModel`, `Dinov2Model` (GELU and SwiGLU) and
 `Dinov2WithRegistersModel` with random weights give our tokens within 2e-6.
 """
+import re
+
 import pytest
 import timm
 import torch
-from tiny_models import DIMS
+from tiny_models import DIMS, ENCODERS
 
 from mmseg_cellvta.models.encoders import TimmEncoder
 
@@ -112,3 +114,81 @@ def test_weights_without_a_value_projection_are_refused(tmp_path):
     torch.save(state, tmp_path / 'model.pth')
     with pytest.raises(ValueError, match='model.pth: 1 of.*blocks.2.attn.qkv.bias'):
         TimmEncoder('vit_base_patch16_224', str(tmp_path / 'model.pth'), **TINY)
+
+
+def read(path, **arguments):
+    return TimmEncoder('vit_base_patch16_224', str(path), **TINY, **arguments)
+
+
+def assert_holds(encoder, vit):
+    for key, value in vit.state_dict().items():
+        torch.testing.assert_close(encoder.vit.state_dict()[key], value, msg=key)
+
+
+@pytest.mark.parametrize('prefix', [
+    'teacher.', 'backbone.', 'model.', 'trunk.', 'module.', 'encoder.',
+    'teacher.backbone.', 'module.backbone.', 'model.encoder.', 'module.model.trunk.',
+    'teacher.module.backbone.', 'visual.trunk.', 'some.lightning.net_0.'])
+def test_what_stands_before_the_names_is_left_out(prefix, tmp_path):
+    vit = tiny_vit()
+    state = {prefix + key: value for key, value in vit.state_dict().items()}
+    state['head.last_layer.weight'] = torch.zeros(3, DIMS)  # of the training
+    torch.save(state, tmp_path / 'model.pth')
+    assert_holds(read(tmp_path / 'model.pth'), vit)
+
+
+@pytest.mark.parametrize('prefix', ['teacher.', 'teacher.backbone.', 'model.encoder.'])
+@pytest.mark.parametrize('layout', ['dinov2', 'swiglu'])
+def test_a_prefix_before_the_names_of_transformers_is_left_out(
+        prefix, layout, tmp_path):
+    arguments = {**LAYERSCALE, **(SWIGLU if layout == 'swiglu' else {})}
+    vit = tiny_vit(**arguments)
+    state = to_transformers(vit.state_dict(), layout)
+    state['embeddings.mask_token'] = torch.zeros(1, DIMS)
+    torch.save({prefix + key: value for key, value in state.items()},
+               tmp_path / 'model.pth')
+    assert_holds(read(tmp_path / 'model.pth', **arguments), vit)
+
+
+@pytest.mark.parametrize('nested', [False, True])
+def test_of_teacher_and_student_the_teacher_is_taken(nested, tmp_path):
+    teacher, student = tiny_vit(**LAYERSCALE), tiny_vit(**LAYERSCALE)
+    parts = {
+        name: {f'backbone.{key}': value for key, value in vit.state_dict().items()}
+        for name, vit in (('student', student), ('teacher', teacher))}
+    parts['teacher']['backbone.mask_token'] = torch.zeros(1, DIMS)  # of DINOv2
+    if not nested:
+        parts = {f'{name}.{key}': value
+                 for name, part in parts.items() for key, value in part.items()}
+    torch.save(parts, tmp_path / 'model.pth')
+    assert_holds(read(tmp_path / 'model.pth', **LAYERSCALE), teacher)
+
+
+def test_blocks_in_chunks_are_numbered_through(tmp_path):
+    vit = tiny_vit()
+    state = {
+        re.sub(r'^blocks\.(\d)', lambda m: f'blocks.{int(m[1]) // 2}.{m[1]}', key): x
+        for key, x in vit.state_dict().items()}
+    assert 'blocks.1.3.norm1.weight' in state
+    torch.save({f'teacher.backbone.{key}': value for key, value in state.items()},
+               tmp_path / 'model.pth')
+    assert_holds(read(tmp_path / 'model.pth'), vit)
+
+
+@pytest.mark.parametrize('prefix', ['image_encoder.', 'encoder.', 'a.image_encoder.'])
+def test_sams_own_names_are_known_after_any_prefix(prefix, tmp_path):
+    arguments = {key: value for key, value in ENCODERS['sam'].items() if key != 'name'}
+    vit = TimmEncoder('SAM-B', **arguments).vit
+    state = {
+        prefix + key.replace('.mlp.fc', '.mlp.lin'): value
+        for key, value in vit.state_dict().items()}
+    torch.save(state, tmp_path / 'model.pth')
+    assert_holds(TimmEncoder('SAM-B', str(tmp_path / 'model.pth'), **arguments), vit)
+
+
+def test_several_encoders_are_named(tmp_path):
+    state = {f'module.{name}.{key}': value for name in ('base', 'momentum')
+             for key, value in tiny_vit().state_dict().items()}
+    torch.save(state, tmp_path / 'model.pth')
+    with pytest.raises(ValueError, match='model.pth: holds 2 .*base., .*moment'):
+        read(tmp_path / 'model.pth')
