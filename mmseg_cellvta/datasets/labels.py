@@ -17,7 +17,6 @@ for each nucleus, and class ids; 0 is background in both. There are three layout
 import csv
 import io
 import json
-import math
 import os.path as osp
 from collections import Counter
 from collections.abc import Collection, Sequence

@@ -24,6 +24,7 @@ PATCH_WEIGHT = re.compile(
 # Of two encoders of a self-supervised training this one is the result.
 TEACHER = re.compile(r'(?:.*\.)?teacher\.')
 CHUNKED_BLOCK = re.compile(r'blocks\.\d+\.(\d+)\.')  # of DINOv2's sharded training
+LAYER_SCALE = re.compile(r'(\.ls[12])\.weight')  # KEEP's name; timm's is gamma
 SAM_PREFIX = 'image_encoder.'  # by which timm knows SAM's own names
 FIRST_QUERY = 'encoder.layer.0.attention.attention.query.weight'
 # Parts of names in `transformers`, and what timm reads. Where DINOv2's authors have a
@@ -152,11 +153,15 @@ def pick_encoder(state_dict: dict, weights: str) -> dict[str, Tensor]:
             'the weights of one of them as a file of their own')
     if not found or '' in found:
         return state_dict
-    picked = {CHUNKED_BLOCK.sub(r'blocks.\1.', key.removeprefix(found[0])): value
+    picked = {_own_name(key.removeprefix(found[0])): value
               for key, value in flat.items() if key.startswith(found[0])}
     if any('.mlp.lin1.' in key for key in picked):
         return {SAM_PREFIX + key: value for key, value in picked.items()}
     return picked
+
+
+def _own_name(key: str) -> str:
+    return LAYER_SCALE.sub(r'\1.gamma', CHUNKED_BLOCK.sub(r'blocks.\1.', key))
 
 
 def _flatten(entries: dict, prefix: str = '') -> Iterator[tuple[str, Tensor]]:

@@ -186,6 +186,54 @@ def test_sams_own_names_are_known_after_any_prefix(prefix, tmp_path):
     assert_holds(TimmEncoder('SAM-B', str(tmp_path / 'model.pth'), **arguments), vit)
 
 
+def keep_of_its_authors(state):
+    renamed = {f'visual.{key.replace(".gamma", ".weight")}': value
+               for key, value in state.items()}
+    assert 'visual.blocks.3.ls2.weight' in renamed
+    return {
+        **renamed, 'logit_scale': torch.zeros(()),
+        'visual_head.0.weight': torch.zeros(8, DIMS),
+        'text.embeddings.word_embeddings.weight': torch.zeros(9, DIMS),
+        'text.encoder.layer.0.attention.self.query.weight': torch.zeros(DIMS, DIMS)}
+
+
+def conch_of_its_authors(state):
+    renamed = {f'visual.trunk.{key}': value for key, value in state.items()}
+    return {
+        **renamed, 'logit_scale': torch.zeros(()),
+        'visual.attn_pool_contrast.query': torch.zeros(1, DIMS),
+        'visual.ln_contrast.weight': torch.zeros(DIMS),
+        'text.positional_embedding': torch.zeros(9, DIMS)}
+
+
+@pytest.mark.parametrize('arguments, rename', [
+    (LAYERSCALE, keep_of_its_authors), ({}, conch_of_its_authors)])
+def test_the_image_tower_of_a_vision_language_model_is_taken(
+        arguments, rename, tmp_path):
+    vit = tiny_vit(**arguments)
+    torch.save(rename(vit.state_dict()), tmp_path / 'model.pth')
+    assert_holds(read(tmp_path / 'model.pth', **arguments), vit)
+
+
+def hibou_of_its_authors(vit):
+    state = to_transformers(vit.state_dict(), 'swiglu')
+    place = torch.randn(1, 1, DIMS)
+    state['embeddings.cls_token'] = state['embeddings.cls_token'] - place
+    state['embeddings.position_embeddings'] = torch.cat(
+        [place, state['embeddings.position_embeddings']], dim=1)
+    return {**state, 'embeddings.mask_token': torch.zeros(1, DIMS)}
+
+
+@pytest.mark.parametrize('name', ['Hibou-B', 'Hibou-L'])
+def test_hibou_is_named_as_in_transformers(name, tmp_path):
+    arguments = {**TINY, 'mlp_ratio': 5.5}  # of the row: SwiGLU, registers
+    vit = TimmEncoder(name, **arguments).vit
+    for parameter in vit.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    torch.save(hibou_of_its_authors(vit), tmp_path / 'model.pth')
+    assert_holds(TimmEncoder(name, str(tmp_path / 'model.pth'), **arguments), vit)
+
+
 def test_several_encoders_are_named(tmp_path):
     state = {f'module.{name}.{key}': value for name in ('base', 'momentum')
              for key, value in tiny_vit().state_dict().items()}
