@@ -57,16 +57,16 @@ def enable_amp(cfg: 'Config') -> None:
 
 
 def fit_amp_to_device(cfg: 'Config') -> None:
-    """Replaces an AmpOptimWrapper, which needs a GPU, where there is none."""
+    """Replaces an AmpOptimWrapper, which needs CUDA or alike, where there is none."""
     from mmengine.device import get_device
 
     from mmseg_cellvta.utils.type_names import type_name
     wrapper = cfg.get('optim_wrapper') or {}
-    if get_device() == 'cpu' and type_name(wrapper) == 'AmpOptimWrapper':
+    if get_device() in ('cpu', 'mps') and type_name(wrapper) == 'AmpOptimWrapper':
         wrapper.type = 'CPUAmpOptimWrapper'
         for name in ('loss_scale', 'dtype', 'use_fsdp'):  # of GPUs alone
             wrapper.pop(name, None)
-        print('No GPU: CPUAmpOptimWrapper takes the place of AmpOptimWrapper.')
+        print('No GPU that AmpOptimWrapper knows: CPUAmpOptimWrapper takes its place.')
 
 
 def main() -> None:

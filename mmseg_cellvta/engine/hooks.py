@@ -246,11 +246,17 @@ class UnfreezeEncoderHook(Hook):
         self.epoch = epoch
 
     def before_train(self, runner: Runner) -> None:
-        """Refuses a training without epochs.
+        """Refuses a training without epochs, or without an encoder.
 
         Raises:
-            ValueError: When the schedule counts iterations.
+            ValueError: When the schedule counts iterations, or the backbone has no
+                encoder.
         """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not hasattr(model.backbone, 'encoder'):
+            raise ValueError(
+                f'UnfreezeEncoderHook: {type(model.backbone).__name__} has no encoder '
+                'to release; remove the hook')
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise ValueError(
                 f'UnfreezeEncoderHook(epoch={self.epoch}) counts epochs, but train_cfg '

@@ -4,7 +4,9 @@ import copy
 from collections.abc import Iterator
 
 from mmengine.config import Config
+from mmseg.registry import MODELS
 
+from ..models.segmentors import CellSegmentor
 from .configs import inner_configs
 from .type_names import type_name
 
@@ -21,13 +23,19 @@ def enable_tta(cfg: Config) -> None:
     """Tests by the config's `tta_pipeline` and `tta_model`, whatever wraps the data.
 
     Raises:
-        ValueError: When the config lacks one of them, or maps and labels of a view
-            would not lie where those of the image do.
+        ValueError: When the config lacks one of them, its `tta_model` knows no nuclei,
+            or maps and labels of a view would not lie where those of the image do.
     """
     for name in ('test_dataloader', 'tta_pipeline', 'tta_model'):
         if cfg.get(name) is None:
             raise ValueError(f'--tta needs {name} in the config, as in '
                              'configs/_base_/datasets/custom.py')
+    kind = cfg.model.type
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    finds_nuclei = isinstance(kind, type) and issubclass(kind, CellSegmentor)
+    if finds_nuclei and type_name(cfg.tta_model) == 'SegTTAModel':
+        raise ValueError('--tta: SegTTAModel averages class maps and finds no nuclei; '
+                         "set tta_model=dict(type='CellTTAModel')")
     steps = [type_name(step) for step in _transforms(cfg.tta_pipeline)]
     for step in steps:
         if step in MOVING:

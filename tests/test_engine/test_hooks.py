@@ -353,6 +353,13 @@ def test_a_schedule_of_iterations_is_refused(tmp_path):
         runner.train()
 
 
+def test_a_backbone_without_encoder_is_refused_before_training(tmp_path):
+    model = cellvit()
+    model.backbone = torch.nn.Identity()
+    with pytest.raises(ValueError, match='Identity has no encoder.*remove the hook'):
+        make_runner(tmp_path, model, hooks=[UnfreezeEncoderHook(epoch=2)]).train()
+
+
 def train_rank(rank: int, folder: str) -> None:
     """Trains in two processes, each with one of the images."""
     torch.distributed.init_process_group(

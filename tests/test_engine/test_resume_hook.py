@@ -88,6 +88,14 @@ def test_what_was_interrupted_goes_on_as_it_would_have(tmp_path, name):
     assert rates(whole) == rates(parts) and len(set(rates(whole))) > 1
 
 
+@pytest.mark.parametrize('hooks', [(), (PlainCheckpointHook, )])
+def test_files_of_earlier_runs_are_resumed(tmp_path, hooks):
+    """Those of stock MMEngine hold its log history and methods of its schedule."""
+    whole = run(tmp_path, 8, one_cycle(8), hooks=hooks)
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'iter_4.pth'))
+    assert rates(run(tmp_path, 8, one_cycle(8), resume=True)) == rates(whole)
+
+
 @pytest.mark.parametrize('schedule', [
     [dict(type='ExponentialLR', gamma=0.9)],
     [dict(type='StepLR', step_size=3)],

@@ -151,16 +151,18 @@ def test_a_config_in_pure_python_takes_all_options(run, device, tmp_path):
     assert cfg.default_hooks.visualization.draw is True
 
 
+@pytest.mark.parametrize('name', ['cpu', 'mps'])
 @pytest.mark.parametrize('options', [
     ['--amp'], ['--amp', '--cfg-options', 'optim_wrapper.type=mmseg.OptimWrapper'],
     ['--cfg-options', 'optim_wrapper.type=AmpOptimWrapper',
      'optim_wrapper.dtype=bfloat16'],
     ['--amp', '--cfg-options', 'optim_wrapper.type=CPUAmpOptimWrapper']])
-def test_half_precision_without_a_gpu_is_that_of_a_cpu(run, device, options, capsys):
-    device.name = 'cpu'
+def test_half_precision_without_cuda_is_that_of_a_cpu(
+        run, device, name, options, capsys):
+    device.name = name
     wrapper = run('train', 'small.py', *options).optim_wrapper
     assert dict(wrapper) == dict(type='CPUAmpOptimWrapper')
-    assert ('No GPU: ' in capsys.readouterr().out) is (
+    assert ('No GPU that' in capsys.readouterr().out) is (
         options[-1] != 'optim_wrapper.type=CPUAmpOptimWrapper')
 
 

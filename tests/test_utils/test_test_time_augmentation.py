@@ -71,6 +71,13 @@ def test_labels_that_would_be_turned_are_refused(cfg):
         enable_tta(cfg)
 
 
+def test_the_model_of_mmsegmentation_is_refused(cfg):
+    """It is in the default_runtime.py that configs there inherit."""
+    cfg.tta_model.type = 'SegTTAModel'
+    with pytest.raises(ValueError, match="set tta_model=dict.type='CellTTAModel'"):
+        enable_tta(cfg)
+
+
 def test_views_of_several_sizes_are_refused(cfg):
     cfg.tta_pipeline[1].transforms[0] = [
         dict(type='Resize', scale=(size, size)) for size in (64, 96)]

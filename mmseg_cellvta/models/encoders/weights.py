@@ -142,7 +142,8 @@ def pick_encoder(state_dict: dict, weights: str) -> dict[str, Tensor]:
     Raises:
         ValueError: When it holds several encoders.
     """
-    if isinstance(state_dict.get('encoder'), dict):
+    of_jepa = state_dict.get('encoder')
+    if isinstance(of_jepa, dict) and all(key.startswith('module.') for key in of_jepa):
         return state_dict
     flat = dict(_flatten(state_dict))
     found = [match[1] for match in map(PATCH_WEIGHT.fullmatch, flat) if match]

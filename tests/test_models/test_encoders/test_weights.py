@@ -137,6 +137,26 @@ def test_what_stands_before_the_names_is_left_out(prefix, tmp_path):
     assert_holds(read(tmp_path / 'model.pth'), vit)
 
 
+@pytest.mark.parametrize('names', [
+    ['encoder'], ['model_state_dict'], ['net', 'teacher'], ['trunk', 'module']])
+def test_an_encoder_in_inner_dictionaries_is_found(names, tmp_path):
+    vit = tiny_vit()
+    state = vit.state_dict()
+    for name in reversed(names):
+        state = {name: state, 'epoch': 3}
+    torch.save(state, tmp_path / 'model.pth')
+    assert_holds(read(tmp_path / 'model.pth'), vit)
+
+
+def test_of_i_jepa_timm_takes_the_encoder(tmp_path):
+    vit, target = tiny_vit(), tiny_vit()
+    torch.save({name: {f'module.{key}': value for key, value in part.items()}
+                for name, part in (('encoder', vit.state_dict()),
+                                   ('target_encoder', target.state_dict()))},
+               tmp_path / 'model.pth')
+    assert_holds(read(tmp_path / 'model.pth'), vit)
+
+
 @pytest.mark.parametrize('prefix', ['teacher.', 'teacher.backbone.', 'model.encoder.'])
 @pytest.mark.parametrize('layout', ['dinov2', 'swiglu'])
 def test_a_prefix_before_the_names_of_transformers_is_left_out(
