@@ -13,6 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.visualization import Visualizer
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
+from torch import nn
 
 from ..datasets.transforms import LoadCellImage
 from ..utils.checkpoints import (
@@ -20,6 +21,9 @@ from ..utils.checkpoints import (
     check_normalization,
     read_normalization,
 )
+from ..utils.plain_loading import CheckpointError
+
+ENCODER = 'backbone.encoder.'  # of the names of its weights
 
 
 @HOOKS.register_module()
@@ -291,17 +295,41 @@ def _unfreeze_average(average: BaseAveragedModel) -> None:
 class SwitchToDeployHook(Hook):
     """Tests the model in its form for inference, as `CellSegmentor.switch_to_deploy`.
 
-    `tools/test.py` adds it. The checkpoint is loaded by then. With an `EMAHook`, which
+    `tools/test.py` adds it. A checkpoint must have all weights. The checkpoint is loaded by then. With an `EMAHook`, which
     exchanges weights before and after the test, and for models that have no such form,
     nothing changes.
     """
 
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuses a checkpoint without all weights, which MMEngine would only warn of.
+
+        Raises:
+            CheckpointError: When some are missing; they would stay random.
+        """
+        found = {key.removeprefix('module.') for key in checkpoint.get('state_dict', ())}
+        model = _unwrap(runner.model)
+        missing = sorted(
+            key for key in model.state_dict().keys() - found
+            if not key.startswith(ENCODER) and not key.endswith('num_batches_tracked'))
+        encoder = getattr(getattr(model, 'backbone', None), 'encoder', None)
+        if hasattr(encoder, 'vit') and f'{ENCODER}fingerprint' not in found:
+            missing += sorted({f'{ENCODER}vit.{key}' for key in encoder.vit.state_dict()}
+                              - found)
+        if missing:
+            raise CheckpointError(
+                f'{runner._load_from}: {len(missing)} weights of the config are not in '
+                f'the checkpoint (first: {missing[0]}); give the config of its training')
+
     def before_test(self, runner: Runner) -> None:
         """Switches the model; what wraps it stays."""
-        model = runner.model
-        # DistributedDataParallel, then test-time augmentation.
-        while isinstance(model, BaseTTAModel) or is_model_wrapper(model):
-            model = model.module
+        model = _unwrap(runner.model)
         exchanged = any(isinstance(hook, EMAHook) for hook in runner.hooks)
         if hasattr(model, 'switch_to_deploy') and not exchanged:
             model.switch_to_deploy()
+
+
+def _unwrap(model: nn.Module) -> nn.Module:
+    """Takes off DistributedDataParallel, then test-time augmentation."""
+    while isinstance(model, BaseTTAModel) or is_model_wrapper(model):
+        model = model.module
+    return model

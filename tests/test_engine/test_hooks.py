@@ -30,6 +30,7 @@ from mmseg_cellvta.engine import (
 )
 from mmseg_cellvta.models import CellTTAModel
 from mmseg_cellvta.models.encoders import TimmEncoder
+from mmseg_cellvta.utils.plain_loading import CheckpointError
 
 RUNNER = SimpleNamespace(iter=120)
 COUNTER = itertools.count()
@@ -201,6 +202,20 @@ def test_the_folded_weights_are_those_of_the_checkpoint(checkpoint, tmp_path):
         with torch.no_grad():
             maps.append(runner.model(image, mode='tensor')['nc'])
     torch.testing.assert_close(*maps, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('tta', [False, True])
+@pytest.mark.parametrize('key', [
+    'decode_head.branches.nc.levels.3.2.weight', 'backbone.level_embed',
+    'backbone.encoder.vit.blocks.1.norm1.weight'])
+def test_a_checkpoint_without_all_weights_is_not_tested(
+        checkpoint, tmp_path, key, tta):
+    content = torch.load(checkpoint)
+    del content['state_dict'][key]
+    torch.save(content, tmp_path / 'part.pth')
+    runner = make_test_runner(tmp_path, tmp_path / 'part.pth', tta=tta)
+    with pytest.raises(CheckpointError, match=f'part.pth: 1 weights .*first: {key}'):
+        runner.test()
 
 
 def test_weights_that_are_exchanged_after_the_test_stay_as_they_are(
