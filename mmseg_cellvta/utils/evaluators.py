@@ -13,16 +13,18 @@ from .type_names import type_name
 def keep_predictions(cfg: Config, folder: str) -> None:
     """Lets each metric that can write predictions do so.
 
-    The first one writes into the folder itself, another one into a folder there that is
-    called like its prefix or its class.
+    The first one, a `CellInstanceMetric` if there is one, writes into the folder
+    itself, another one into a folder there that is called like its prefix or its class.
 
     Raises:
         ValueError: When no metric can, or two would write the same files.
     """
     folders = []
-    for metric in _metrics(cfg.get('test_evaluator') or []):
-        if 'output_dir' not in _arguments(metric):
-            continue
+    writing = [metric for metric in _metrics(cfg.get('test_evaluator') or [])
+               if 'output_dir' in _arguments(metric)]
+    # The ablation tool looks for the metrics.json of nuclei in the folder itself.
+    writing.sort(key=lambda metric: type_name(metric) != 'CellInstanceMetric')
+    for metric in writing:
         name = metric.get('prefix') or type_name(metric)
         own = str(Path(folder, name)) if folders else folder
         if own in folders:

@@ -16,7 +16,7 @@ CELLS = dict(type='CellInstanceMetric')
 @pytest.mark.parametrize('evaluator, folders', [
     (CELLS, ['.']),
     ([CELLS], ['.']),
-    ([dict(type='IoUMetric'), CELLS], ['.', 'CellInstanceMetric']),
+    ([dict(type='IoUMetric'), CELLS], ['IoUMetric', '.']),
     ([dict(type='DumpResults', out_file_path='all.pkl'), CELLS], [None, '.']),
     ([CELLS, dict(CELLS, prefix='wide', radius_px=24)], ['.', 'wide']),
     (dict(type='Evaluator', metrics=[dict(type=CellInstanceMetric)]), ['.']),

@@ -81,7 +81,7 @@ class TimmEncoder(nn.Module):
     @property
     def in_checkpoint(self) -> bool:
         """True where a checkpoint must hold the weights: nothing else has them."""
-        return (not self.frozen or self.weights is None or self.has_other_weights)
+        return not self.frozen or self.weights is None or self.has_other_weights
 
     def take_norm(self) -> nn.Module:
         """Takes out the final LayerNorm, which only a class-token head needs.
