@@ -1,6 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from .reader import (
 )
 
 GENERIC = 'generic-tiff'  # OpenSlide's vendor of files that no scanner wrote
+LEVEL_TOLERANCE = 0.01  # relative, of the downsampling along x and y
 BLOCK_PX = 256  # side of the blocks in which some levels are read, see _read_inside
 
 
@@ -54,7 +55,7 @@ class OpenSlideReader(SlideReader):
                 generic = properties.get(openslide.PROPERTY_NAME_VENDOR) == GENERIC
                 image = find_tiff_image(path, path.name, by_scanner=not generic)
                 if generic:
-                    _check_layout(image)
+                    _check_layout(image, slide.level_dimensions)
                     sizes, objective = image.mpp or (None, None), image.objective
                     remark = image.remark
                 image.check_pixels()
@@ -129,7 +130,7 @@ class OpenSlideReader(SlideReader):
         self._handle.close()
 
 
-def _check_layout(image: TiffImage) -> None:
+def _check_layout(image: TiffImage, level_sizes: Sequence[tuple[int, int]]) -> None:
     """Leaves TIFF files to other readers that OpenSlide would read by other rules.
 
     Raises:
@@ -145,8 +146,16 @@ def _check_layout(image: TiffImage) -> None:
     elif image.channels not in (1, 3, 4) or (
             image.channels == 4 and image.colours != 'SEPARATED'):
         reason = 'tell alpha from other channels'
+    elif not all(_is_level(size, level_sizes[0]) for size in level_sizes):
+        reason = 'tell other images from levels'
     if reason:
         raise UnreadableError(f'{image.name}: OpenSlide does not {reason}')
+
+
+def _is_level(size: tuple[int, int], whole: tuple[int, int]) -> bool:
+    """Returns True if (width, height) px may be that of a level of a whole image."""
+    across, down = (full / part for full, part in zip(whole, size, strict=True))
+    return abs(across / down - 1) <= LEVEL_TOLERANCE + 1 / min(size)
 
 
 def _number(properties: Mapping[str, str], name: str) -> float | None:

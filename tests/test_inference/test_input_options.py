@@ -1,7 +1,10 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Damaged tiles, bounds and µm/px of slides, from the input to the written files."""
+import base64
 import json
+import re
 
+import cv2
 import numpy as np
 import pandas
 import pytest
@@ -10,7 +13,7 @@ from run_tool import run_tool
 from slide_files import TILE, damage_tile, write_scn, write_slide
 
 from mmseg_cellvta.inference import CellInferencer, FolderRun
-from mmseg_cellvta.inference.results import BandStore
+from mmseg_cellvta.inference.results import BandStore, SlideResults
 
 OFFSET = (200, 160)
 
@@ -47,7 +50,8 @@ def test_cells_beside_damaged_tiles_are_found(
     assert list((tmp_path / 'strict').glob('a_summary.json')) == []
 
     tolerant = make(rule_model, skip_damaged=True, num_workers=num_workers)
-    result = run(tolerant, tmp_path / 'out', slide, report=True)
+    # Without looking for tissue only those who read tiles meet the damage.
+    result = run(tolerant, tmp_path / 'out', slide, report=True, tissue_only=False)
     tolerant.close()
     assert result.error is None and result.summary['damaged_tiles'] == 1
     assert result.summary['remarks'] == [
@@ -88,11 +92,36 @@ def test_damage_that_an_interrupted_run_found_is_counted(tmp_path):
     assert again.load_damage() == {(0, 6, 5), (1, 0, 0)}
 
 
+def test_damage_counts_although_another_run_has_met_it(
+        rule_model, slide, tmp_path, monkeypatch):
+    damage_tile(slide, 300, 200)
+    inferencer = make(rule_model, skip_damaged=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(SlideResults, 'write_all', lambda self, tables: 1 / 0)
+        stopped = run(inferencer, tmp_path / 'out', slide, tissue_only=False)
+    assert isinstance(stopped.error, ZeroDivisionError)
+    monkeypatch.setattr(inferencer, 'network', None)  # all cells are found
+    result = run(inferencer, tmp_path / 'out', slide, tissue_only=False)
+    assert result.error is None and result.summary['damaged_tiles'] == 1
+
+
 @pytest.fixture
 def scan(tmp_path):
     pytest.importorskip('openslide')
     image, centres, _ = draw_slide(300, 400)
     return write_scn(tmp_path / 'a.scn', image, OFFSET), centres
+
+
+def test_the_report_shows_the_places_of_the_cells(rule_model, scan, tmp_path):
+    pages = []
+    for origin in ('slide', 'bounds'):
+        run(make(rule_model, origin=origin), tmp_path / origin, scan[0], report=True)
+        page = (tmp_path / origin / 'a_report.html').read_text()
+        pages.append(re.findall('data:image/jpeg;base64,([^"\')]+)', page))
+    assert len(pages[0]) > 5 and set(pages[0]) - set(pages[1]) == {pages[0][0]}
+    seen = cv2.imdecode(np.frombuffer(base64.b64decode(pages[1][0]), np.uint8), 1)
+    assert seen.shape == (300, 400, 3)
+    assert np.abs(seen[..., ::-1].astype(int) - draw_slide(300, 400)[0]).mean() < 5
 
 
 @pytest.mark.parametrize('num_cells', ['some', 'none'])

@@ -177,6 +177,15 @@ def test_levels_are_no_images_of_their_own(tmp_path, open_with, ome):
         3 if reader.is_slide else 1)
 
 
+@pytest.mark.parametrize('tiles', [{}, TILES])
+@pytest.mark.parametrize('shape', [(250, 400), (60, 200)])
+def test_a_thumbnail_is_neither_image_nor_level(tmp_path, open_with, tiles, shape):
+    small = (np.zeros((*shape, 3), np.uint8), dict(subfiletype=1))
+    reader = open_with(write(tmp_path / 'a.tif', IMAGE, small, **RGB, **tiles))
+    np.testing.assert_array_equal(read_whole(reader), IMAGE)
+    assert reader.remarks == () and len(reader.level_shapes) == 1
+
+
 OME = ('<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/'
        '2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" '
        'Type="uint8" SizeX="420" SizeY="300" SizeC="3" SizeZ="1" SizeT="1" {sizes}>'
