@@ -295,9 +295,9 @@ def _unfreeze_average(average: BaseAveragedModel) -> None:
 class SwitchToDeployHook(Hook):
     """Tests the model in its form for inference, as `CellSegmentor.switch_to_deploy`.
 
-    `tools/test.py` adds it. A checkpoint must have all weights. The checkpoint is loaded by then. With an `EMAHook`, which
-    exchanges weights before and after the test, and for models that have no such form,
-    nothing changes.
+    `tools/test.py` adds it. A checkpoint must have all weights. It is loaded by then.
+    With an `EMAHook`, which exchanges weights before and after the test, and for models
+    that have no such form, nothing is folded.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -306,19 +306,22 @@ class SwitchToDeployHook(Hook):
         Raises:
             CheckpointError: When some are missing; they would stay random.
         """
-        found = {key.removeprefix('module.') for key in checkpoint.get('state_dict', ())}
+        found = {key.removeprefix('module.')
+                 for key in checkpoint.get('state_dict', ())}
         model = _unwrap(runner.model)
         missing = sorted(
             key for key in model.state_dict().keys() - found
-            if not key.startswith(ENCODER) and not key.endswith('num_batches_tracked'))
+            if not key.startswith(ENCODER)
+            and not key.endswith('num_batches_tracked'))
         encoder = getattr(getattr(model, 'backbone', None), 'encoder', None)
         if hasattr(encoder, 'vit') and f'{ENCODER}fingerprint' not in found:
-            missing += sorted({f'{ENCODER}vit.{key}' for key in encoder.vit.state_dict()}
-                              - found)
+            vit = {f'{ENCODER}vit.{key}' for key in encoder.vit.state_dict()}
+            missing += sorted(vit - found)
         if missing:
             raise CheckpointError(
                 f'{runner._load_from}: {len(missing)} weights of the config are not in '
-                f'the checkpoint (first: {missing[0]}); give the config of its training')
+                f'the checkpoint (first: {missing[0]}); give the config of its '
+                'training')
 
     def before_test(self, runner: Runner) -> None:
         """Switches the model; what wraps it stays."""
