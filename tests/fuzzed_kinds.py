@@ -57,13 +57,7 @@ SETTINGS = dict(converter='custom', tile=0)
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file.
-
-    Attributes:
-        file: Its name.
-        write: Writes an intact one.
-        read: Reads one, as the product does.
-    """
+    """A kind: a file name, what writes an intact one, and what reads one."""
     file: str
     write: Callable[[Path], None]
     read: Callable[[Path], None]
@@ -113,10 +107,9 @@ def convert_labels(path: Path) -> None:
     for name in IMAGES[1:]:
         own_data.write_image(source / f'images/{name}.png')
         own_data.write_labels(source / f'labels/{name}.npy')
-    if path.suffix in ('.png', '.tif'):
-        own_data.write_labels(source / 'labels/other.png')
-        (source / 'labels/other.png').unlink()
-        (source / 'labels/other_class.png').rename(source / 'labels/mutant_class.png')
+    if path.suffix in ('.png', '.tif'):  # holds no classes
+        own_data.write_labels(path.parent / 'other.png')
+        shutil.copy(path.parent / 'other_class.png', source / 'labels/mutant_class.png')
     split = GroupSplit(val_share=0, test_share=0)
     try:
         convert_custom(source, out, CLASSES, 0.5, Tiling(), split,
@@ -310,11 +303,10 @@ def write_drawn(path: Path) -> None:
 def read_drawn(path: Path) -> None:
     outlines, names, colors = read_cells(path)
     assert len(outlines) == len(names) and set(names) == set(colors)
-    for outline in outlines:
-        assert outline.ndim == 2 and outline.shape[1] == 2 and len(outline) > 2
-        assert np.isfinite(outline).all()
-    for color in colors.values():
-        assert len(color) == 3 and all(0 <= value <= 255 for value in color)
+    assert all(ring.shape == (len(ring), 2) and np.isfinite(ring).all()
+               for ring in outlines)
+    assert all(len(color) == 3 and 0 <= min(color) and max(color) <= 255
+               for color in colors.values())
 
 
 def read_tissues(path: Path) -> None:
@@ -341,11 +333,6 @@ def read_run_state(path: Path) -> None:
     PendingFolder(path.parent / 'state', SETTINGS)
 
 
-def write_geojson(path: Path) -> None:
-    features = [own_data.square(*nucleus) for nucleus in own_data.NUCLEI.values()]
-    path.write_text(json.dumps(dict(type='FeatureCollection', features=features)))
-
-
 read_cells = runpy.run_path(str(TOOLS / 'analysis_tools/draw_cells.py'))['read_cells']
 load_tissues = runpy.run_path(
     str(TOOLS / 'analysis_tools/eval_instances.py'))['load_tissues']
@@ -367,7 +354,7 @@ KINDS = dict(
     id_tif=Kind('mutant.tif', own_data.write_labels, convert_labels),
     id_npy=Kind('mutant.npy', own_data.write_labels, convert_labels),
     id_mat=Kind('mutant.mat', own_data.write_labels, convert_labels),
-    geojson=Kind('mutant.geojson', write_geojson, convert_labels),
+    geojson=Kind('mutant.geojson', own_data.write_labels, convert_labels),
     imagescope=Kind('mutant.xml', write_imagescope, convert_labels),
     labels_npy=Kind('mutant.npy', own_data.write_labels, read_label_file),
     labels_mat=Kind('mutant.mat', own_data.write_labels, read_label_file),

@@ -30,7 +30,7 @@ from pathlib import Path
 
 TIME_S, MEMORY_BYTES = 60, 2 << 30  # of one reading
 VALUE, REFUSED, FAULT = 'value', 'refused', 'fault'
-LONGEST_SENTENCE = 2000  # characters; it may quote the file
+LONGEST_SENTENCE = 10_000  # characters; it may quote the file
 NUMBER = re.compile(rb'-?\d+(?:\.\d+)?')
 NUMBERS = (b'0', b'-1', b'3', b'99999999999999999999', b'1e308', b'-1e308', b'1e999',
            b'NaN', b'Infinity', b'null', b'true', b'"7"', b'[]', b'{}', b'4294967296')

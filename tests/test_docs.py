@@ -41,7 +41,7 @@ def spans(text):
 def commands(text):
     """Calls of our tools in a document, as lists of words."""
     joined = re.sub(r'\\\n\s*', '', text)
-    for call in re.findall(rf'python ({FOLDERS}/[^`\n]*)', joined):
+    for call in re.findall(r'python (tools/[^`\n]*)', joined):
         yield shlex.split(call.split('  #')[0].split('   ')[0], comments=True)
 
 

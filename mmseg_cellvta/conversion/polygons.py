@@ -76,10 +76,15 @@ def _read_feature(feature: dict, classes: Sequence[str], where: str) -> Outline:
     except (TypeError, ValueError) as error:
         raise ValueError(f'{where}: coordinates are no points ({error})') from error
     area = shapely.union_all([make_area(part, where) for part in parts])
-    label = (feature.get('properties') or {}).get('classification') or {}
-    if not isinstance(label, dict):
-        label = dict(name=label)
-    name = label.get('name') or ': '.join(label.get('names', []))
+    try:
+        label = (feature.get('properties') or {}).get('classification') or {}
+        if not isinstance(label, dict):
+            label = dict(name=label)
+        name = label.get('name') or ': '.join(label.get('names', []))
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f'{where}: its properties name no class ({error})') from error
+    if not isinstance(name, str):
+        raise ValueError(f'{where}: class {name!r} is no text')
     return Outline(area, find_class([name], classes, where), where)
 
 
