@@ -76,6 +76,11 @@ class SlideReader(ABC):
         self.name = name
         self.mpp = mpp
         self.level_shapes = tuple(level_shapes)
+        self._level_blocks = level_blocks or [(SMALL_BLOCK,) * 2] * len(level_shapes)
+        for height, width in (*self.level_shapes, *self._level_blocks):
+            if min(height, width) < 1:
+                raise UnreadableError(f'{name}: a level or tile of {width} x {height} '
+                                      'px; copy or export the file again')
         self.shape = self.level_shapes[0]
         self.level_downsamples = tuple(
             _downsample(self.shape, shape) for shape in self.level_shapes)
@@ -83,7 +88,6 @@ class SlideReader(ABC):
         self.bounds: tuple[int, int, int, int] | None = None
         self.remarks: tuple[str, ...] = ()
         self.damaged: set[tuple[int, int, int]] = set()
-        self._level_blocks = level_blocks or [(SMALL_BLOCK,) * 2] * len(level_shapes)
         self._skip_damaged = skip_damaged
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
@@ -107,8 +111,8 @@ class SlideReader(ABC):
             if not self.is_damaged(level, x, y, width, height):
                 try:
                     return self._read_inside(level, x, y, width, height)
-                except MemoryError:
-                    raise
+                except MemoryError as error:
+                    raise self._too_large(level) from error
                 except Exception as error:  # each library raises many types of its own
                     self._reopen(error)
             return self._read_blocks(level, x, y, width, height)
@@ -157,8 +161,8 @@ class SlideReader(ABC):
             try:
                 image[top - y:bottom - y, left - x:right - x] = self._read_inside(
                     level, left, top, right - left, bottom - top)
-            except MemoryError:
-                raise
+            except MemoryError as error:
+                raise self._too_large(level) from error
             except Exception as error:
                 self._reopen(error)
                 if not self._skip_damaged:
@@ -178,6 +182,12 @@ class SlideReader(ABC):
         except Exception as gone:
             raise UnreadableError(
                 f'{self.name}: cannot be opened any more ({gone})') from error
+
+    def _too_large(self, level: int) -> UnreadableError:
+        return UnreadableError(
+            f'{self.name}: reading level {level} takes more memory than there is; its '
+            'tiles are very large, or the file is damaged; export it with tiles of 256 '
+            'or 512 px')
 
     def _damage(self, level: int, row: int, col: int,
                 error: Exception) -> UnreadableError:

@@ -104,7 +104,8 @@ def read_id_image(path: str | os.PathLike) -> np.ndarray:
         ValueError: When the image has several channels or pages.
     """
     with _open(path) as (image, _):
-        pages = getattr(image, 'n_frames', 1)
+        with _damage(path):
+            pages = getattr(image, 'n_frames', 1)
         if pages > 1:
             raise ValueError(f'{path}: {pages} pages; expected one, of ids')
         ids = np.asarray(_decode(path, image))
@@ -148,8 +149,19 @@ def _open(path: str | os.PathLike) -> Iterator[tuple[Image.Image, TiffImage | No
             if tiff.page is None:
                 raise UnreadableError(
                     f'{path}: its image lies below another page; export it anew')
-            image.seek(tiff.page)
+            with _damage(path):
+                image.seek(tiff.page)
         yield image, tiff
+
+
+@contextmanager
+def _damage(path: str | os.PathLike) -> Iterator[None]:
+    """Names the file in errors of Pillow, which are of many types."""
+    try:
+        yield
+    except Exception as error:
+        raise UnreadableError(
+            f'{path}: damaged image ({error}); copy it again') from error
 
 
 def _check_mode(path: str | os.PathLike, image: Image.Image) -> None:
@@ -167,11 +179,8 @@ def _check_mode(path: str | os.PathLike, image: Image.Image) -> None:
 
 def _decode(path: str | os.PathLike, image: Image.Image) -> Image.Image:
     """Decodes an image and turns it upright."""
-    try:
+    with _damage(path):
         image.load()
-    except Exception as error:  # Pillow raises many types for a damaged file
-        raise UnreadableError(
-            f'{path}: damaged image ({error}); copy it again') from error
     # Pillow turns TIFF while decoding and then states no orientation any more.
     if _orientation(image) != 1:
         ImageOps.exif_transpose(image, in_place=True)

@@ -46,6 +46,7 @@ COLOUR_CHANNELS = dict(
     MINISWHITE=1, MINISBLACK=1, PALETTE=1, RGB=3, YCBCR=3, SEPARATED=4)
 OME_XML = '<OME'
 JPEG = 7  # Compression
+MAX_TILE_PX = 1 << 28  # scanners write 256 to 4,096 px a side
 CENTIMETRE = 3  # ResolutionUnit
 UM_PER_RESOLUTION_UNIT = {2: 25400.0, 3: 1e4, 4: 1e3, 5: 1.0}  # 1: no unit
 # By unit as OME-XML and ImageJ write it; with both letters mu, µ and Greek μ.
@@ -55,6 +56,10 @@ UM_PER_UNIT = {
     'in': 25400.0, 'inch': 25400.0, 'inches': 25400.0,
     '\\u00B5m': 1.0}  # six characters, as ImageJ writes it
 MICRON = re.compile(r'(micron|micromet(er|re))s?', re.IGNORECASE)
+
+
+class UnclearError(ValueError):
+    """A file with several images, of which nobody knows which is meant."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ def find_tiff_image(path: str | PathLike, name: str | None = None,
 
     Raises:
         UnreadableError: When the file is damaged.
-        ValueError: When it cannot be known which image is meant.
+        UnclearError: When it cannot be known which image is meant.
     """
     name = str(path) if name is None else name
     try:
@@ -143,17 +148,27 @@ def find_tiff_image(path: str | PathLike, name: str | None = None,
         raise _damaged(name, error) from error
     with tiff:
         try:
-            series = list(tiff.series)
-        except Exception as error:
+            return _find(tiff, name, by_scanner)
+        except (UnreadableError, UnclearError):
+            raise
+        except Exception as error:  # of tags that nobody writes
             raise _damaged(name, error) from error
-        if not series:
-            raise _damaged(name, 'it holds no image')
-        chosen, remark = series[0], None
-        is_scanner = by_scanner or any(
-            getattr(tiff, f'is_{kind}') for kind in SCANNERS)
-        if not is_scanner:
-            chosen, remark = _choose(tiff, series, name)
-        return _describe(tiff, series, chosen, name, is_scanner, remark)
+
+
+def _find(tiff: tifffile.TiffFile, name: str, by_scanner: bool) -> TiffImage:
+    series = list(tiff.series)
+    if not series:
+        raise _damaged(name, 'it holds no image')
+    for one in series:
+        for level in one.levels:
+            size = level.keyframe.tilewidth, level.keyframe.tilelength
+            if math.prod(size) > MAX_TILE_PX:  # OpenSlide would end the process
+                raise _damaged(name, f'a tile of {size[0]} x {size[1]} px')
+    chosen, remark = series[0], None
+    is_scanner = by_scanner or any(getattr(tiff, f'is_{kind}') for kind in SCANNERS)
+    if not is_scanner:
+        chosen, remark = _choose(tiff, series, name)
+    return _describe(tiff, series, chosen, name, is_scanner, remark)
 
 
 def _damaged(name: str, reason: object) -> UnreadableError:
@@ -171,7 +186,7 @@ def _choose(tiff: tifffile.TiffFile, series: list[tifffile.TiffPageSeries],
     chosen = images[0]
     similar = [one for one in images if _area(one) > SIMILAR_AREA * _area(chosen)]
     if len(similar) > 1:
-        raise ValueError(
+        raise UnclearError(
             f'{name}: {len(similar)} images, {" and ".join(map(_size, similar))}; '
             'expected one; export the one that is meant')
     planes = {axis: size for axis, size in zip(chosen.axes, chosen.shape, strict=True)
@@ -181,7 +196,7 @@ def _choose(tiff: tifffile.TiffFile, series: list[tifffile.TiffPageSeries],
         planes = {}  # channels in planes of one page
     if planes:
         found = ', '.join(f'{axis} {size}' for axis, size in planes.items())
-        raise ValueError(
+        raise UnclearError(
             f'{name}: {math.prod(planes.values())} planes ({found}) of '
             f'{_size(chosen)}; expected one; export the one that is meant')
     remark = None
