@@ -12,6 +12,7 @@ import pytest
 from run_tool import run_tool
 from test_tools.test_start_up import SCRIPTS
 
+from mmseg_cellvta.models.encoders.encoder_table import read_encoder_table
 from mmseg_cellvta.utils.configs import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,8 +26,10 @@ FOLDERS = '(?:configs|docs|mmseg_cellvta|requirements|tests|tools)'
 # Files that a reader of the documents makes; names of other programs.
 MADE_BY_READERS = {'configs/my_data.py', 'config.py', 'my_data.py'}
 OPTIONS_OF_OTHERS = {'--no-crop'}  # QuPath's
-CLASSES_OF_OTHERS = {'CrossEntropyLoss', 'Dinov2Model', 'Dinov2WithRegistersModel',
-                     'FeatureCollection', 'ViTForImageClassification', 'ViTModel'}
+CLASSES_OF_OTHERS = {
+    'AmpOptimWrapper', 'CrossEntropyLoss', 'Dinov2Model', 'Dinov2WithRegistersModel',
+    'FeatureCollection',
+    'MMSegInferencer', 'ViTForImageClassification', 'ViTModel', *read_encoder_table()}
 
 
 def name_of(path):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 SETTINGS, PROGRESS = 'conversion.json', 'progress.json'
+MAX_CHANGES = 5  # that a message names
 PART_NAME = re.compile(r'\.\d+\.(.+)', re.DOTALL)  # of complete_file
 # Bytes: up to so many, a file is read whole for its digest; above, pieces of it.
 DIGEST_WHOLE, DIGEST_PIECE = 256 << 20, 256 << 10
@@ -216,22 +217,24 @@ def _piece_starts(size: int) -> Iterator[int]:
 
 
 def describe_changes(old: dict, new: dict) -> str:
-    """Says which settings differ and how: `amp=False, now True; tile.0=256, now 512`.
+    """Says which settings differ and how, such as `amp=False, now True`.
 
     Args:
-        old: Nested dicts and lists of JSON values.
+        old: Nested dicts of JSON values.
         new: The same.
     """
     old, new = dict(_leaves(old)), dict(_leaves(new))
-    return '; '.join(
-        f'{name}={old.get(name)!r}, now {new.get(name)!r}'
-        for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name))
+    names = sorted(name for name in old.keys() | new.keys()
+                   if old.get(name) != new.get(name))
+    said = [f'{name}={old.get(name)!r}, now {new.get(name)!r}'
+            for name in names[:MAX_CHANGES]]
+    more = [f'{len(names) - MAX_CHANGES} more'] * (len(names) > MAX_CHANGES)
+    return '; '.join(said + more)
 
 
-def _leaves(settings: dict | list, prefix: str = '') -> Iterator[tuple[str, Any]]:
-    items = settings.items() if isinstance(settings, dict) else enumerate(settings)
-    for name, value in items:
-        if isinstance(value, (dict, list)) and value:
+def _leaves(settings: dict, prefix: str = '') -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict) and value:
             yield from _leaves(value, f'{prefix}{name}.')
         else:
             yield f'{prefix}{name}', value

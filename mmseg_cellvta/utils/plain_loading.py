@@ -21,6 +21,7 @@ from safetensors import safe_open
 
 # How torch names what `weights_only` refuses; the wording differs by version.
 REFUSED_OBJECT = re.compile(r"(?:GLOBAL|Unsupported class|but got <class) '?([\w.]+)")
+TORCH_VERSION = tuple(map(int, torch.__version__.split('.')[:2]))
 METHOD = object()  # read in the place of a method that was saved by its name
 _torch_load = torch.load
 
@@ -90,8 +91,12 @@ def _safe_objects() -> Iterator[None]:
     """Declares `STAND_INS` safe, in place of what others declare by the same names.
 
     The maintained MMEngine declares `getattr`. Through it a file reaches, and changes,
-    what functions work with.
+    what functions work with. PyTorch before 2.6 knows no names to declare: there,
+    objects are refused, those of MMEngine too.
     """
+    if TORCH_VERSION < (2, 6):
+        yield
+        return
     outside = torch.serialization.get_safe_globals()
     names = {name for _, name in STAND_INS}
     torch.serialization.clear_safe_globals()

@@ -276,7 +276,8 @@ def test_weights_that_do_not_fit_are_refused(work, tmp_path):
 def test_the_checkpoint_of_the_segmentor_alone_is_refused_by_the_test_tool(work):
     error = run_tool('test.py', work / 'config.py', work / 'segmentor.pth',
                      '--work-dir', work / 'test')
-    assert 'fc1.weight is missing in the checkpoint' in error
+    assert '4 weights of the config are not in the checkpoint' in error
+    assert 'cell_classifier.fc1' in error
 
 
 def test_missing_files_and_launchers_end_with_one_sentence(work, capsys):

@@ -53,8 +53,10 @@ def test_other_names_are_refused_in_one_sentence(tmp_path, classes, message, tta
 
 def test_names_of_the_data_set_of_the_training_count(tmp_path):
     """Where a model is scored in classes that two data sets share."""
-    maps = dict(pred_dataset='PanNukeCellDataset', pred_map={}, true_map={})
     names = PanNukeCellDataset.METAINFO['classes']
+    maps = dict(pred_dataset='PanNukeCellDataset',
+                pred_map=dict.fromkeys(names[1:], 'cell'),
+                true_map=dict.fromkeys(OURS[1:], 'cell'))
     with pytest.raises(CheckpointError, match='names 6 classes .*predicts 3'):
         start(tmp_path, dict(classes=names), class_maps=maps)
     with pytest.raises(CheckpointError, match=f'scored by {", ".join(names)};'):

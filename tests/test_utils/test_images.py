@@ -265,5 +265,5 @@ def test_folders_whose_names_are_not_utf_8_get_images(tmp_path, suffix):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(OSError, match='none/a.png: cannot be written'):
+    with pytest.raises(OSError, match='No such file or directory.*none/a.png'):
         write_image(tmp_path / 'none/a.png', np.zeros((4, 5, 3), np.uint8))
