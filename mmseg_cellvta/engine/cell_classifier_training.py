@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
@@ -57,7 +58,7 @@ def load_segmentor(model_cfg: dict, path: str) -> ReclassifyingSegmentor:
     weights = read_checkpoint(path)['state_dict']
     weights.update(model.cell_classifier.state_dict(prefix='cell_classifier.'))
     model.load_state_dict(weights)
-    return model.to('cuda' if torch.cuda.is_available() else 'cpu')
+    return model.to(get_device())
 
 
 def make_tokens(cfg: Config, model: ReclassifyingSegmentor, segmentor: str) -> Config:

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..models.data_preprocessor import CellDataPreProcessor
 from ..post_processing.instances import TOKEN_STRIDE
 from ..utils.checkpoints import check_normalization
+from ..utils.devices import empty_cache, is_out_of_memory, synchronize
 
 DEFAULT_TILE, DEFAULT_OVERLAP = (256, 256), (32, 32)  # px of the network
 MAX_BATCH = 64  # tiles
@@ -102,7 +103,8 @@ class TileNetwork:
     def __call__(self, pixels: np.ndarray) -> tuple[Tensor, Tensor]:
         """Computes the maps and tokens of tiles.
 
-        On a GPU the result is promised rather than finished: nothing here waits for it.
+        On an accelerator the result is promised rather than finished: nothing here
+        waits for it.
 
         Args:
             pixels: (B, h, w, 3) uint8 RGB, 0-255, h and w multiples of 16 px; free to
@@ -149,8 +151,10 @@ class TileNetwork:
         while best < MAX_BATCH:
             try:
                 seconds = self._seconds(2 * best, tile)
-            except torch.OutOfMemoryError:
-                torch.cuda.empty_cache()
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                empty_cache(self.device)
                 return best
             if seconds > MIN_GAIN * fastest:
                 return best
@@ -161,13 +165,8 @@ class TileNetwork:
         """Returns the seconds per tile of the second call; the first one warms up."""
         pixels = np.zeros((batch_size, *tile, 3), np.uint8)
         self(pixels)
-        self.synchronize()
+        synchronize(self.device)
         start = time.perf_counter()
         self(pixels)
-        self.synchronize()
+        synchronize(self.device)
         return (time.perf_counter() - start) / batch_size
-
-    def synchronize(self) -> None:
-        """Waits until everything that was asked for is computed."""
-        if self.device.type == 'cuda':
-            torch.cuda.synchronize(self.device)

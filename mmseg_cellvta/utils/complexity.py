@@ -5,6 +5,7 @@ A forward pass is that of the form for inference (`CellSegmentor.switch_to_deplo
 where a model has one; parameters and training steps are those of the normal form.
 """
 import copy
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from .configs import load_config
+from .devices import synchronize
 
 MIB = 1024**2
 NUCLEUS = slice(8, 24)  # rows and columns of the only nucleus of an image, px
@@ -120,7 +122,8 @@ class Timing:
     """The cost of a model on this machine.
 
     Peak memory includes the weights. On CUDA it is the memory that torch has allocated;
-    on a CPU the resident memory of the process above that before the model was built.
+    on a CPU the resident memory of the process above that before the model was built;
+    NaN on other devices.
 
     Attributes:
         forward_s: Median time of a forward pass of the network over a batch, in the
@@ -149,7 +152,7 @@ def measure_timing(config: str, options: Mapping[str, Any] | Sequence[str] | Non
         options: Settings that replace those of the file, see `load_config`.
         size: (height, width) of the images, px.
         batch_size: Number of images.
-        device: 'cpu' or 'cuda'.
+        device: 'cpu', 'cuda', 'mps' or 'npu'.
         repeats: Timed runs, after one to warm up.
     """
     cfg = load_config(config, options)
@@ -178,10 +181,10 @@ def measure_call(function: Callable[[], object], device: str,
     function()
     times = []
     for _ in range(repeats):
-        _synchronize(device)
+        synchronize(device)
         start = time.perf_counter()
         function()
-        _synchronize(device)
+        synchronize(device)
         times.append(time.perf_counter() - start)
     return statistics.median(times), _peak_mib(device)
 
@@ -206,26 +209,21 @@ def _labelled_sample(model: nn.Module, size: tuple[int, int]) -> SegDataSample:
     return sample
 
 
-def _synchronize(device: str) -> None:
-    if device == 'cuda':
-        torch.cuda.synchronize()
-
-
 def _memory_mib(device: str) -> float:
-    return 0.0 if device == 'cuda' else _status_mib('VmRSS')
+    return _status_mib('VmRSS') if device == 'cpu' else 0.0
 
 
 def _reset_peak(device: str) -> None:
     if device == 'cuda':
         torch.cuda.reset_peak_memory_stats()
-    else:
+    elif device == 'cpu':
         Path('/proc/self/clear_refs').write_text('5')  # Linux: resets VmHWM
 
 
 def _peak_mib(device: str) -> float:
     if device == 'cuda':
         return torch.cuda.max_memory_allocated() / MIB
-    return _status_mib('VmHWM')
+    return _status_mib('VmHWM') if device == 'cpu' else math.nan
 
 
 def _status_mib(name: str) -> float:
