@@ -135,6 +135,27 @@ def test_the_cases_that_may_take_minutes_come_last():
     assert len(on_cpu) == 13
 
 
+@pytest.mark.parametrize('device, dtypes', [
+    ('cpu', {'float32', 'bfloat16'}), ('mps', {'float32'}),
+    ('cuda', {'float32', 'bfloat16', 'float16'}),
+    ('npu', {'float32', 'bfloat16', 'float16'})])
+def test_training_is_tried_in_the_types_that_a_device_trains_in(device, dtypes):
+    cases = all_cases(Setup('config.py', device, compiled=False))
+    assert {case.name.split()[-1] for case in cases
+            if case.part == 'training step'} == dtypes
+
+
+def test_without_a_gradient_of_grid_sample_rows_are_timed(monkeypatch):
+    def no_gradient(*args):
+        raise NotImplementedError('grid_sampler_2d_backward')
+
+    monkeypatch.setattr(gpu_check, 'sample_torch', no_gradient)
+    monkeypatch.setattr(gpu_check, 'WITHOUT_GRID_SAMPLE_GRADIENT', ('cpu', ))
+    result = check_op(Setup('config.py', 'cpu', 1, repeats=1), *SMALL_OP)
+    assert result.figures['torch_ms'] > 0 and not result.broken
+    assert result.remark == 'on cpu the torch form is used'
+
+
 def test_of_a_large_slide_the_middle_is_looked_at(tmp_path):
     image = color_field(640, 960)
     path = write_slide(tmp_path / 'large.tif', image, mpp=2.0)
