@@ -66,7 +66,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
     package_data={PACKAGE: ['**/*.json', '**/*.html']},
-    python_requires='>=3.10',
+    python_requires='>=3.11',
     install_requires=read_requirements('runtime'),
     extras_require={
         name: read_requirements(name)

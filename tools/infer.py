@@ -91,7 +91,7 @@ def choose_device(args: argparse.Namespace) -> str | None:
     import torch
     from mmengine.dist import init_dist
 
-    from mmseg_cellvta.utils.devices import process_device
+    from mmseg_cellvta.utils.devices import device_module, process_device
 
     if args.launcher == 'none':
         return args.device
@@ -107,7 +107,7 @@ def choose_device(args: argparse.Namespace) -> str | None:
                  '--launcher pytorch')
     init_dist(args.launcher, backend='gloo', timeout=PATIENCE.total_seconds())
     kind = torch.device(process_device(0)).type
-    return f'{kind}:{torch.get_device_module(kind).current_device()}'
+    return f'{kind}:{device_module(kind).current_device()}'
 
 
 def report_inputs(inputs: 'InputList', console: 'Console', quiet: bool) -> None:

@@ -61,6 +61,8 @@ def main() -> None:
     cfg = load_config(args)
     from mmengine.runner import Runner
 
+    from mmseg_cellvta.datasets.cell_dataset import check_result_names
+
     cfg.load_from = args.checkpoint
     if args.show or args.show_dir:
         enable_drawing(cfg, args)
@@ -70,7 +72,15 @@ def main() -> None:
     if args.out is not None:
         cfg.test_evaluator.output_dir = args.out
         cfg.test_evaluator.keep_results = True
-    Runner.from_cfg(cfg).test()
+    runner = Runner.from_cfg(cfg)
+    if args.out is not None or args.show_dir:
+        dataset = runner.test_loop.dataloader.dataset
+        try:
+            check_result_names(map(dataset.get_data_info, range(len(dataset))),
+                               args.config)
+        except ValueError as error:
+            sys.exit(f'error: {error}')
+    runner.test()
 
 
 if __name__ == '__main__':

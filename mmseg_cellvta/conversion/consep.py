@@ -16,9 +16,8 @@ from ..datasets.labels import (
     LABEL_DIR,
     check_labels,
     count_nuclei,
-    load_mat,
-    read_mat_labels,
 )
+from ..datasets.mat_labels import load_mat, read_mat_labels
 from ..utils.files import PendingFolder
 from .summary import DatasetSummary
 from .writers import FolderWriter, LabelledImage, Tiling

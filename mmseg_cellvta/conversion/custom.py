@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from ..utils.files import PendingFolder
+from ..utils.names import check_image_names
 from .class_list import make_palette
 from .label_files import CLASS_MAP_SUFFIXES, LABEL_SUFFIXES, LabelReader
 from .splits import GroupSplit
@@ -120,8 +121,9 @@ def _find_pairs(folder: Path, part: str) -> list[LabelledImage]:
         if path.suffix.lower() not in CLASS_MAP_SUFFIXES:
             raise ValueError(f'{path}: a map of the classes of {stem} is expected as '
                              f'{", ".join(CLASS_MAP_SUFFIXES)}')
-    _check_pairs(img_paths, label_paths, labels, 'label')
-    _check_pairs(label_paths, img_paths, images, 'image')
+    _check_pairs(img_paths, label_paths, labels, 'label', LABEL_SUFFIXES)
+    _check_pairs(label_paths, img_paths, images, 'image', IMAGE_SUFFIXES)
+    check_image_names(img_paths, str(images))
     return [LabelledImage(stem, path, label_paths[stem], class_paths.get(stem), part)
             for stem, path in img_paths.items()]
 
@@ -148,9 +150,13 @@ def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
 
 
 def _check_pairs(paths: dict[str, Path], others: dict[str, Path], folder: Path,
-                 what: str) -> None:
+                 what: str, suffixes: Sequence[str]) -> None:
     alone = [stem for stem in paths if stem not in others]
     if alone:
+        unread = sorted(path.name for path in folder.iterdir()
+                        if path.stem == alone[0])
         raise FileNotFoundError(
             f'{paths[alone[0]]}: no {what} {alone[0]}.* in {folder}'
-            + (f' ({len(alone)} such files)' if len(alone) > 1 else ''))
+            + (f' ({len(alone)} such files)' if len(alone) > 1 else '')
+            + (f'; {unread[0]} is there, but only {", ".join(suffixes)} are read'
+               if unread else ''))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -67,7 +68,8 @@ class DatasetSummary:
             f'{100 * self.empty[part] / self.images[part]:.1f}' for part in parts))
         table.add_section()
         for index, name in enumerate(self.classes):
-            table.add_row(name, *(_share(self.nuclei[part], index) for part in parts))
+            table.add_row(escape(name),
+                          *(_share(self.nuclei[part], index) for part in parts))
         table.add_section()
         table.add_row('nuclei', *(str(self.nuclei[part].sum()) for part in parts))
         return table

@@ -1,7 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """What all data sets of nuclei have in common, and the data set of an image folder."""
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from natsort import natsorted, ns
 
+from ..utils.names import check_class_names, check_image_names
 from .labels import (
     IMAGE_DIR,
     IMAGE_SUFFIX,
@@ -41,7 +42,7 @@ class CellDataset(BaseSegDataset):
         **kwargs: Arguments of `mmseg.datasets.BaseSegDataset`.
 
     Raises:
-        ValueError: When `mpp` is no positive number.
+        ValueError: When `mpp` is no positive number, or a class name is wrong.
     """
 
     def __init__(self, mpp: float, tissue: str | None = None,
@@ -54,6 +55,14 @@ class CellDataset(BaseSegDataset):
         self.validate_labels = validate_labels
         self.class_agnostic = class_agnostic
         super().__init__(**kwargs)
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
+        """Collects classes and palette; no two classes may have one name."""
+        loaded = super()._load_metainfo(metainfo)
+        if 'classes' in loaded:
+            check_class_names(loaded['classes'], f'{cls.__name__}: metainfo')
+        return loaded
 
     @property
     def metainfo(self) -> dict:
@@ -121,6 +130,21 @@ def _count_checked(entry: dict) -> list[int]:
     if class_of_id is not None:
         class_map = np.asarray(class_of_id, np.uint8)[class_map]
     return count_nuclei(inst_map, class_map, num_classes).tolist()
+
+
+def check_result_names(entries: Iterable[dict], where: str) -> None:
+    """Checks that no two images would leave results under one name.
+
+    Args:
+        entries: Entries of data lists, also of several data sets.
+        where: Config that names the data sets, for errors.
+
+    Raises:
+        ValueError: When a name belongs to several images, or cannot name a file.
+    """
+    images = {(entry.get('sample_name', Path(entry['img_path']).stem),
+               entry['img_path'], entry.get('img_index')) for entry in entries}
+    check_image_names([name for name, *_ in images], where)
 
 
 @DATASETS.register_module()
@@ -213,6 +237,7 @@ class CellFolderDataset(CellDataset):
         if not present:
             raise ValueError(f'{img_dir}: no {IMAGE_SUFFIX} file in it')
         names = read_names(self.ann_file, present) if self.ann_file else present
+        check_image_names(names, str(img_dir))
         # Natural order alone does not tell a_1 from a_01.
         return natsorted(names, alg=ns.PRESORT)
 

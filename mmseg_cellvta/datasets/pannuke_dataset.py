@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from mmseg.registry import DATASETS
 
+from ..utils.names import check_tissues
 from .cell_dataset import CellDataset
 from .labels import PATCH_INFO, read_patches
 
@@ -60,5 +61,10 @@ class PanNukeCellDataset(CellDataset):
         _, _, rows = read_patches(folder)
         if 'tissue' not in rows[0]:
             raise ValueError(f'{osp.join(folder, PATCH_INFO)}: no column tissue')
+        for row in rows:
+            if not row['tissue']:
+                raise ValueError(f'{osp.join(folder, PATCH_INFO)}: '
+                                 f'{row["patch_info"]} has no tissue')
+        check_tissues({row['tissue'] for row in rows}, osp.join(folder, PATCH_INFO))
         return [self.make_patch_entry(folder, index, row, tissue=row['tissue'])
                 for index, row in enumerate(rows)]

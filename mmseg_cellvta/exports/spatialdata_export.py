@@ -104,7 +104,7 @@ def to_spatialdata(parquet: str | os.PathLike,
 def _read_cells(parquet: str | os.PathLike) -> tuple[pa.Table, SlideInfo]:
     expected = 'expected a file that tools/infer.py --formats parquet wrote'
     try:
-        with pq.ParquetFile(parquet) as file:
+        with pq.ParquetFile(parquet, page_checksum_verification=True) as file:
             names, metadata = file.schema_arrow.names, file.schema_arrow.metadata or {}
             if not REQUIRED_COLUMNS <= set(names) or b'cells' not in metadata:
                 keys = b', '.join(metadata).decode()
@@ -112,9 +112,14 @@ def _read_cells(parquet: str | os.PathLike) -> tuple[pa.Table, SlideInfo]:
                     f'{parquet}: has the columns {", ".join(names)} and the metadata '
                     f'keys [{keys}]; {expected}, with its key "cells", which other '
                     'programs drop when they save it')
-            return file.read(), SlideInfo(**json.loads(metadata[b'cells']))
-    except pa.ArrowInvalid as error:
-        raise ValueError(f'{parquet}: is not Parquet ({error}); {expected}') from error
+            cells, about = file.read(), json.loads(metadata[b'cells'])
+            shapely.from_wkb(cells['geometry'].to_numpy())
+            return cells, SlideInfo(**about)
+    except (pa.ArrowException, shapely.errors.ShapelyError, OSError,
+            TypeError) as error:
+        reason = str(error).partition('\n')[0]
+        raise ValueError(f'{parquet}: is not Parquet, or damaged ({reason}); {expected}'
+                         ) from error
 
 
 def _outlines(cells: pa.Table,

@@ -149,7 +149,8 @@ class GeoParquetWriter(CellWriter):
         table = self._to_arrow(cells, first_id)
         if self.parquet is None:  # the columns are known only now
             self.parquet = self.stack.enter_context(pq.ParquetWriter(
-                self.file, table.schema, compression='zstd'))
+                self.file, table.schema, compression='zstd',
+                write_page_checksum=True))
         if len(cells):
             self.parquet.write_table(table)
 
@@ -189,19 +190,31 @@ def read_parquet(path: Path, num_cells: int) -> Iterator[CellTable] | None:
 
     Returns:
         The tables that were written, without empty ones; one empty table where there
-        are no cells. None when the file was changed since.
+        are no cells. None when the file was changed since. Of damaged cells, iterating
+        raises a ValueError.
     """
     try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowInvalid:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        classes = json.loads(file.schema_arrow.metadata[b'cells'])['classes']
+        known = {'cell_id', 'geometry', 'x_px', 'y_px', 'label', 'class', 'score',
+                 *(f'prob_{name}' for name in classes)}
+        complete = known <= set(file.schema_arrow.names)
+        if not complete or file.metadata.num_rows != num_cells:
+            return None
+    except Exception:  # pyarrow and json raise many types for a damaged file
         return None
-    about = json.loads((file.schema_arrow.metadata or {}).get(b'cells', b'{}'))
-    known = {'cell_id', 'geometry', 'x_px', 'y_px', 'label', 'class', 'score'}
-    if file.metadata.num_rows != num_cells or not known <= set(file.schema_arrow.names):
-        return None
-    groups = map(file.read_row_group, range(file.num_row_groups))
-    return (_from_arrow(table, about['classes'])
-            for table in (groups if num_cells else [file.read()]))
+    return _read_groups(path, file, classes)
+
+
+def _read_groups(path: Path, file: pq.ParquetFile,
+                 classes: Sequence[str]) -> Iterator[CellTable]:
+    try:
+        groups = map(file.read_row_group, range(file.num_row_groups))
+        for table in groups if file.metadata.num_rows else [file.read()]:
+            yield _from_arrow(table, classes)
+    except Exception as error:  # pyarrow and shapely raise many types
+        raise ValueError(f'{path}: damaged ({type(error).__name__}); delete it and its '
+                         'cells are found again') from error
 
 
 def _from_arrow(table: pa.Table, classes: Sequence[str]) -> CellTable:

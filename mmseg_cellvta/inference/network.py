@@ -145,7 +145,7 @@ class TileNetwork:
             tile: (height, width) px.
 
         Raises:
-            torch.OutOfMemoryError: When not even one tile fits.
+            RuntimeError: When not even one tile fits.
         """
         best, fastest = 1, self._seconds(1, tile)
         while best < MAX_BATCH:

@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from ..utils.devices import device_module
+
 LOG_SECONDS = 60  # between two lines of a log
 
 
@@ -166,7 +168,7 @@ class NetworkTimer:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.module = None if device.type == 'cpu' else torch.get_device_module(device)
+        self.module = None if device.type == 'cpu' else device_module(device)
         self.marks = []
 
     @contextmanager

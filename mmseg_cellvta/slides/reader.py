@@ -162,7 +162,7 @@ def _downsample(shape: tuple[int, int], level_shape: tuple[int, int]) -> float:
     slightly off; a whole number that explains both sizes is the true one.
     """
     mean = sum(full / size for full, size in zip(shape, level_shape, strict=True)) / 2
-    whole = round(mean)
+    whole = max(round(mean), 1)  # a damaged file may have a level of any size
     explains = all(size in (full // whole, -(-full // whole))
                    for full, size in zip(shape, level_shape, strict=True))
     return float(whole) if explains else mean

@@ -8,10 +8,12 @@ import numpy as np
 import shapely
 
 from ..utils.files import complete_file
+from ..utils.names import check_class_names
 
 # Outlines lie on multiples of 1/8 px: exact in binary, short in a file.
 GRID_PX = 0.125
 FEATURE_PREFIX = 'features/'  # of their names in a saved table
+TWO_AXES = ('centroids', 'class_probs', 'embeddings', 'points')
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class SlideInfo:
             can be written when it is None.
         classes: C class names, background first.
         palette: C colours, RGB 0-255.
+
+    Raises:
+        ValueError: When two classes have one name, see `check_class_names`.
     """
 
     name: str
@@ -32,6 +37,9 @@ class SlideInfo:
     mpp: float | None
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
+
+    def __post_init__(self) -> None:
+        check_class_names(self.classes, self.name)
 
 
 @dataclass
@@ -99,9 +107,26 @@ class CellTable:
 
     @staticmethod
     def load(path: str | os.PathLike) -> 'CellTable':
-        """Reads what `save` wrote."""
-        with np.load(Path(path), allow_pickle=False) as file:
-            arrays = dict(file)
+        """Reads what `save` wrote.
+
+        Raises:
+            OSError: When there is no such file.
+            ValueError: When the file is damaged.
+        """
+        try:
+            with np.load(Path(path), allow_pickle=False) as file:
+                return CellTable._from_arrays(dict(file))
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # numpy and zipfile raise many types
+            raise ValueError(f'{path}: damaged ({type(error).__name__}); delete it and '
+                             'its cells are found again') from error
+
+    @staticmethod
+    def _from_arrays(arrays: dict[str, np.ndarray]) -> 'CellTable':
+        if any(array.ndim != 1 + (name in TWO_AXES) or array.dtype.kind not in 'fiu'
+               for name, array in arrays.items()):
+            raise ValueError('an array has other axes or values')
         ends = np.cumsum(arrays['lengths'])[:-1]
         outlines = np.split(arrays['points'], ends) if len(arrays['lengths']) else []
         return CellTable(

@@ -1,11 +1,18 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Devices of every kind that MMEngine knows: CUDA, MPS (Apple), NPU (Ascend), CPU."""
+from types import ModuleType
+
 import torch
 from mmengine.device import get_device
 
 # Kinds without float64, and kinds that sample bilinearly but have no gradient of it.
 WITHOUT_FLOAT64 = ('mps', )
 WITHOUT_GRID_SAMPLE_GRADIENT = ('mps', )
+
+
+def device_module(device: str | torch.device) -> ModuleType:
+    """Returns the part of torch that is about a kind of device, such as `torch.mps`."""
+    return getattr(torch, str(device).partition(':')[0])
 
 
 def device_names() -> list[str]:
@@ -16,7 +23,7 @@ def device_names() -> list[str]:
     kind = get_device()
     if kind == 'cpu':
         return ['cpu']
-    count = torch.get_device_module(kind).device_count()
+    count = 1 if kind == 'mps' else device_module(kind).device_count()
     return ['cpu', *(f'{kind}:{index}' for index in range(count))]
 
 
@@ -47,16 +54,17 @@ def synchronize(device: str | torch.device) -> None:
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
     elif device.type != 'cpu':
-        torch.get_device_module(device).synchronize()
+        device_module(device).synchronize()
 
 
 def empty_cache(device: str | torch.device) -> None:
     """Gives back the memory that a device keeps for later."""
     device = torch.device(device)
     if device.type != 'cpu':
-        torch.get_device_module(device).empty_cache()
+        device_module(device).empty_cache()
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Tells if a device has no memory left; Apple's says so in words only."""
-    return isinstance(error, torch.OutOfMemoryError) or 'out of memory' in str(error)
+    return isinstance(
+        error, torch.cuda.OutOfMemoryError) or 'out of memory' in str(error)

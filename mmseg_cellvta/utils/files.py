@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Files and folders that appear only when they are complete, and arrays on the disk."""
+"""Files and folders that appear only when complete; text and arrays on the disk."""
 import hashlib
 import json
 import os
@@ -117,7 +117,16 @@ class PendingFolder:
 
     def _read(self, name: str) -> dict | None:
         path = self.part / name
-        return json.loads(path.read_text()) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            content = read_json(path)
+        except ValueError as error:
+            raise ValueError(f'{error}; delete {self.part} to start anew') from error
+        if not isinstance(content, dict):
+            raise ValueError(f'{path}: found a {type(content).__name__}, expected a '
+                             f'JSON object; delete {self.part} to start anew')
+        return content
 
     def _write(self, name: str, content: dict) -> None:
         """Replaces a file at once: a killed process leaves the old one or the new."""
@@ -202,6 +211,32 @@ def settings_digest(settings: Any, digits: int = 16) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
+def read_text(path: str | os.PathLike) -> str:
+    """Reads a text file of the user, UTF-8 with or without a byte order mark.
+
+    Raises:
+        ValueError: When the file has another encoding.
+    """
+    try:
+        return Path(path).read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path}: not UTF-8 text ({error}); save it as UTF-8'
+                         ) from error
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Reads a JSON file of the user.
+
+    Raises:
+        ValueError: When the file is not JSON, or not in UTF-8.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{path}: not JSON ({error})') from error
+
+
 @lru_cache(maxsize=16)
 def open_npy(path: str) -> np.ndarray:
     """Maps a `.npy` file into memory, once per process; see `map_npy`."""
@@ -213,19 +248,36 @@ def map_npy(path: str) -> np.ndarray:
 
     Raises:
         FileNotFoundError: When there is no such file.
-        ValueError: When the file is truncated or no `.npy` file.
+        ValueError: When the file is truncated, no `.npy` file, or holds objects.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path}: no such file')
     try:
         array = np.load(path, mmap_mode='r')
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # numpy raises many types for a damaged header
+        if _holds_objects(path):
+            raise ValueError(
+                f'{path}: holds pickled Python objects, such as a dictionary, which '
+                'are not read because they can run code; save the arrays in it, each '
+                'with np.save') from error
         raise ValueError(
-            f'{path}: not a complete .npy file ({error}); found '
+            f'{path}: not a complete .npy file ({str(error)[:200]}); found '
             f'{Path(path).stat().st_size} bytes; copy or unpack it again') from error
     if not isinstance(array, np.ndarray):
         raise ValueError(f'{path}: an .npz archive; expected a single array, .npy')
     return array
+
+
+def _holds_objects(path: str) -> bool:
+    """Tells if the header of a `.npy` file announces Python objects."""
+    with open(path, 'rb') as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            read_header = (np.lib.format.read_array_header_1_0 if version == (1, 0)
+                           else np.lib.format.read_array_header_2_0)
+            return read_header(file)[2].hasobject
+        except Exception:  # as above
+            return False
 
 
 def read_item(path: str | Path, index: int) -> np.ndarray:

@@ -20,7 +20,7 @@ def test_names_may_be_lines_of_a_file(tmp_path):
 
 @pytest.mark.parametrize(('text', 'message'), [
     (',', 'names no class'), ('background', 'names no class'),
-    ('a,b,A', "class 'a' is there twice"), ('a,Background', "'Background' is there")])
+    ('a,b,A', "class 'A' is there twice"), ('a,Background', "'Background' is there")])
 def test_wrong_lists_are_refused(text, message):
     with pytest.raises(ValueError, match=message):
         parse_classes(text)

@@ -198,7 +198,7 @@ def existing_output(tmp_path, parquet):
 
 @pytest.mark.parametrize('damage, message', [
     (other_image, 'slide.png: 70 x 90 px, but .* found on 900 x 700 px'),
-    (text_file, 'cells.parquet: is not Parquet .* expected a file that tools/infer.py'),
+    (text_file, 'cells.parquet: is not Parquet, .* expected a file that tools'),
     (saved_by_others, r'cells.parquet: .* metadata keys \[geo\]; expected a file'),
     (other_columns, r'has the columns x, y and the metadata keys \[\]; expected'),
     (no_file, 'cells.parquet'),

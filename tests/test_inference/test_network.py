@@ -134,7 +134,7 @@ def test_the_batch_grows_while_that_pays_and_fits(
         model, monkeypatch, seconds, expected):
     def time_batch(self, batch_size, tile):
         if batch_size not in seconds:
-            raise torch.OutOfMemoryError
+            raise torch.cuda.OutOfMemoryError
         return seconds[batch_size]
 
     monkeypatch.setattr(TileNetwork, '_seconds', time_batch)

@@ -21,7 +21,7 @@ def machine(monkeypatch):
             synchronize=lambda *device: calls.append('synchronize'),
             empty_cache=lambda: calls.append('empty_cache'))
         monkeypatch.setattr(devices, 'get_device', lambda: kind)
-        monkeypatch.setattr(torch, 'get_device_module', lambda device: module)
+        monkeypatch.setattr(devices, 'device_module', lambda device: module)
         return calls
 
     return make
@@ -60,7 +60,7 @@ def test_an_accelerator_is_waited_for_by_its_own_module(machine):
 
 
 @pytest.mark.parametrize('error, full', [
-    (RuntimeError(MPS_FULL), True), (torch.OutOfMemoryError('CUDA'), True),
+    (RuntimeError(MPS_FULL), True), (torch.cuda.OutOfMemoryError('CUDA'), True),
     (RuntimeError('NPU out of memory. Tried to allocate 2 GiB'), True),
     (RuntimeError('invalid shape'), False)])
 def test_a_full_device_ends_the_search_for_a_batch_size(monkeypatch, error, full):
@@ -95,8 +95,7 @@ def test_the_clock_of_an_accelerator_measures_its_work(monkeypatch):
         def elapsed_time(self, end):
             return end.ms - self.ms
 
-    monkeypatch.setattr(
-        torch, 'get_device_module', lambda device: SimpleNamespace(Event=Event))
+    monkeypatch.setattr(torch.mps, 'Event', Event, raising=False)
     timer = NetworkTimer(torch.device('mps'))
     for _ in range(2):
         with timer():

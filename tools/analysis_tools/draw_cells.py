@@ -61,10 +61,17 @@ def read_cells(path: Path) -> tuple[list[np.ndarray], list[str], dict]:
             kind = feature['properties']['classification']
             outlines.append(np.array(feature['geometry']['coordinates'][0], float))
             names.append(kind['name'])
-            colors[kind['name']] = kind['color']
-    except (ValueError, KeyError, TypeError, EOFError, gzip.BadGzipFile) as error:
-        raise ValueError(f'{path}: no cells with outline, class, colour ({error!r}); '
-                         'expected a GeoJSON file of tools/infer.py') from error
+            colors[kind['name']] = np.array(kind['color'], np.uint8).tolist()
+        if not all(ring.shape == (len(ring), 2) and np.isfinite(ring).all()
+                   for ring in outlines):
+            raise ValueError('a point of an outline is not two numbers')
+        if not all(np.shape(color) == (3, ) for color in colors.values()):
+            raise ValueError('a colour is not three numbers')
+    except Exception as error:  # json, gzip and numpy raise many types
+        reason = str(error).partition('\n')[0][:100]
+        raise ValueError(
+            f'{path}: no cells with outline, class, colour ({type(error).__name__}: '
+            f'{reason}); expected a GeoJSON file of tools/infer.py') from error
     return outlines, names, colors
 
 

@@ -17,6 +17,7 @@ from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 
 from ...utils.device_cache import DeviceCache
+from ...utils.stacks import is_compiling
 
 
 class VitFamily:
@@ -151,6 +152,6 @@ class SamFamily:
         patches = tokens.unflatten(1, grid)
         # timm makes the indices of relative positions on the default device. What
         # compiles a graph moves them itself, and cannot enter this context.
-        compiling = torch.compiler.is_compiling()
+        compiling = is_compiling()
         with contextlib.nullcontext() if compiling else tokens.device:
             return vit.blocks[start:stop](patches).flatten(1, 2)
