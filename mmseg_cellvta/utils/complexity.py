@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from .configs import load_config
 from .devices import synchronize
 
+STATUS = Path('/proc/self/status')  # of Linux
 MIB = 1024**2
 NUCLEUS = slice(8, 24)  # rows and columns of the only nucleus of an image, px
 
@@ -123,8 +124,8 @@ class Timing:
     """The cost of a model on this machine.
 
     Peak memory includes the weights. On CUDA it is the memory that torch has allocated;
-    on a CPU the resident memory of the process above that before the model was built;
-    NaN on other devices.
+    on a CPU under Linux the resident memory of the process above that before the model
+    was built; else NaN.
 
     Attributes:
         forward_s: Median time of a forward pass of the network over a batch, in the
@@ -211,23 +212,23 @@ def _labelled_sample(model: nn.Module, size: tuple[int, int]) -> SegDataSample:
 
 
 def _memory_mib(device: str) -> float:
-    return _status_mib('VmRSS') if device == 'cpu' else 0.0
+    return _status_mib('VmRSS') if device == 'cpu' and STATUS.exists() else 0.0
 
 
 def _reset_peak(device: str) -> None:
     if device == 'cuda':
         torch.cuda.reset_peak_memory_stats()
-    elif device == 'cpu':
-        Path('/proc/self/clear_refs').write_text('5')  # Linux: resets VmHWM
+    elif device == 'cpu' and STATUS.exists():
+        STATUS.with_name('clear_refs').write_text('5')  # resets VmHWM
 
 
 def _peak_mib(device: str) -> float:
     if device == 'cuda':
         return torch.cuda.max_memory_allocated() / MIB
-    return _status_mib('VmHWM') if device == 'cpu' else math.nan
+    return _status_mib('VmHWM') if device == 'cpu' and STATUS.exists() else math.nan
 
 
 def _status_mib(name: str) -> float:
-    lines = Path('/proc/self/status').read_text().splitlines()
+    lines = STATUS.read_text().splitlines()
     line = next(line for line in lines if line.startswith(f'{name}:'))
     return int(line.split()[1]) / 1024

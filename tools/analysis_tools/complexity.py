@@ -62,7 +62,9 @@ def measure(config: str, size: int, args: argparse.Namespace) -> dict:
             row |= asdict(pool.apply(measure_timing, (
                 config, args.cfg_options, shape, args.batch, args.device,
                 args.repeats)))
-    return row
+    # JSON knows no NaN, which is the memory of a device that does not tell.
+    return {name: None if math.isnan(figure) else figure
+            for name, figure in row.items()}
 
 
 def cells(row: dict) -> list[str]:
@@ -74,7 +76,7 @@ def cells(row: dict) -> list[str]:
     return texts + [
         f'{1000 * row["forward_s"]:.1f}', f'{row["batch"] / row["forward_s"]:.2f}',
         f'{1000 * row["train_step_s"]:.1f}',
-        *('–' if math.isnan(row[name]) else f'{row[name]:.0f}'
+        *('–' if row[name] is None else f'{row[name]:.0f}'
           for name in ('forward_mib', 'train_mib'))]
 
 
