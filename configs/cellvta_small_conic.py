@@ -1,6 +1,7 @@
-# A small CellVTA on CoNIC for machines without a GPU: a ViT-S/16 (22 million weights,
-# frozen) with narrow adapter and decoders, at the native 20x. For 256 x 256 px it takes
-# 38 G multiply-adds; cellvta_uni_conic.py takes 262 G, and has 3.5 times the pixels.
+# A small CellVTA on CoNIC for machines without a GPU: a ViT-S/16 (22 million
+# parameters, frozen) with narrow adapter and decoders, at the native 20x. For 256 x 256
+# px it takes 38 G multiply-adds; cellvta_uni_conic.py takes 262 G, for 3.5 times the
+# pixels.
 _base_ = './cellvta_uni_conic_20x.py'
 
 # ---- what people edit ----

@@ -65,7 +65,8 @@ def parse_args() -> argparse.Namespace:
                         help='write an HTML page per input')
     parser.add_argument('--no-tissue-mask', action='store_true',
                         help='look at all of a slide, glass included')
-    parser.add_argument('--device', help='such as cuda:1 or cpu (default: the best)')
+    parser.add_argument('--device',
+                        help='such as cuda:1, mps or cpu (default: the best)')
     parser.add_argument('--batch-size', type=whole_number(1),
                         help='tiles at once (default: found by trying)')
     parser.add_argument('--num-workers', type=whole_number(0),
@@ -108,28 +109,13 @@ def whole_number(least: int) -> Callable[[str], int]:
     return read
 
 
-def check_device(device: str | None) -> None:
-    """Refuses what is no device of this machine.
-
-    Raises:
-        ValueError: Says what there is.
-    """
-    import torch
-
-    there = ['cpu', *(f'cuda:{index}' for index in range(torch.cuda.device_count()))]
-    if torch.backends.mps.is_available():
-        there.append('mps')
-    if device not in (None, 'cuda' if len(there) > 1 else None, *there):
-        raise ValueError(f'--device {device}: no such device; this machine has '
-                         f'{", ".join(there)}')
-
-
 def choose_device(args: argparse.Namespace) -> str | None:
     """Starts torch.distributed if asked for; each process gets its own GPU."""
     import torch
     from mmengine.dist import init_dist
 
-    on_gpu = torch.cuda.is_available() and args.device != 'cpu'
+    from mmseg_cellvta.utils.devices import device_module, process_device
+
     if args.launcher == 'none':
         return args.device
     # Only words are exchanged, not tensors: Gloo, also between GPUs. A process that is
@@ -137,12 +123,14 @@ def choose_device(args: argparse.Namespace) -> str | None:
     if args.launcher == 'pytorch':
         # MMEngine's own would touch the GPU, before the workers are forked.
         torch.distributed.init_process_group('gloo', timeout=PATIENCE)
-        return f'cuda:{os.environ["LOCAL_RANK"]}' if on_gpu else 'cpu'
-    if not on_gpu:
+        rank = int(os.environ['LOCAL_RANK'])
+        return 'cpu' if args.device == 'cpu' else process_device(rank)
+    if args.device == 'cpu' or process_device(0) == 'cpu':
         sys.exit(f'error: --launcher {args.launcher} needs a GPU; on processors use '
                  '--launcher pytorch')
     init_dist(args.launcher, backend='gloo', timeout=PATIENCE.total_seconds())
-    return f'cuda:{torch.cuda.current_device()}'
+    kind = torch.device(process_device(0)).type
+    return f'{kind}:{device_module(kind).current_device()}'
 
 
 def report_inputs(inputs: 'InputList', console: 'Console', quiet: bool) -> None:
@@ -187,13 +175,15 @@ def main() -> None:
 
     from mmseg_cellvta.inference import CellInferencer, FolderRun
     from mmseg_cellvta.slides import list_inputs
+    from mmseg_cellvta.utils.devices import check_device
     from mmseg_cellvta.utils.pixel_size import mpp_problem
 
     if args.mpp is not None and (problem := mpp_problem(args.mpp)):
         sys.exit(f'error: --mpp {args.mpp:g}: {problem}')
     console = Console(stderr=True, highlight=False)
     try:
-        check_device(args.device)
+        if args.device is not None:
+            check_device(args.device)
         inputs = list_inputs(args.inputs)
         report_inputs(inputs, console, args.quiet)
         if not inputs.paths:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
@@ -71,7 +72,7 @@ def load_segmentor(model_cfg: dict, path: str,
         check_dataset_meta(meta, model.num_classes, path)
     weights.update(model.cell_classifier.state_dict(prefix='cell_classifier.'))
     load_weights(model, checkpoint, path)
-    return model.to('cuda' if torch.cuda.is_available() else 'cpu')
+    return model.to(get_device())
 
 
 def make_tokens(cfg: Config, model: ReclassifyingSegmentor, segmentor: str) -> Config:

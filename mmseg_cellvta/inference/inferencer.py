@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
 from ..models.segmentors import ReclassifyingSegmentor
@@ -146,7 +146,7 @@ class CellInferencer:
     Args:
         model: Config of a `CellSegmentor`.
         weights: Its checkpoint.
-        device: Such as 'cuda:0'; None for the best one there is.
+        device: Such as 'cuda:0' or 'mps'; None for the one that MMEngine would take.
         batch_size: Tiles that the network sees at once; None for one found by trying.
         num_workers: Processes that find nuclei while the network goes on; a quarter as
             many read tiles ahead. 0 does all in this process; None for as many as the
@@ -185,7 +185,7 @@ class CellInferencer:
         cfg = model if isinstance(model, Config) else Config.fromfile(model)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         if device is None:
-            device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
+            device = get_device()
         self.model = load_segmentor(cfg, weights, trust)
         self.reclassifies = isinstance(self.model, ReclassifyingSegmentor)
         self.embeddings = embeddings

@@ -17,6 +17,7 @@ from ..post_processing.instances import TOKEN_STRIDE
 from ..utils.checkpoints import load_weights, read_checkpoint
 from ..utils.configs import inner_configs, part_config
 from ..utils.dataset_meta import check_dataset_meta, read_dataset_meta
+from ..utils.devices import empty_cache, is_out_of_memory, synchronize
 
 DEFAULT_TILE, DEFAULT_OVERLAP = (256, 256), (32, 32)  # px of the network
 MAX_BATCH = 64  # tiles
@@ -114,7 +115,8 @@ class TileNetwork:
     def __call__(self, pixels: np.ndarray) -> tuple[Tensor, Tensor]:
         """Computes the maps and tokens of tiles.
 
-        On a GPU the result is promised rather than finished: nothing here waits for it.
+        On an accelerator the result is promised rather than finished: nothing here
+        waits for it.
 
         Args:
             pixels: (B, h, w, 3) uint8 RGB, 0-255, h and w multiples of 16 px; free to
@@ -155,14 +157,16 @@ class TileNetwork:
             tile: (height, width) px.
 
         Raises:
-            torch.cuda.OutOfMemoryError: When not even one tile fits.
+            RuntimeError: When not even one tile fits.
         """
         best, fastest = 1, self._seconds(1, tile)
         while best < MAX_BATCH:
             try:
                 seconds = self._seconds(2 * best, tile)
-            except torch.cuda.OutOfMemoryError:
-                torch.cuda.empty_cache()
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                empty_cache(self.device)
                 return best
             if seconds > MIN_GAIN * fastest:
                 return best
@@ -173,13 +177,8 @@ class TileNetwork:
         """Returns the seconds per tile of the second call; the first one warms up."""
         pixels = np.zeros((batch_size, *tile, 3), np.uint8)
         self(pixels)
-        self.synchronize()
+        synchronize(self.device)
         start = time.perf_counter()
         self(pixels)
-        self.synchronize()
+        synchronize(self.device)
         return (time.perf_counter() - start) / batch_size
-
-    def synchronize(self) -> None:
-        """Waits until everything that was asked for is computed."""
-        if self.device.type == 'cuda':
-            torch.cuda.synchronize(self.device)

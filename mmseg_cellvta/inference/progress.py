@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from ..utils.devices import device_module
+
 LOG_SECONDS = 60  # between two lines of a log
 
 
@@ -157,14 +159,16 @@ class StageClock:
 
 
 class NetworkTimer:
-    """Measures when the network computes: on a GPU by its own clock, without waiting.
+    """Measures when the network computes: on an accelerator by its own clock.
+
+    Nothing waits for the device.
 
     Args:
         device: Where the network is.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.on_gpu = device.type == 'cuda'
+        self.module = None if device.type == 'cpu' else device_module(device)
         self.marks = []
 
     @contextmanager
@@ -178,17 +182,19 @@ class NetworkTimer:
         """Returns seconds of work, and seconds from the first start to the last end."""
         if not self.marks:
             return 0.0, 0.0
-        if self.on_gpu:
+        if self.module is not None:
             self.marks[-1][1].synchronize()
         return (sum(self._seconds(*pair) for pair in self.marks),
                 self._seconds(self.marks[0][0], self.marks[-1][1]))
 
     def _mark(self):
-        if not self.on_gpu:
+        if self.module is None:
             return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
+        event = self.module.Event(enable_timing=True)
         event.record()
         return event
 
     def _seconds(self, start, end) -> float:
-        return start.elapsed_time(end) / 1000 if self.on_gpu else end - start
+        if self.module is None:
+            return end - start
+        return start.elapsed_time(end) / 1000

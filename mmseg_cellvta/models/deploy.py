@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..utils.devices import WITHOUT_FLOAT64
 from .backbones import CellVTAAdapter
 from .decode_heads import HoverDecodeHead
 from .decode_heads.hover_decode_head import HoverBranch
@@ -22,7 +23,6 @@ from .layers.row_sampling import LateProjection
 FIRST_LAST = ((0, 0), (-1, 2))  # a border's index in the map, and that of its lost tap
 
 
-@torch.no_grad()
 def fold_segmentor(model: nn.Module) -> None:
     """Turns an encoder-decoder into its inference form, for good, in eval mode.
 
@@ -33,6 +33,15 @@ def fold_segmentor(model: nn.Module) -> None:
     Args:
         model: A segmentor with `backbone` and `decode_head`.
     """
+    device = next(model.parameters()).device
+    if device.type in WITHOUT_FLOAT64:  # in which layers are folded
+        model.to('cpu')
+    _fold(model)
+    model.to(device)
+
+
+@torch.no_grad()
+def _fold(model: nn.Module) -> None:
     fuse_conv_bn(model)
     backbone, head = model.backbone, model.decode_head
     if isinstance(head, HoverDecodeHead):

@@ -6,8 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
+from mmengine.device import get_device
 
+from .devices import empty_cache, is_out_of_memory
 from .time_limit import Deadline, run_apart
 
 # A case is left out when less is left, s. Starting a process takes about 15.
@@ -59,22 +60,21 @@ def run_cases(cases: list[Case], deadline: Deadline) -> Iterator[tuple[Case, Res
             result = run_apart(
                 case.call, deadline.left()) if case.apart else case.call()
         except Exception as error:
-            full = isinstance(error, torch.cuda.OutOfMemoryError)
+            full = is_out_of_memory(error)
             result = Result({}, one_sentence(error), case.required and not full)
         _free_memory()  # here, where the frames of an exception no longer hold it
         yield case, result
 
 
 def _free_memory() -> None:
-    if torch.cuda.is_available():
-        gc.collect()
-        with suppress(RuntimeError):  # after some errors CUDA answers nothing any more
-            torch.cuda.empty_cache()
+    gc.collect()
+    with suppress(RuntimeError):  # after some errors CUDA answers nothing any more
+        empty_cache(get_device())
 
 
 def one_sentence(error: Exception) -> str:
     """Returns what an exception says, without addresses and advice on many lines."""
-    if isinstance(error, torch.cuda.OutOfMemoryError):
+    if is_out_of_memory(error):
         return 'out of memory'
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = ' '.join(lines[:2])

@@ -5,6 +5,7 @@ A forward pass is that of the form for inference (`CellSegmentor.switch_to_deplo
 where a model has one; parameters and training steps are those of the normal form.
 """
 import copy
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from .configs import load_config
+from .devices import synchronize
 
+STATUS = Path('/proc/self/status')  # of Linux
 MIB = 1024**2
 NUCLEUS = slice(8, 24)  # rows and columns of the only nucleus of an image, px
 
@@ -121,7 +124,8 @@ class Timing:
     """The cost of a model on this machine.
 
     Peak memory includes the weights. On CUDA it is the memory that torch has allocated;
-    on a CPU the resident memory of the process above that before the model was built.
+    on a CPU under Linux the resident memory of the process above that before the model
+    was built; else NaN.
 
     Attributes:
         forward_s: Median time of a forward pass of the network over a batch, in the
@@ -150,7 +154,7 @@ def measure_timing(config: str, options: Mapping[str, Any] | Sequence[str] | Non
         options: Settings that replace those of the file, see `load_config`.
         size: (height, width) of the images, px.
         batch_size: Number of images.
-        device: 'cpu' or 'cuda'.
+        device: 'cpu', 'cuda', 'mps' or 'npu'.
         repeats: Timed runs, after one to warm up.
     """
     cfg = load_config(config, options)
@@ -179,10 +183,10 @@ def measure_call(function: Callable[[], object], device: str,
     function()
     times = []
     for _ in range(repeats):
-        _synchronize(device)
+        synchronize(device)
         start = time.perf_counter()
         function()
-        _synchronize(device)
+        synchronize(device)
         times.append(time.perf_counter() - start)
     return statistics.median(times), _peak_mib(device)
 
@@ -207,29 +211,24 @@ def _labelled_sample(model: nn.Module, size: tuple[int, int]) -> SegDataSample:
     return sample
 
 
-def _synchronize(device: str) -> None:
-    if device == 'cuda':
-        torch.cuda.synchronize()
-
-
 def _memory_mib(device: str) -> float:
-    return 0.0 if device == 'cuda' else _status_mib('VmRSS')
+    return _status_mib('VmRSS') if device == 'cpu' and STATUS.exists() else 0.0
 
 
 def _reset_peak(device: str) -> None:
     if device == 'cuda':
         torch.cuda.reset_peak_memory_stats()
-    else:
-        Path('/proc/self/clear_refs').write_text('5')  # Linux: resets VmHWM
+    elif device == 'cpu' and STATUS.exists():
+        STATUS.with_name('clear_refs').write_text('5')  # resets VmHWM
 
 
 def _peak_mib(device: str) -> float:
     if device == 'cuda':
         return torch.cuda.max_memory_allocated() / MIB
-    return _status_mib('VmHWM')
+    return _status_mib('VmHWM') if device == 'cpu' and STATUS.exists() else math.nan
 
 
 def _status_mib(name: str) -> float:
-    lines = Path('/proc/self/status').read_text().splitlines()
+    lines = STATUS.read_text().splitlines()
     line = next(line for line in lines if line.startswith(f'{name}:'))
     return int(line.split()[1]) / 1024

@@ -26,6 +26,7 @@ from ..models.layers.deformable_attention import (
     sample_compiled,
     sample_torch,
 )
+from ..models.layers.row_sampling import sample_rows
 from ..models.layers.tokens import Shapes, TokenLevels, token_levels
 from ..slides import open_slide
 from .cases import Case, Result
@@ -36,6 +37,7 @@ from .complexity import (
     without_weights,
 )
 from .configs import load_config
+from .devices import WITHOUT_GRID_SAMPLE_GRADIENT, synchronize
 
 # Half precision rounds to 11 and 8 bits, as do convolutions in TF32, torch's float32 on
 # newer cards. Random weights at full size: 0.002 in float16, 0.017 in bfloat16.
@@ -60,7 +62,7 @@ class Setup:
 
     Attributes:
         config: Path of a config with `model` and `optim_wrapper`.
-        device: 'cpu' or 'cuda'.
+        device: 'cpu', 'cuda', 'mps' or 'npu'.
         batch_size: Images at a time.
         side: Of the square images, px.
         repeats: Timed runs of each case; fewer where one takes long.
@@ -96,8 +98,7 @@ def all_cases(setup: Setup) -> list[Case]:
         Case('training step', f'{"with_cp, " if with_cp else ""}{dtype}',
              partial(check_training, setup, dtype, with_cp),
              required=not with_cp and dtype == 'float32')
-        for with_cp in (False, True) for dtype in types
-        if setup.device == 'cuda' or dtype != 'float16']  # there is no scaler on a CPU
+        for with_cp in (False, True) for dtype in _training_types(setup.device)]
     if setup.slide is not None:
         cases.append(Case('slide', Path(setup.slide).name,
                           partial(check_slide, setup), apart=True))
@@ -112,6 +113,7 @@ def all_cases(setup: Setup) -> list[Case]:
 def check_op(setup: Setup, num_queries: int, shapes: Shapes) -> Result:
     """Compares mmcv's op with the torch form, outputs and gradients, and times both."""
     device = setup.device
+    plain = sample_rows if device in WITHOUT_GRID_SAMPLE_GRADIENT else sample_torch
     inputs = op_inputs(setup.batch_size, num_queries, shapes, device)
     levels = token_levels(shapes, torch.device(device))
 
@@ -119,7 +121,7 @@ def check_op(setup: Setup, num_queries: int, shapes: Shapes) -> Result:
         run = partial(sample_with_gradients, sample, levels, *inputs)
         return 1000 * measure_call(run, device, setup.repeats)[0]
 
-    figures = dict(torch_ms=milliseconds(sample_torch))
+    figures = dict(torch_ms=milliseconds(plain))
     missing = why_no_op(device)
     if missing:
         return Result(figures, missing)
@@ -137,8 +139,8 @@ def check_op(setup: Setup, num_queries: int, shapes: Shapes) -> Result:
 
 def why_no_op(device: str) -> str:
     """Returns why the torch form runs; empty where the compiled op does."""
-    if device == 'cpu':
-        return 'on a CPU the torch form is used'
+    if device != 'cuda':
+        return f'on {device} the torch form is used'
     return '' if COMPILED_ATTENTION else (
         'mmcv was not built with CUDA: the torch form is used')
 
@@ -196,7 +198,7 @@ def check_forward(setup: Setup, dtype: str, deploy: bool,
         with torch.no_grad(), autocast(device, dtype):
             return network(inputs, mode='tensor')
 
-    first_s, maps = _first_call(forward)
+    first_s, maps = _first_call(forward, device)
     apart = relative_difference(_flat(maps), exact)
     seconds, peak_mib = measure_call(forward, device, _repeats(setup, first_s))
     figures = _speed(setup, seconds, peak_mib) | dict(
@@ -225,7 +227,7 @@ def check_training(setup: Setup, dtype: str, with_cp: bool) -> Result:
     def step() -> None:
         losses.append(model.train_step(data, optim_wrapper)['loss'].detach())
 
-    first_s, _ = _first_call(step)
+    first_s, _ = _first_call(step, setup.device)
     seconds, peak_mib = measure_call(step, setup.device, _repeats(setup, first_s))
     figures = _speed(setup, seconds, peak_mib) | dict(
         first_s=first_s, loss=float(losses[-1]))
@@ -244,7 +246,7 @@ def check_slide(setup: Setup) -> Result:
         state_dict = _random_model(setup.config).state_dict()
         torch.save(dict(state_dict=state_dict, meta={}), weights)
         inferencer = CellInferencer(
-            cfg, weights, device=setup.device, amp=setup.device == 'cuda')
+            cfg, weights, device=setup.device, amp=setup.device != 'cpu')
         source, mpp, area_mm2 = _part_of_slide(setup.slide)
         seconds = []
         for _ in range(2):
@@ -312,7 +314,7 @@ def _optim_wrapper(model: nn.Module, cfg: Config, device: str,
     settings = copy.deepcopy(cfg.optim_wrapper)
     if dtype == 'float32':
         settings.type = 'OptimWrapper'
-    elif device == 'cuda':
+    elif device != 'cpu':
         settings.update(type='AmpOptimWrapper', dtype=dtype, loss_scale='dynamic')
     else:
         settings.type = 'CPUAmpOptimWrapper'
@@ -327,18 +329,24 @@ def _flat(outputs: dict[str, Tensor]) -> Tensor:
     return torch.cat([maps.float().flatten(1) for maps in outputs.values()], dim=1)
 
 
-def _first_call(function: Callable[[], Any]) -> tuple[float, Any]:
+def _training_types(device: str) -> list[str]:
+    """Returns the types that MMEngine's optimizer wrappers, and ours, train in."""
+    # There is no scaler for float16 on a CPU, and no autocast in training on MPS.
+    left_out = dict(cpu=['float16'], mps=['float16', 'bfloat16']).get(device, [])
+    return [dtype for dtype in MAPS_BAR if dtype not in left_out]
+
+
+def _first_call(function: Callable[[], Any], device: str) -> tuple[float, Any]:
     """Returns how long a call takes that also prepares the following, and its value."""
     start = time.perf_counter()
     value = function()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    synchronize(device)
     return time.perf_counter() - start, value
 
 
 def _repeats(setup: Setup, first_s: float) -> int:
     """Returns how often to time what took so long at first; a GPU is always fast."""
-    if setup.device == 'cuda':
+    if setup.device != 'cpu':
         return setup.repeats
     return max(1, min(setup.repeats, int(PATIENCE_S / first_s)))
 

@@ -7,6 +7,7 @@ import subprocess
 import timm
 import torch
 
+from .devices import device_names
 from .stacks import NO_CUDA, operators_cuda_version, stack_versions
 
 
@@ -14,13 +15,20 @@ def describe_machine() -> dict[str, str]:
     """Returns versions, and what the compiled op and the float32 of the card are."""
     return {
         'python': f'{platform.python_version()} on {platform.platform()}',
-        'processor': f'{len(os.sched_getaffinity(0))} cores to use',
+        'processor': f'{_count_cores()} cores to use',
         'torch': torch.__version__,
+        'devices': ', '.join(device_names()),
         **_describe_cuda(),
         **stack_versions(),
         'timm': timm.__version__,
         'compiled MultiScaleDeformableAttention': _describe_op(),
     }
+
+
+def _count_cores() -> int:
+    # Apple's system does not tell which cores a process may use.
+    tells = hasattr(os, 'sched_getaffinity')
+    return len(os.sched_getaffinity(0)) if tells else os.cpu_count()
 
 
 def _describe_cuda() -> dict[str, str]:

@@ -130,6 +130,13 @@ def test_a_batch_size_is_found_for_each_size_of_a_tile(rule_model, monkeypatch):
     assert tried == [(128, 112), (128, 128)]
 
 
+def test_the_device_is_the_one_that_mmengine_would_take(rule_model, monkeypatch):
+    monkeypatch.setattr(
+        'mmseg_cellvta.inference.inferencer.get_device', lambda: 'meta')
+    inferencer = CellInferencer(*rule_model, num_workers=0)
+    assert inferencer.network.device.type == 'meta'
+
+
 def test_workers_start_before_the_model_moves_to_its_device(rule_model, monkeypatch):
     seen = []
     monkeypatch.setattr(SharedPool, 'start', lambda self: seen.append('workers'))

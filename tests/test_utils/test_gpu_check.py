@@ -9,7 +9,7 @@ from slide_files import color_field, write_slide
 from tiny_models import SEGMENTOR
 
 from mmseg_cellvta.models.segmentors import CellSegmentor
-from mmseg_cellvta.utils import gpu_check
+from mmseg_cellvta.utils import complexity, gpu_check
 from mmseg_cellvta.utils.gpu_check import (
     OP_SHAPES,
     Setup,
@@ -21,6 +21,7 @@ from mmseg_cellvta.utils.gpu_check import (
     relative_difference,
     sample_torch,
 )
+from mmseg_cellvta.utils.machine import describe_machine
 
 SMALL_OP = 20, ((4, 6), (2, 3))
 
@@ -133,6 +134,37 @@ def test_the_cases_that_may_take_minutes_come_last():
     assert {case.part for case in on_cpu} == {
         'compiled op', 'forward', 'training step'}
     assert len(on_cpu) == 13
+
+
+@pytest.mark.parametrize('device, dtypes', [
+    ('cpu', {'float32', 'bfloat16'}), ('mps', {'float32'}),
+    ('cuda', {'float32', 'bfloat16', 'float16'}),
+    ('npu', {'float32', 'bfloat16', 'float16'})])
+def test_training_is_tried_in_the_types_that_a_device_trains_in(device, dtypes):
+    cases = all_cases(Setup('config.py', device, compiled=False))
+    assert {case.name.split()[-1] for case in cases
+            if case.part == 'training step'} == dtypes
+
+
+def test_without_a_gradient_of_grid_sample_rows_are_timed(monkeypatch):
+    def no_gradient(*args):
+        raise NotImplementedError('grid_sampler_2d_backward')
+
+    monkeypatch.setattr(gpu_check, 'sample_torch', no_gradient)
+    monkeypatch.setattr(gpu_check, 'WITHOUT_GRID_SAMPLE_GRADIENT', ('cpu', ))
+    result = check_op(Setup('config.py', 'cpu', 1, repeats=1), *SMALL_OP)
+    assert result.figures['torch_ms'] > 0 and not result.broken
+    assert result.remark == 'on cpu the torch form is used'
+
+
+def test_a_system_that_tells_neither_cores_nor_memory(monkeypatch, tmp_path):
+    monkeypatch.delattr('os.sched_getaffinity')
+    monkeypatch.setattr('os.cpu_count', lambda: 10)
+    monkeypatch.setattr(complexity, 'STATUS', tmp_path / 'status')
+    machine = describe_machine()
+    assert machine['processor'] == '10 cores to use' and 'cpu' in machine['devices']
+    seconds, peak_mib = complexity.measure_call(lambda: None, 'cpu', repeats=1)
+    assert seconds >= 0 and math.isnan(peak_mib)
 
 
 def test_of_a_large_slide_the_middle_is_looked_at(tmp_path):

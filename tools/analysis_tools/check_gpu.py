@@ -35,8 +35,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--slide', help='a slide; of a large one 1 mm² is looked at')
     parser.add_argument('--out', type=Path, metavar='FILE.json',
                         help='also write everything as JSON')
-    parser.add_argument('--device', choices=['cpu', 'cuda'],
-                        help='(default: cuda where there is a GPU)')
+    parser.add_argument('--device', choices=['cpu', 'cuda', 'mps', 'npu'],
+                        help='(default: the one MMEngine would take)')
     parser.add_argument('--config', help=f'another model than that of {FULL}')
     parser.add_argument('--quick', action='store_true',
                         help=f'a small batch of {TINY}, nothing compiled: seconds')
@@ -55,13 +55,17 @@ def parse_args() -> argparse.Namespace:
 
 def choose_device(wanted: str | None) -> str:
     """Returns the device; ends the program when there is none of the kind."""
-    import torch
+    from mmengine.device import get_device
 
-    if wanted == 'cuda' and not torch.cuda.is_available():
-        print('error: --device cuda: torch finds no GPU here; see nvidia-smi, and '
-              'whether torch is built for CUDA, or take --device cpu', file=sys.stderr)
+    from mmseg_cellvta.utils.devices import check_device
+
+    try:
+        check_device(wanted or 'cpu')
+    except ValueError as error:
+        print(f'error: {error}; see nvidia-smi, and what torch is built for',
+              file=sys.stderr)
         sys.exit(2)
-    return wanted or ('cuda' if torch.cuda.is_available() else 'cpu')
+    return wanted or get_device()
 
 
 def case_table(part: str, rows: list[dict]):

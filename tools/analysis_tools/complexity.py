@@ -13,6 +13,7 @@ Example:
 """
 import argparse
 import json
+import math
 from dataclasses import asdict
 from itertools import product
 from multiprocessing import get_context
@@ -31,8 +32,8 @@ def parse_args() -> argparse.Namespace:
                         help='sides of square images, px (default: 256)')
     parser.add_argument('--batch', type=int, default=1,
                         help='images at a time (default: %(default)s)')
-    parser.add_argument('--device', choices=['meta', 'cpu', 'cuda'],
-                        help='meta: only count (default: cuda where there is a GPU)')
+    parser.add_argument('--device', choices=['meta', 'cpu', 'cuda', 'mps', 'npu'],
+                        help='meta: only count (default: the one MMEngine would take)')
     parser.add_argument('--repeats', type=int, default=5,
                         help='timed runs (default: %(default)s)')
     parser.add_argument('--out', type=Path, metavar='FILE.json',
@@ -61,7 +62,9 @@ def measure(config: str, size: int, args: argparse.Namespace) -> dict:
             row |= asdict(pool.apply(measure_timing, (
                 config, args.cfg_options, shape, args.batch, args.device,
                 args.repeats)))
-    return row
+    # JSON knows no NaN, which is the memory of a device that does not tell.
+    return {name: None if math.isnan(figure) else figure
+            for name, figure in row.items()}
 
 
 def cells(row: dict) -> list[str]:
@@ -72,19 +75,20 @@ def cells(row: dict) -> list[str]:
         return texts + ['–'] * 5
     return texts + [
         f'{1000 * row["forward_s"]:.1f}', f'{row["batch"] / row["forward_s"]:.2f}',
-        f'{1000 * row["train_step_s"]:.1f}', f'{row["forward_mib"]:.0f}',
-        f'{row["train_mib"]:.0f}']
+        f'{1000 * row["train_step_s"]:.1f}',
+        *('–' if row[name] is None else f'{row[name]:.0f}'
+          for name in ('forward_mib', 'train_mib'))]
 
 
 def main() -> None:
     args = parse_args()
-    import torch
+    from mmengine.device import get_device
 
     from mmseg_cellvta.evaluation.fold_table import markdown_row
     from mmseg_cellvta.utils.files import complete_file
 
     if args.device is None:
-        args.device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        args.device = get_device()
     rows = []
     print(markdown_row(HEAD))
     print('|---|---|' + '---:|' * (len(HEAD) - 2))

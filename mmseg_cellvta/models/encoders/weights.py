@@ -215,7 +215,7 @@ def fingerprint(module: nn.Module) -> Tensor:
     """
     digest = hashlib.sha256()
     for key, value in sorted(module.state_dict().items()):
-        sample = value.detach().flatten()[:64].to('cpu', torch.float64)
+        sample = value.detach().flatten()[:64].cpu().double()
         digest.update(f'{key}{tuple(value.shape)}'.encode())
         digest.update(sample.numpy().tobytes())
     return torch.tensor(list(digest.digest()), dtype=torch.uint8)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...utils.devices import WITHOUT_GRID_SAMPLE_GRADIENT
 from ...utils.stacks import find_compiled_attention, is_compiling
 from .row_sampling import sample_rows
 from .tokens import TokenLevels, tokens_to_map
@@ -20,8 +21,8 @@ class DeformableAttention(nn.Module):
     """Multi-scale deformable attention (arXiv:2010.04159, eq. 3), on CPU and GPU.
 
     Parameters and state dict are those of mmcv's `MultiScaleDeformableAttention`. On
-    CUDA mmcv's compiled op runs; on the CPU, in a graph of `torch.compile`, and where
-    mmcv was built without CUDA, plain torch.
+    CUDA mmcv's compiled op runs; on other devices, in a graph of `torch.compile`, and
+    where mmcv was built without CUDA, plain torch.
 
     Under autocast the projections of values and of the output, where the work is, run
     in half precision. Offsets, weights and sampling stay in float32: bfloat16 would
@@ -99,7 +100,7 @@ class DeformableAttention(nn.Module):
         locations, weights = self.locate(query, query_levels, value_levels)
         if _use_compiled(value):
             sample = sample_compiled
-        elif value.device.type == 'cpu' and not torch.is_grad_enabled():
+        elif _sums_rows(value.device):
             sample = sample_rows
         else:
             sample = sample_torch
@@ -116,6 +117,12 @@ class DeformableAttention(nn.Module):
         # Offsets count tokens of their level, (x, y); locations are fractions.
         places = query_levels.centres[:, :, None, :, None]
         return places + offsets / value_levels.sizes[:, None], weights
+
+
+def _sums_rows(device: torch.device) -> bool:
+    if torch.is_grad_enabled():
+        return device.type in WITHOUT_GRID_SAMPLE_GRADIENT
+    return device.type == 'cpu'
 
 
 def _use_compiled(value: Tensor) -> bool:

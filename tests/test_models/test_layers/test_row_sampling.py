@@ -24,6 +24,21 @@ def test_rows_are_summed_as_a_map_is_sampled():
         sample_torch(value, levels, locations, weights))
 
 
+def test_gradients_are_those_of_a_sampled_map():
+    """Not on the centres of tokens, where the gradient by the place jumps."""
+    torch.manual_seed(0)
+    levels = token_levels(SHAPES, CPU)
+    inputs = (torch.randn(2, 30, 2, 5), 2 * torch.rand(2, 50, 2, 2, 4, 2) - 0.5,
+              torch.rand(2, 50, 2, 2, 4))
+    weight = torch.randn(2, 50, 10)
+    gradients = []
+    for sample in (sample_rows, sample_torch):
+        value, locations, weights = (x.clone().requires_grad_() for x in inputs)
+        (weight * sample(value, levels, locations, weights)).sum().backward()
+        gradients.append([x.grad for x in (value, locations, weights)])
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_projecting_late_gives_the_same(dtype):
     """Where samples lie outside of the image, too: there the bias counts less."""
