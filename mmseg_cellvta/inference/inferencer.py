@@ -18,7 +18,8 @@ from ..slides import SlideCanvas, TissueMask, open_slide, result_name
 from ..structures import CellTable, SlideInfo
 from ..utils.model_folder import open_model
 from .band import RollingBand
-from .cells import NucleusSettings, SeamFilter, Window, find_cells, no_cells
+from .cells import NucleusSettings, SeamFilter, Window, no_cells
+from .handover import Handover
 from .network import MAX_BATCH, TileNetwork, load_segmentor, tile_geometry
 from .progress import NetworkTimer, StageClock
 from .settings import model_settings, older_model_settings
@@ -310,19 +311,21 @@ class CellInferencer:
             post_processor.constants, post_processor.enlarge, self.mpp,
             job.canvas.scale)
         none = no_cells(self.network.num_maps, self.network.token_dims, settings)
-        waiting = deque()
-        with closing(self._compute(job, bands, batch_size, progress)) as ready:
-            for band, rolling in ready:
-                waiting.append((band, self._find_nuclei(band, rolling, settings)))
+        handover, waiting = Handover(self.finders, settings), deque()
+        with closing(self._compute(
+                job, bands, batch_size, handover, progress)) as ready:
+            for band in ready:
+                waiting.append(band)
                 # One band stays with the workers, so that the network goes on.
                 while len(waiting) > 1:
-                    yield self._collect(*waiting.popleft(), none, job.info.origin)
-        while waiting:
-            yield self._collect(*waiting.popleft(), none, job.info.origin)
+                    band = waiting.popleft()
+                    yield band, self._collect(handover, band, none, job.info.origin)
+        for band in waiting:
+            yield band, self._collect(handover, band, none, job.info.origin)
 
     def _compute(self, job: SlideJob, bands: range, batch_size: int,
-                 progress: Callable[[int], None]) -> Iterator[tuple[int, RollingBand]]:
-        """Runs the network; yields each band when its maps are at home."""
+                 handover: Handover, progress: Callable[[int], None]) -> Iterator[int]:
+        """Runs the network; yields each band that was handed over."""
         plan, clock, coming = job.plan, self.clock, deque(bands)
         rows = plan.tile_rows(bands)
         rolling = RollingBand(plan, self.network, rows[0])
@@ -341,6 +344,8 @@ class CellInferencer:
                         maps, tokens = self.network(batch.pixels)
                     with clock('blending'):
                         rolling.add(batch, maps, tokens)
+                    with clock('nuclei'):
+                        handover.push()
                     progress(len(batch.lefts))
                 with clock('blending'):
                     rolling.finish_row(row)
@@ -348,35 +353,21 @@ class CellInferencer:
                     # The device computes the last row while the others are taken apart.
                     rolling.receive(num_left=0 if row == rows[-1] else 1)
                 while coming and rolling.has(coming[0]):
-                    yield coming.popleft(), rolling
+                    with clock('nuclei'):
+                        handover.add(coming[0], rolling)
+                    yield coming.popleft()
         clock.add_network(timer)
 
-    def _find_nuclei(self, band: int, rolling: RollingBand,
-                     settings: NucleusSettings) -> list:
-        """Hands the windows of a band to the workers; returns what they promise."""
-        futures = []
+    def _collect(self, handover: Handover, band: int, none: CellTable,
+                 origin: tuple[int, int]) -> CellTable:
         with self.clock('nuclei'):
-            for window in rolling.windows(band):
-                place = self.finders.borrow()
-                rolling.fill(window, self.finders.memory(place))
-                future = self.finders.submit(place, find_cells, window, settings)
-                future.add_done_callback(
-                    lambda _, place=place: self.finders.release(place))
-                futures.append(future)
-            rolling.forget(band)
-        return futures
-
-    def _collect(self, band: int, futures: list, none: CellTable,
-                 origin: tuple[int, int]) -> tuple[int, CellTable]:
-        with self.clock('nuclei'):
-            cells = CellTable.concatenate(
-                [none, *(future.result() for future in futures)])
+            cells = CellTable.concatenate([none, *handover.collect(band)])
             cells = cells.moved((-origin[0], -origin[1]))
         if self.reclassifies:
             labels, scores, class_probs = self.model.classify_tokens(cells.embeddings)
             cells = replace(
                 cells, labels=labels, scores=scores, class_probs=class_probs)
-        return band, cells if self.embeddings else replace(cells, embeddings=None)
+        return cells if self.embeddings else replace(cells, embeddings=None)
 
 
 def _is_small(plan: TilePlan) -> bool:

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import cv2
 import numpy as np
@@ -89,6 +89,13 @@ class SharedPool:
     def borrow(self) -> int:
         """Waits for a free place and returns its number."""
         return self._free.get()
+
+    def borrow_free(self) -> int | None:
+        """Returns the number of a free place; None where there is none."""
+        try:
+            return self._free.get_nowait()
+        except Empty:
+            return None
 
     def release(self, place: int) -> None:
         """Makes a place free."""
