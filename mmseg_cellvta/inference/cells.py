@@ -7,14 +7,17 @@ import numpy as np
 import shapely
 from scipy.spatial import cKDTree
 
+from ..post_processing.expansion import expand_nuclei, trace_cells
 from ..post_processing.instance_map import HoverConstants
 from ..post_processing.instances import (
     TOKEN_STRIDE,
     cell_tokens,
     find_nuclei,
+    measure_cytoplasm,
     measure_nuclei,
 )
 from ..structures.cell_table import CellTable, nucleus_outlines, ring_polygons
+from ..structures.shared_outlines import shared_outlines
 
 # A nucleus whose centre lies so near to the window's own part is found by two windows,
 # so that none is lost where they disagree a little; SeamFilter keeps one of them.
@@ -77,12 +80,14 @@ class NucleusSettings(NamedTuple):
         enlarge: Times that the maps are enlarged before.
         mpp: Resolution of the maps, µm/px.
         scale: (x, y) px of level 0 per px of the maps.
+        expand_um: How far cells reach from their nuclei, µm; None for nuclei only.
     """
 
     constants: HoverConstants
     enlarge: int
     mpp: float
     scale: tuple[float, float]
+    expand_um: float | None = None
 
 
 def find_window_cells(maps: np.ndarray, image: np.ndarray, tokens: np.ndarray,
@@ -107,22 +112,31 @@ def find_window_cells(maps: np.ndarray, image: np.ndarray, tokens: np.ndarray,
         places = _slide_places(centroids, corner, enlarge)
         return _is_near(places, window.own, SLACK_UM / settings.mpp)
 
-    inst_map, found = find_nuclei(
+    inst_map, found, everything = find_nuclei(
         maps[:2], maps[2:4], maps[4:], settings.constants, enlarge, is_near)
     if enlarge > 1:
         image = cv2.resize(image, None, fx=enlarge, fy=enlarge)
-    scale = np.array(settings.scale)
+    scale, mpp = np.array(settings.scale), settings.mpp / enlarge
+    place = dict(offset=tuple(corner * enlarge), scale=tuple(scale / enlarge))
+    features = measure_nuclei(inst_map, image, mpp)
+    if settings.expand_um is None:
+        outlines = dict(outlines=nucleus_outlines(found['contours'], **place))
+    else:
+        seeds = np.where(inst_map > 0, inst_map, -everything)
+        cell_map = expand_nuclei(seeds, settings.expand_um / mpp)
+        borders = trace_cells(inst_map, cell_map)
+        outlines = {name: shared_outlines(own, **place) for name, own in zip(
+            ('outlines', 'cell_outlines'), borders, strict=True)}
+        features |= measure_cytoplasm(seeds, cell_map, image, mpp)
     return CellTable(
         centroids=_slide_places(found['centroids'], corner, enlarge) * scale,
         labels=found['labels'],
         scores=found['scores'],
         class_probs=found['class_probs'],
-        outlines=nucleus_outlines(
-            found['contours'], offset=tuple(corner * enlarge),
-            scale=tuple(scale / enlarge)),
-        features=measure_nuclei(inst_map, image, settings.mpp / enlarge),
+        features=features,
         embeddings=cell_tokens(tokens, found['bboxes'] / enlarge)
-        if len(tokens) else None)
+        if len(tokens) else None,
+        **outlines)
 
 
 def find_cells(memory: memoryview, window: Window,

@@ -25,6 +25,7 @@ from .workers import SharedPool, default_num_workers
 # Up to so many tiles it does not pay to look for a batch size on a processor, or to
 # open the input in other processes.
 FEW_TILES = 64
+MAX_EXPANSION_UM = 25.0  # as far as QuPath goes
 NICENESS = 5  # nuclei can wait, the network should not
 
 
@@ -45,6 +46,7 @@ class SlideJob:
         dataset_meta: Has `classes` and `palette`, background first.
         tissue_only: Leave out tiles without tissue; None does so for slides but not for
             images.
+        expand_um: How far cells reach from their nuclei, µm; None for nuclei only.
 
     Raises:
         FileNotFoundError: When there is no such file.
@@ -53,12 +55,14 @@ class SlideJob:
 
     def __init__(self, source: str | Path | np.ndarray, source_mpp: float | None,
                  mpp: float, tile: tuple[int, int], overlap: tuple[int, int],
-                 dataset_meta: dict, tissue_only: bool | None) -> None:
+                 dataset_meta: dict, tissue_only: bool | None,
+                 expand_um: float | None = None) -> None:
         self.reader = open_slide(source, source_mpp)
         self.canvas = SlideCanvas(self.reader, mpp)
         self.in_memory = isinstance(source, np.ndarray)
         self.tile = tile
         self.overlap = overlap
+        self.expand_um = expand_um
         self.tissue_only = self.reader.is_slide if tissue_only is None else tissue_only
         name = 'array' if self.in_memory else result_name(Path(source))
         self.info = SlideInfo(
@@ -71,7 +75,7 @@ class SlideJob:
         """Tiles, bands and windows; looks for tissue when it is first asked for."""
         covers = self._find_tissue() if self.tissue_only else None
         return plan_tiles(self.canvas.shape, self.tile, self.overlap,
-                          window_margin(self.canvas.mpp), covers)
+                          window_margin(self.canvas.mpp, self.expand_um), covers)
 
     @property
     def seen_mm2(self) -> float:
@@ -103,12 +107,15 @@ class CellInferencer:
             processors allow.
         amp: Compute in half precision where that is safe.
         embeddings: Keep what the encoder saw of each cell.
+        expand_um: Make cells that reach so far from their nuclei, µm, and do not
+            overlap; None for nuclei only.
 
     Attributes:
         clock: A `StageClock` of all that was done.
 
     Raises:
-        ValueError: When the checkpoint does not fit the config.
+        ValueError: When the checkpoint does not fit the config, or cells are asked for
+            that are too large or would overlap.
 
     Example:
         >>> inferencer = CellInferencer('config.py', 'weights.pth')
@@ -118,7 +125,7 @@ class CellInferencer:
     def __init__(self, model: str | Path | Config, weights: str | Path,
                  device: str | None = None, batch_size: int | None = None,
                  num_workers: int | None = None, amp: bool = False,
-                 embeddings: bool = False) -> None:
+                 embeddings: bool = False, expand_um: float | None = None) -> None:
         cfg = model if isinstance(model, Config) else Config.fromfile(model)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         if device is None:
@@ -126,6 +133,9 @@ class CellInferencer:
         self.model = load_segmentor(cfg, weights)
         self.reclassifies = isinstance(self.model, ReclassifyingSegmentor)
         self.embeddings = embeddings
+        self.expand_um = expand_um
+        if expand_um is not None:
+            _check_expansion(expand_um, self.model.post_processor.constants.markers)
         self.batch_size = batch_size
         self.tile, self.overlap = tile_geometry(self.model.test_cfg)
         with_tokens = embeddings or self.reclassifies
@@ -137,6 +147,8 @@ class CellInferencer:
         self._batch_sizes = {}  # by size of a tile
         shared = dict(
             amp=amp, embeddings=embeddings, tile=self.tile, overlap=self.overlap)
+        if expand_um is not None:  # older versions did not know it
+            shared['expand_um'] = expand_um
         self.settings = dict(shared, **model_settings(cfg, weights))
         self.older_settings = dict(shared, **older_model_settings(cfg, weights))
 
@@ -147,7 +159,7 @@ class CellInferencer:
         batch_bytes = tile_bytes * max(self.batch_size or 0, MAX_BATCH)
         self.readers = SharedPool(num_readers, batch_bytes, 2 * num_readers + 2)
         self.reader_here = SharedPool(0, batch_bytes, 1)
-        side = BAND_HEIGHT + 2 * window_margin(self.mpp)
+        side = BAND_HEIGHT + 2 * window_margin(self.mpp, self.expand_um)
         largest = Window((0, 0, side, side), (0, 0, side, side), network.num_maps,
                          network.token_dims)
         self.finders = SharedPool(
@@ -190,7 +202,7 @@ class CellInferencer:
         """Opens an input; arguments as in a call."""
         with self.clock('preparing'):
             return SlideJob(source, mpp, self.mpp, self.tile, self.overlap,
-                            self.model.dataset_meta, tissue_only)
+                            self.model.dataset_meta, tissue_only, self.expand_um)
 
     def choose_batch_size(self, job: SlideJob) -> int:
         """Returns the batch size that was given, or one found by trying.
@@ -225,7 +237,7 @@ class CellInferencer:
         post_processor = self.model.post_processor
         settings = NucleusSettings(
             post_processor.constants, post_processor.enlarge, self.mpp,
-            job.canvas.scale)
+            job.canvas.scale, self.expand_um)
         none = no_cells(self.network.num_maps, self.network.token_dims, settings)
         waiting = deque()
         with closing(self._compute(job, bands, batch_size, progress)) as ready:
@@ -293,6 +305,18 @@ class CellInferencer:
             cells = replace(
                 cells, labels=labels, scores=scores, class_probs=class_probs)
         return band, cells if self.embeddings else replace(cells, embeddings=None)
+
+
+def _check_expansion(expand_um: float, markers: str) -> None:
+    """Refuses cells that are no cells, and outlines on which windows may disagree."""
+    if not 0 < expand_um <= MAX_EXPANSION_UM:
+        raise ValueError(f'expand_um={expand_um:g}: expected µm from 0 (without it) to '
+                         f'{MAX_EXPANSION_UM:g}')
+    if markers != 'rising':
+        raise ValueError(
+            f'expand_um={expand_um:g} with markers={markers!r} of the post-processor: '
+            'neighbouring windows may then disagree about a nucleus, and cells would '
+            "overlap; take model.post_processor.markers='rising'")
 
 
 def _is_small(plan: TilePlan) -> bool:

@@ -26,6 +26,7 @@ from mmseg_cellvta.inference.tiles import plan_tiles, window_margin
 from mmseg_cellvta.inference.workers import SharedPool
 from mmseg_cellvta.post_processing.instance_map import hover_constants
 from mmseg_cellvta.structures import CellTable
+from mmseg_cellvta.structures.cell_table import ring_polygons
 
 
 def assert_found(cells, centres, classes, tolerance):
@@ -147,16 +148,17 @@ class TrueInferencer(CellInferencer):
     """One that needs no model: its network is always right."""
 
     def __init__(self, inst_map, class_map, num_classes, band_height=512,
-                 num_workers=0):
+                 num_workers=0, expand_um=None):
         self.network = TrueNetwork(inst_map, class_map, num_classes)
         self.model = SimpleNamespace(
             mpp=MPP, post_processor=SimpleNamespace(constants=CONSTANTS, enlarge=1))
         self.reclassifies, self.embeddings, self.batch_size = False, True, 4
+        self.expand_um = expand_um
         self.tile, self.clock = (256, 256), StageClock()
         self._make_pools(num_workers, self.network)
         canvas = CoordinateCanvas(inst_map.shape)
-        plan = plan_tiles(canvas.shape, self.tile, (32, 32), window_margin(MPP),
-                          band_height=band_height)
+        plan = plan_tiles(canvas.shape, self.tile, (32, 32),
+                          window_margin(MPP, expand_um), band_height=band_height)
         self.job = SimpleNamespace(plan=plan, canvas=canvas, in_memory=False)
 
     def find_bands(self, bands):
@@ -177,7 +179,7 @@ class TrueInferencer(CellInferencer):
         picture = self.job.canvas.read(0, 0, width, height)
         tokens = np.mgrid[:-(-height // 16), :-(-width // 16)][::-1] + 0.5
         return find_window_cells(maps, picture, tokens, whole, NucleusSettings(
-            CONSTANTS, 1, MPP, (1.0, 1.0)))
+            CONSTANTS, 1, MPP, (1.0, 1.0), self.expand_um))
 
 
 def match(cells, others):
@@ -210,6 +212,61 @@ def test_dense_discs_are_found_once_each_whatever_seam_they_lie_on(num_workers):
     assert (match(cells, whole) == 1).all()
     nearest, _ = cKDTree(whole.centroids).query(cells.centroids)
     assert nearest.max() < 1e-3  # px
+
+
+def assert_cells(cells, whole, expand_um):
+    """Equal to those found at once, apart from each other, around their nuclei."""
+    _, partner = cKDTree(whole.centroids).query(cells.centroids)
+    assert len(cells) == len(whole) == len(np.unique(partner))
+    for name in ('outlines', 'cell_outlines'):
+        for ring, row in zip(getattr(cells, name), partner, strict=True):
+            np.testing.assert_array_equal(ring, getattr(whole, name)[row])
+    for name in ('cell_area_um2', 'cytoplasm_hematoxylin_od', 'cytoplasm_eosin_od'):
+        np.testing.assert_array_equal(
+            cells.features[name], whole.features[name][partner])
+    nuclei, around = map(ring_polygons, (cells.outlines, cells.cell_outlines))
+    assert shapely.is_valid(around).all() and shapely.covers(around, nuclei).all()
+    first, second = shapely.STRtree(around).query(around, predicate='intersects')
+    apart = first < second
+    shared = shapely.intersection(around[first[apart]], around[second[apart]])
+    assert len(shared) and not shapely.area(shared).any()
+    points, owners = shapely.get_coordinates(around, return_index=True)
+    distance = shapely.distance(nuclei[owners], shapely.points(points))
+    assert distance.max() <= expand_um / MPP + 0.5
+
+
+@pytest.mark.parametrize('expand_um', [1.0, 6.0])
+def test_cells_of_bands_are_those_of_the_whole_and_do_not_overlap(expand_um):
+    labels = discs((1100, 700), step=34, radius=12)
+    exact = TrueInferencer(*labels, 4, band_height=256, expand_um=expand_um)
+    cells = exact.find_in_bands()
+    assert_cells(cells, exact.find_whole(), expand_um)
+    without = TrueInferencer(*labels, 4, band_height=256).find_in_bands()
+    assert without.cell_outlines is None
+    assert 'cell_area_um2' not in without.features
+    nearest, _ = cKDTree(without.centroids).query(cells.centroids)
+    assert len(without) == len(cells) and not nearest.any()
+
+
+def test_a_slide_without_nuclei_has_no_cells_around_them():
+    empty = np.zeros((600, 300), np.int32)
+    cells = TrueInferencer(empty, empty, 4, expand_um=5.0).find_in_bands()
+    assert cells.cell_outlines == [] and 'cell_area_um2' in cells.features
+
+
+@pytest.mark.parametrize('expand_um, said', [
+    (0.0, 'expand_um=0: expected µm .* to 25'), (26.0, 'expand_um=26'),
+    (float('nan'), 'expand_um=nan')])
+def test_cells_that_are_none_are_refused(rule_model, expand_um, said):
+    with pytest.raises(ValueError, match=said):
+        CellInferencer(*rule_model, device='cpu', expand_um=expand_um)
+
+
+def test_cells_on_whose_nuclei_windows_may_disagree_are_refused(rule_model):
+    cfg = Config.fromfile(rule_model[0])
+    cfg.model.post_processor.markers = 'hovernet'
+    with pytest.raises(ValueError, match="take model.post_processor.markers='rising'"):
+        CellInferencer(cfg, rule_model[1], device='cpu', expand_um=5.0)
 
 
 def test_cells_carry_the_tokens_of_their_place():
