@@ -9,8 +9,11 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-COLUMN_BITS = 9  # of a squared distance in front of a column's number
-MAX_REACH = 2**(COLUMN_BITS - 1) - 1  # px
+# A key orders the nuclei near a pixel: squared distance, column, whether it lies below.
+# Distances along a column are uint8, of which the last means far.
+MAX_REACH, NONE = 254, 255  # px
+DISTANCE_BIT, COLUMN_BIT = 10, 1
+COLUMNS = 2**(DISTANCE_BIT - COLUMN_BIT) - 1
 FAR = 1 << 30
 ROWS = 32  # worked on at once: they stay in the processor's cache
 
@@ -19,11 +22,13 @@ def expand_nuclei(seeds: np.ndarray, distance: float) -> np.ndarray:
     """Gives the pixels around nuclei to the nearest one.
 
     Args:
-        seeds: (H, W) int32, 0 background, other ids are nuclei.
+        seeds: (H, W) int32, 0 background. Nuclei have positive ids; those of others,
+            which only keep their pixels, negative ones.
         distance: Px up to which, itself included, a nucleus reaches.
 
     Returns:
-        (H, W) int32 ids of cells, those of their nuclei; 0 where none is near.
+        (H, W) int32 ids of cells, those of their nuclei; 0 where none is near. Where
+        others reach to is only said near nuclei with positive ids.
 
     Raises:
         ValueError: When the distance is longer than `MAX_REACH`.
@@ -32,45 +37,68 @@ def expand_nuclei(seeds: np.ndarray, distance: float) -> np.ndarray:
         raise ValueError(f'cells of {distance:g} px around nuclei: expected at most '
                          f'{MAX_REACH} px')
     reach = int(distance)
-    labels, keys = _nearest_of_column(seeds, reach)
-    width = seeds.shape[1]
-    columns = np.arange(width)
-    cells = np.empty_like(seeds)
-    for top in range(0, len(seeds), ROWS):
-        rows = slice(top, top + ROWS)
-        best = _nearest_of_row(keys[rows], reach)
-        nearest = columns + (best & (2**COLUMN_BITS - 1)) - reach
-        nearest = np.clip(nearest, 0, width - 1)  # where there is none
-        found = np.take_along_axis(labels[rows], nearest, axis=1)
-        cells[rows] = np.where(best >> COLUMN_BITS <= distance**2, found, 0)
+    cells = seeds.copy()
+    near = _around(seeds > 0, 2 * reach)
+    keys = _nearest_of_row(_nearest_of_column(seeds[near] != 0, reach), reach)
+    cells[near] = _labels(seeds[near], keys, reach, int(distance**2))
     return _part_crossings(cells)
 
 
-def _nearest_of_column(seeds: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the nearest label of each pixel's column, and its squared distance."""
-    rows = np.arange(len(seeds), dtype=np.int32)[:, None]
-    above = np.maximum.accumulate(np.where(seeds != 0, rows, -FAR), axis=0)
-    below = np.minimum.accumulate(
-        np.where(seeds != 0, rows, FAR)[::-1], axis=0)[::-1]
-    nearest = np.where(rows - above <= below - rows, above, below)
-    gaps = np.abs(nearest - rows)
-    near = gaps <= reach
-    keys = np.where(near, gaps * gaps << COLUMN_BITS, FAR)
-    labels = np.take_along_axis(seeds, np.where(near, nearest, rows), axis=0)
-    return labels, keys
+def _around(mask: np.ndarray, border: int) -> tuple[slice, slice]:
+    """Returns the rows and columns where a mask is, and so many more on each side."""
+    used = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return tuple(slice(max(own[0] - border, 0), own[-1] + border + 1)
+                 if len(own) else slice(0) for own in used)
+
+
+def _nearest_of_column(nuclei: np.ndarray, reach: int) -> np.ndarray:
+    """Returns the keys (h, w) int32 of the nearest pixels of nuclei in each column."""
+    steps = np.where(nuclei, 0, 1).astype(np.uint8)
+    above, below = steps * NONE, steps * NONE
+    for row in range(1, len(steps)):
+        _step(above[row - 1], steps[row], above[row])
+        _step(below[-row], steps[-row - 1], below[-row - 1])
+    gaps = np.arange(NONE + 1)
+    keys = np.where(gaps <= reach, gaps * gaps << DISTANCE_BIT, FAR).astype(np.int32)
+    return keys[np.minimum(above, below)] + (below < above)
+
+
+def _step(before: np.ndarray, steps: np.ndarray, target: np.ndarray) -> None:
+    """Counts on from the row before, up to NONE; begins anew without a step."""
+    np.minimum(before, MAX_REACH, out=target)
+    target += steps
+    target *= steps
 
 
 def _nearest_of_row(keys: np.ndarray, reach: int) -> np.ndarray:
-    """Returns squared distance and, behind it, columns to the nearest plus `reach`."""
+    """Returns the keys of the nearest pixels of nuclei, columns counted from -reach."""
     width = keys.shape[1]
-    best = keys + reach
-    for shift in range(-min(reach, width - 1), min(reach, width - 1) + 1):
-        if shift:
-            target = slice(max(-shift, 0), width - max(shift, 0))
-            source = slice(max(shift, 0), width - max(-shift, 0))
-            other = keys[:, source] + ((shift * shift << COLUMN_BITS) + shift + reach)
-            np.minimum(best[:, target], other, out=best[:, target])
-    return best
+    nearest, reach_bits = np.full_like(keys, FAR), reach << COLUMN_BIT
+    far = min(reach, width - 1)
+    for top in range(0, len(keys), ROWS):
+        rows = slice(top, top + ROWS)
+        for shift in range(-far, far + 1):
+            target = nearest[rows, max(-shift, 0):width - max(shift, 0)]
+            source = keys[rows, max(shift, 0):width - max(-shift, 0)]
+            other = source + (
+                (shift * shift << DISTANCE_BIT) + (shift << COLUMN_BIT) + reach_bits)
+            np.minimum(target, other, out=target)
+    return nearest
+
+
+def _labels(seeds: np.ndarray, keys: np.ndarray, reach: int,
+            most: int) -> np.ndarray:
+    """Returns the labels to which keys lead, up to a squared distance of `most` px²."""
+    height, width = seeds.shape
+    found = np.flatnonzero(keys < most + 1 << DISTANCE_BIT)
+    keys = np.take(keys, found)
+    columns = (keys >> COLUMN_BIT & COLUMNS) - reach
+    roots = np.sqrt(np.arange(most + 1)).astype(np.int32)  # of squares: exact
+    rows = np.take(roots, (keys >> DISTANCE_BIT) - columns * columns)
+    np.negative(rows, out=rows, where=keys & 1 == 0)
+    labels = np.zeros(height * width, np.int32)
+    labels[found] = np.take(seeds, found + rows * width + columns)
+    return labels.reshape(height, width)
 
 
 def _part_crossings(cells: np.ndarray) -> np.ndarray:

@@ -44,9 +44,9 @@ def shared_outlines(borders: Sequence[np.ndarray],
     turn = np.where(back < 0, 9, (forth - back - 1) % 8 + 1)  # a single pixel: all
     first = np.where(back < 0, 0, back + 2 - back % 2)[:, None]
     sides = first + np.arange(0, 8, 2)
-    seen = sides - back[:, None] < turn[:, None]
-    middles = (points[:, None] + 0.5 + STEPS[sides % 8] / 2)[seen]
-    owners = np.repeat(owners, seen.sum(axis=1))
+    seen, places = np.nonzero(sides - back[:, None] < turn[:, None])
+    middles = points[seen] + (0.5 + STEPS / 2)[sides[seen, places] % 8]
+    owners = owners[seen]
     grid = GRID_PX
     while grid > min(scale) / 2:  # distinct points must stay so
         grid /= 2

@@ -89,7 +89,7 @@ def test_a_map_without_nuclei_has_no_cells():
 def test_what_is_too_far_for_the_keys_is_refused():
     seeds = draw('1')
     assert expand_nuclei(seeds, MAX_REACH).tolist() == [[1]]
-    with pytest.raises(ValueError, match='256 px around nuclei: expected at most 255'):
+    with pytest.raises(ValueError, match='255 px around nuclei: expected at most 254'):
         expand_nuclei(seeds, MAX_REACH + 1)
 
 
