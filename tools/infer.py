@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(days=30)
 # Keys of mmseg_cellvta.exports.FORMATS, which --help must not import.
-FORMATS = ('geojson', 'geojson.gz', 'parquet', 'csv', 'cellvit', 'labels')
+FORMATS = ('geojson', 'geojson.gz', 'parquet', 'csv', 'cellvit', 'labels',
+           'spaceranger', 'xenium')
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,6 +58,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true', help='half precision')
     parser.add_argument('--embeddings', action='store_true',
                         help='keep what the encoder saw of each cell (parquet)')
+    parser.add_argument('--expand-um', type=float, metavar='D',
+                        help='make cells that reach up to D µm from their nuclei and '
+                        'do not overlap (default: nuclei only)')
     parser.add_argument('--quiet', action='store_true', help='print errors only')
     parser.add_argument('--profile', action='store_true',
                         help='print where the time went')
@@ -173,7 +177,7 @@ def main() -> None:
         with redirect_stdout(io.StringIO() if args.quiet else sys.stdout):
             inferencer = CellInferencer(
                 cfg, args.checkpoint, choose_device(args), args.batch_size,
-                args.num_workers, args.amp, args.embeddings)
+                args.num_workers, args.amp, args.embeddings, args.expand_um)
         run = FolderRun(
             inferencer, args.out, args.formats, args.report, args.mpp,
             False if args.no_tissue_mask else None, args.quiet)

@@ -126,6 +126,10 @@ class CellInferencer:
                  device: str | None = None, batch_size: int | None = None,
                  num_workers: int | None = None, amp: bool = False,
                  embeddings: bool = False, expand_um: float | None = None) -> None:
+        if expand_um is not None and not 0 < expand_um <= MAX_EXPANSION_UM:
+            raise ValueError(
+                f'expand_um={expand_um:g}: expected more than 0 and at most '
+                f'{MAX_EXPANSION_UM:g} µm; leave it out for nuclei only')
         cfg = model if isinstance(model, Config) else Config.fromfile(model)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         if device is None:
@@ -135,7 +139,7 @@ class CellInferencer:
         self.embeddings = embeddings
         self.expand_um = expand_um
         if expand_um is not None:
-            _check_expansion(expand_um, self.model.post_processor.constants.markers)
+            _check_markers(self.model.post_processor.constants.markers)
         self.batch_size = batch_size
         self.tile, self.overlap = tile_geometry(self.model.test_cfg)
         with_tokens = embeddings or self.reclassifies
@@ -307,16 +311,13 @@ class CellInferencer:
         return band, cells if self.embeddings else replace(cells, embeddings=None)
 
 
-def _check_expansion(expand_um: float, markers: str) -> None:
-    """Refuses cells that are no cells, and outlines on which windows may disagree."""
-    if not 0 < expand_um <= MAX_EXPANSION_UM:
-        raise ValueError(f'expand_um={expand_um:g}: expected µm from 0 (without it) to '
-                         f'{MAX_EXPANSION_UM:g}')
+def _check_markers(markers: str) -> None:
+    """Refuses cells around nuclei on whose outlines windows may disagree."""
     if markers != 'rising':
         raise ValueError(
-            f'expand_um={expand_um:g} with markers={markers!r} of the post-processor: '
-            'neighbouring windows may then disagree about a nucleus, and cells would '
-            "overlap; take model.post_processor.markers='rising'")
+            f'expand_um with markers={markers!r} of the post-processor: neighbouring '
+            'windows may then disagree about a nucleus, and cells would overlap; take '
+            "model.post_processor.markers='rising'")
 
 
 def _is_small(plan: TilePlan) -> bool:

@@ -255,7 +255,7 @@ def test_a_slide_without_nuclei_has_no_cells_around_them():
 
 
 @pytest.mark.parametrize('expand_um, said', [
-    (0.0, 'expand_um=0: expected µm .* to 25'), (26.0, 'expand_um=26'),
+    (0.0, 'expand_um=0: expected more than 0'), (26.0, 'expand_um=26: .* most 25 µm'),
     (float('nan'), 'expand_um=nan')])
 def test_cells_that_are_none_are_refused(rule_model, expand_um, said):
     with pytest.raises(ValueError, match=said):

@@ -1,0 +1,95 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""Cells as Space Ranger and Xenium Ranger (10x Genomics) take them."""
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from ..structures import CellTable, SlideInfo
+from .label_image import LABEL_TILE, LabelImageWriter
+from .writers import FeatureWriter, cell_geometries, polygon
+
+CLASSIC_TIFF = 2**32 - 2**25  # bytes
+XENIUM_DIGITS = 3  # after the point
+
+
+class SpaceRangerWriter(FeatureWriter):
+    """Polygons for `spaceranger count --custom-segmentation-file`, px of level 0.
+
+    Of cells around nuclei they are the cells. Space Ranger numbers cells in the order
+    of the features: number k is its `cellid_00000000k-1`.
+    """
+
+    def _features(self, cells: CellTable, first_id: int) -> Iterator[dict]:
+        rows = zip(_whole_cells(cells), cells.labels, strict=True)
+        for cell_id, (ring, label) in enumerate(rows, start=first_id):
+            # No `name`: it would decide which of two overlapping ones counts.
+            yield dict(
+                type='Feature', id=self._uuid(cell_id), geometry=polygon(ring),
+                properties={'cell_id': cell_id, 'class': self.info.classes[label]})
+
+
+class SpaceRangerMaskWriter(LabelImageWriter):
+    """The same as a label image for the same option: one page, uint32, 0 background.
+
+    Where polygons overlap the later one counts, as for Space Ranger.
+    """
+
+    def _write(self, cells: CellTable, first_id: int) -> None:
+        for cell_id, ring in enumerate(_whole_cells(cells), start=first_id):
+            self._draw(ring, cell_id, over=True)
+
+    def _finish(self) -> None:
+        with tifffile.TiffWriter(
+                self.part, bigtiff=self.labels.nbytes > CLASSIC_TIFF) as tiff:
+            tiff.write(
+                self._tiles(), shape=self.labels.shape, dtype=np.uint32,
+                tile=(LABEL_TILE, LABEL_TILE), compression='zlib', software=False,
+                metadata=None)
+
+
+class XeniumWriter(FeatureWriter):
+    """Cells and nuclei for `xeniumranger import-segmentation`.
+
+    Xenium Ranger reads `nucleusGeometry` for its `--nuclei` and `geometry` for its
+    `--cells`; of nuclei alone `geometry`. It stumbles over triangles: a cell that is
+    one, or whose nucleus is, is left out.
+
+    Args:
+        path: Target file; its folder must exist.
+        info: The image or slide that the cells were found on.
+        transform: (3, 3) matrix by which (x, y, 1) px of level 0 are multiplied; None
+            leaves them.
+    """
+
+    def __init__(self, path: Path, info: SlideInfo,
+                 transform: np.ndarray | None = None) -> None:
+        super().__init__(path, info)
+        self.transform = transform
+
+    def _features(self, cells: CellTable, first_id: int) -> Iterator[dict]:
+        rows = zip(cell_geometries(cells), cells.labels, strict=True)
+        for cell_id, (geometries, label) in enumerate(rows, start=first_id):
+            rings = [shape['coordinates'] for shape in geometries.values()]
+            if min(len(ring) for ring, in rings) <= 4:
+                continue
+            if self.transform is not None:
+                for ring in rings:
+                    ring[0] = _transform(ring[0], self.transform)
+            yield dict(
+                type='Feature', id=self._uuid(cell_id), **geometries,
+                properties=dict(
+                    objectType='cell', cell_id=cell_id,
+                    classification=dict(
+                        name=self.info.classes[label],
+                        color=[int(value) for value in self.info.palette[label]])))
+
+
+def _whole_cells(cells: CellTable) -> list[np.ndarray]:
+    return cells.outlines if cells.cell_outlines is None else cells.cell_outlines
+
+
+def _transform(points: list, matrix: np.ndarray) -> list:
+    moved = np.array(points) @ matrix[:2, :2].T + matrix[:2, 2]
+    return np.round(moved, XENIUM_DIGITS).tolist()
