@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 from scipy.spatial import cKDTree
 
-from ..post_processing.expansion import expand_nuclei, trace_cells
+from ..post_processing.expansion import expand_nuclei, largest_parts, trace_cells
 from ..post_processing.instance_map import HoverConstants
 from ..post_processing.instances import (
     TOKEN_STRIDE,
@@ -23,6 +23,7 @@ from ..structures.shared_outlines import shared_outlines
 # so that none is lost where they disagree a little; SeamFilter keeps one of them.
 SLACK_UM = 2.0
 REACH_UM = 4.0  # centres of one nucleus in two windows do not lie farther apart
+LARGE_UM = 30.0  # twice what a nucleus reaches from its centre
 MIN_SHARED = 0.5  # of the smaller outline, from which on two nuclei are the same
 
 
@@ -122,12 +123,13 @@ def find_window_cells(maps: np.ndarray, image: np.ndarray, tokens: np.ndarray,
     if settings.expand_um is None:
         outlines = dict(outlines=nucleus_outlines(found['contours'], **place))
     else:
-        seeds = np.where(inst_map > 0, inst_map, -everything)
+        seeds = largest_parts(everything)
+        seeds = np.where(seeds > 0, np.where(inst_map > 0, inst_map, -seeds), 0)
         cell_map = expand_nuclei(seeds, settings.expand_um / mpp)
         borders = trace_cells(inst_map, cell_map)
         outlines = {name: shared_outlines(own, **place) for name, own in zip(
             ('outlines', 'cell_outlines'), borders, strict=True)}
-        features |= measure_cytoplasm(seeds, cell_map, image, mpp)
+        features |= measure_cytoplasm(everything, cell_map, image, mpp)
     return CellTable(
         centroids=_slide_places(found['centroids'], corner, enlarge) * scale,
         labels=found['labels'],
@@ -170,13 +172,16 @@ class SeamFilter:
     """Keeps one of the nuclei that two windows or bands have both found.
 
     Two nuclei are the same if their outlines share more than half of the smaller one;
-    the one that comes first stays. Bands come from top to bottom.
+    the one that comes first stays. Bands come from top to bottom. Of cells that overlap
+    the first stays too: windows may disagree about nuclei of over LARGE_UM, which they
+    do not see as a whole.
 
     Args:
         mpp: Size of a pixel of level 0, µm.
     """
 
     def __init__(self, mpp: float) -> None:
+        self.mpp = mpp
         self.reach = REACH_UM / mpp
         self.before = None
 
@@ -185,7 +190,8 @@ class SeamFilter:
         known = 0 if self.before is None else len(self.before)
         both = band if not known else CellTable.concatenate([self.before, band])
         dropped = np.zeros(len(both), bool)
-        for first, second in self._same(both):
+        pairs = np.concatenate([self._same(both), self._overlapping(both)])
+        for first, second in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]:
             if not dropped[first]:
                 dropped[second] = True
         kept = band.select(~dropped[known:])
@@ -193,14 +199,32 @@ class SeamFilter:
         return kept
 
     def _same(self, table: CellTable) -> np.ndarray:
-        """Returns pairs of rows (K, 2) of one nucleus, in order, the smaller first."""
+        """Returns pairs of rows (K, 2) of one nucleus, the smaller row first."""
         if len(table) < 2:
             return np.zeros((0, 2), int)
         pairs = cKDTree(table.centroids).query_pairs(self.reach, output_type='ndarray')
-        pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
         involved, rows = np.unique(pairs, return_inverse=True)
         polygons = ring_polygons([table.outlines[row] for row in involved])
         first, second = polygons[rows.reshape(-1, 2)].T
         smaller = np.minimum(shapely.area(first), shapely.area(second))
         shared = shapely.area(shapely.intersection(first, second))
         return pairs[shared > MIN_SHARED * smaller]
+
+    def _overlapping(self, table: CellTable) -> np.ndarray:
+        """Returns pairs of rows (K, 2) of cells with common area, smaller row first."""
+        if table.cell_outlines is None or not len(table):
+            return np.zeros((0, 2), int)
+        starts = np.cumsum([0, *map(len, table.outlines[:-1])])
+        points = np.concatenate(table.outlines)
+        sides = np.maximum.reduceat(points, starts) - np.minimum.reduceat(
+            points, starts)
+        large = np.flatnonzero(sides.max(axis=1) * self.mpp > LARGE_UM)
+        if not len(large):
+            return np.zeros((0, 2), int)
+        cells = ring_polygons(table.cell_outlines)
+        first, second = shapely.STRtree(cells).query(
+            cells[large], predicate='intersects')
+        first = large[first]
+        shared = shapely.area(shapely.intersection(cells[first], cells[second]))
+        pairs = np.stack([first, second], axis=1)[(shared > 0) & (first != second)]
+        return np.unique(np.sort(pairs, axis=1), axis=0)

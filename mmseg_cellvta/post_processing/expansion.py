@@ -110,6 +110,23 @@ def _part_crossings(cells: np.ndarray) -> np.ndarray:
     return cells
 
 
+def largest_parts(inst_map: np.ndarray) -> np.ndarray:
+    """Returns a map (H, W) int32 in which of every nucleus in parts one is left.
+
+    It is the one that has the nucleus' outline: of the others nobody would see why
+    there is a cell around them.
+    """
+    kept = inst_map.copy()
+    for inst_id, box in enumerate(ndimage.find_objects(inst_map), start=1):
+        mask = (inst_map[box] == inst_id).view(np.uint8)
+        borders = _borders(mask, (0, 0))
+        if len(borders) > 1:
+            _, parts = cv2.connectedComponents(mask, connectivity=8)
+            x, y = max(borders, key=cv2.contourArea)[0]
+            kept[box][(mask > 0) & (parts != parts[y, x])] = 0
+    return kept
+
+
 def trace_cells(inst_map: np.ndarray, cell_map: np.ndarray) -> tuple[
         list[np.ndarray], list[np.ndarray]]:
     """Follows the borders of nuclei and their cells.
@@ -165,18 +182,30 @@ def _one_part_each(mask: np.ndarray, nucleus: np.ndarray, foreign: np.ndarray
         nucleus: (h, w) uint8, 1 in its nucleus.
         foreign: (h, w) bool, where other cells are.
     """
-    mask = mask.copy()
+    mask, nucleus, foreign = (np.pad(part, 1) for part in (mask, nucleus, foreign))
     while True:
         filled = np.zeros_like(mask)
-        borders = _borders(mask, (0, 0))
-        cv2.drawContours(filled, borders, -1, 1, cv2.FILLED)
+        cv2.drawContours(filled, _borders(mask, (0, 0)), -1, 1, cv2.FILLED)
         enclosed = np.argwhere(foreign & (filled > 0))
         if not len(enclosed):
             break
-        row, col = enclosed[0]
-        mask[row, :col] = 0
+        _slit(mask, nucleus, tuple(enclosed[0]), filled == 0)
     _, parts = cv2.connectedComponents(nucleus & mask, connectivity=8)
     nucleus = (parts == 1 + np.bincount(parts.ravel())[1:].argmax()).view(np.uint8)
     _, parts = cv2.connectedComponents(mask, connectivity=8)
     mask = (parts == parts[nucleus > 0][0]).view(np.uint8)
-    return mask, nucleus
+    return tuple(np.ascontiguousarray(part[1:-1, 1:-1]) for part in (mask, nucleus))
+
+
+def _slit(mask: np.ndarray, nucleus: np.ndarray, start: tuple[int, int],
+          outside: np.ndarray) -> None:
+    """Takes a line out of a mask, through as little of the nucleus as can be."""
+    # Only here: few slides need it.
+    from skimage.graph import MCP
+
+    costs = np.where(nucleus > 0, 1000.0, np.where(mask > 0, 2.0, 1.0))
+    paths = MCP(costs, fully_connected=False)
+    totals, _ = paths.find_costs([start])
+    end = np.argmin(np.where(outside, totals, np.inf))
+    line = paths.traceback(np.unravel_index(end, mask.shape))
+    mask[tuple(np.transpose(line))] = 0

@@ -121,17 +121,21 @@ def test_parquet_keeps_and_gives_back_cells_and_nuclei(tmp_path):
         assert found.features.keys() == expected.features.keys()
         for name in ('outlines', 'cell_outlines'):
             np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    path.unlink()
     empty, = read_parquet(write('.parquet', tmp_path, CELL_BANDS[1:2]), 0)
     assert empty.cell_outlines == []
+    path.unlink()
     nuclei, *_ = read_parquet(write('.parquet', tmp_path), 3)
     assert nuclei.cell_outlines is None
 
 
 def test_geopandas_opens_parquet(tmp_path):
     geopandas = pytest.importorskip('geopandas', reason='the extra "export" is missing')
-    frame = geopandas.read_parquet(write('.parquet', tmp_path))
+    path = write('.parquet', tmp_path)
+    frame = geopandas.read_parquet(path)
     assert frame.geometry.is_valid.all() and frame.geometry.area.tolist() == [100] * 3
     assert frame.crs is None
+    path.unlink()
     frame = geopandas.read_parquet(write('.parquet', tmp_path, CELL_BANDS))
     assert frame.geometry.area.tolist() == [100] * 3
     assert frame.cell_geometry.area.tolist() == [324] * 3

@@ -1,4 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import shapely
@@ -117,3 +119,16 @@ def test_bands_without_nuclei_pass():
     seams = SeamFilter(0.25)
     assert [len(seams(squares())), len(seams(squares((0, 0)))), len(seams(squares()))
             ] == [0, 1, 0]
+
+
+def test_of_large_cells_that_overlap_the_first_stays():
+    """Of nuclei that no window sees as a whole; others are right by themselves."""
+    corners = (0, 0), (150, 0), (160, 0), (300, 0)
+    nuclei = CellTable.concatenate([
+        squares(corners[0], side=140.0), squares(*corners[1:], side=4.0)])
+    cells = CellTable.concatenate([
+        squares((-10, -10), side=170.0), squares(*corners[1:], side=4.0)])
+    band = replace(nuclei, cell_outlines=cells.outlines)
+    assert SeamFilter(mpp=0.25)(band).centroids[:, 0].tolist() == [70, 162, 302]
+    assert len(SeamFilter(mpp=0.2)(band)) == 4  # 28 µm
+    assert len(SeamFilter(mpp=0.25)(nuclei)) == 4
