@@ -121,9 +121,9 @@ def test_a_cell_of_others_is_not_followed_but_keeps_its_place():
 
 
 def test_of_nuclei_in_parts_the_largest_is_kept():
-    nuclei = draw('11..2..1', '11..22..', '.......2', '33......', '..3.....')
+    nuclei = draw('11..2..1', '11..22..', '......2.', '33......', '..3.....')
     assert largest_parts(nuclei).tolist() == draw(
-        '11..2...', '11..22..', '.......2', '33......', '..3.....').tolist()
+        '11..2...', '11..22..', '......2.', '33......', '..3.....').tolist()
 
 
 def test_of_a_nucleus_in_parts_the_largest_has_a_cell():
