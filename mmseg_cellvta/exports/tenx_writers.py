@@ -8,7 +8,13 @@ import tifffile
 
 from ..structures import CellTable, SlideInfo
 from .label_image import LABEL_TILE, LabelImageWriter
-from .writers import FeatureWriter, cell_geometries, polygon
+from .writers import (
+    FeatureWriter,
+    cell_geometries,
+    polygon,
+    read_parquet,
+    read_parquet_info,
+)
 
 CLASSIC_TIFF = 2**32 - 2**25  # bytes
 XENIUM_DIGITS = 3  # after the point
@@ -61,12 +67,16 @@ class XeniumWriter(FeatureWriter):
         info: The image or slide that the cells were found on.
         transform: (3, 3) matrix by which (x, y, 1) px of level 0 are multiplied; None
             leaves them.
+
+    Attributes:
+        num_written: Cells that are in the file.
     """
 
     def __init__(self, path: Path, info: SlideInfo,
                  transform: np.ndarray | None = None) -> None:
         super().__init__(path, info)
         self.transform = transform
+        self.num_written = 0
 
     def _features(self, cells: CellTable, first_id: int) -> Iterator[dict]:
         rows = zip(cell_geometries(cells), cells.labels, strict=True)
@@ -74,6 +84,7 @@ class XeniumWriter(FeatureWriter):
             rings = [shape['coordinates'] for shape in geometries.values()]
             if min(len(ring) for ring, in rings) <= 4:
                 continue
+            self.num_written += 1
             if self.transform is not None:
                 for ring in rings:
                     ring[0] = _transform(ring[0], self.transform)
@@ -84,6 +95,51 @@ class XeniumWriter(FeatureWriter):
                     classification=dict(
                         name=self.info.classes[label],
                         color=[int(value) for value in self.info.palette[label]])))
+
+
+def export_xenium(parquet: Path, out: Path, transform: Path | None = None,
+                  scale: float = 1.0) -> int:
+    """Writes the cells of a Parquet file for Xenium Ranger.
+
+    Args:
+        parquet: File of `GeoParquetWriter`.
+        out: Target file; its folder must exist.
+        transform: See `read_transform`; None where both images have the same pixels.
+        scale: By which px of the Xenium image are multiplied: its µm/px for µm.
+
+    Returns:
+        Number of cells in the file.
+
+    Raises:
+        ValueError: When a file is not what it should be.
+    """
+    info, tables = read_parquet_info(parquet), read_parquet(parquet)
+    if info is None or tables is None:
+        raise ValueError(
+            f'{parquet}: is no file that tools/infer.py wrote, or was changed since')
+    matrix = np.eye(3) if transform is None else read_transform(transform)
+    with XeniumWriter(out, info, np.diag([scale, scale, 1]) @ matrix) as writer:
+        for table in tables:
+            writer.write(table)
+    return writer.num_written
+
+
+def read_transform(path: Path) -> np.ndarray:
+    """Reads the (3, 3) matrix of an image alignment that Xenium Explorer exports.
+
+    Raises:
+        ValueError: When the file is not three rows of three numbers, the last 0, 0, 1.
+    """
+    try:
+        matrix = np.array([line.split(',') for line in path.read_text().split()], float)
+    except ValueError:
+        matrix = np.zeros(0)
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or (
+            matrix[2] != (0, 0, 1)).any() or not np.linalg.det(matrix):
+        raise ValueError(
+            f'{path}: expected three rows of three numbers with commas, the last '
+            '0,0,1: the image alignment that Xenium Explorer exports')
+    return matrix
 
 
 def _whole_cells(cells: CellTable) -> list[np.ndarray]:

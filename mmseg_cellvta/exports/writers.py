@@ -213,12 +213,13 @@ def _to_wkb(rings: Sequence[np.ndarray]) -> pa.Array:
     return pa.array(shapely.to_wkb(ring_polygons(rings)), pa.binary())
 
 
-def read_parquet(path: Path, num_cells: int) -> Iterator[CellTable] | None:
+def read_parquet(path: Path, num_cells: int | None = None
+                 ) -> Iterator[CellTable] | None:
     """Reads what `GeoParquetWriter` wrote, table by table.
 
     Args:
         path: A Parquet file.
-        num_cells: How many cells it must hold.
+        num_cells: How many cells it must hold; None for any number.
 
     Returns:
         The tables that were written, without empty ones; one empty table where there
@@ -228,13 +229,30 @@ def read_parquet(path: Path, num_cells: int) -> Iterator[CellTable] | None:
         file = pq.ParquetFile(path)
     except pa.ArrowInvalid:
         return None
-    about = json.loads((file.schema_arrow.metadata or {}).get(b'cells', b'{}'))
+    about = _about(file)
     known = {'cell_id', 'geometry', 'x_px', 'y_px', 'label', 'class', 'score'}
-    if file.metadata.num_rows != num_cells or not known <= set(file.schema_arrow.names):
+    num = file.metadata.num_rows
+    if num_cells not in (None, num) or not known <= set(file.schema_arrow.names):
         return None
     groups = map(file.read_row_group, range(file.num_row_groups))
     return (_from_arrow(table, about['classes'])
-            for table in (groups if num_cells else [file.read()]))
+            for table in (groups if num else [file.read()]))
+
+
+def read_parquet_info(path: Path) -> SlideInfo | None:
+    """Reads on what the cells of a file of `GeoParquetWriter` were found.
+
+    Returns:
+        None when the file is none of it.
+    """
+    try:
+        return SlideInfo(**_about(pq.ParquetFile(path)))
+    except (pa.ArrowInvalid, TypeError):
+        return None
+
+
+def _about(file: pq.ParquetFile) -> dict:
+    return json.loads((file.schema_arrow.metadata or {}).get(b'cells', b'{}'))
 
 
 def _from_arrow(table: pa.Table, classes: Sequence[str]) -> CellTable:
