@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 from scipy.spatial import cKDTree
 
-from ..post_processing.expansion import expand_nuclei, largest_parts, trace_cells
+from ..post_processing.expansion import expand_nuclei, trace_cells, trace_nuclei
 from ..post_processing.instance_map import HoverConstants
 from ..post_processing.instances import (
     TOKEN_STRIDE,
@@ -123,12 +123,12 @@ def find_window_cells(maps: np.ndarray, image: np.ndarray, tokens: np.ndarray,
     if settings.expand_um is None:
         outlines = dict(outlines=nucleus_outlines(found['contours'], **place))
     else:
-        seeds = largest_parts(everything)
-        seeds = np.where(seeds > 0, np.where(inst_map > 0, inst_map, -seeds), 0)
+        seeds = np.where(inst_map > 0, inst_map, -everything)
+        nuclei = trace_nuclei(seeds)
         cell_map = expand_nuclei(seeds, settings.expand_um / mpp)
-        borders = trace_cells(inst_map, cell_map)
-        outlines = {name: shared_outlines(own, **place) for name, own in zip(
-            ('outlines', 'cell_outlines'), borders, strict=True)}
+        cells = trace_cells(seeds, cell_map, nuclei)
+        outlines = dict(outlines=shared_outlines(nuclei, **place),
+                        cell_outlines=shared_outlines(cells, **place))
         features |= measure_cytoplasm(everything, cell_map, image, mpp)
     return CellTable(
         centroids=_slide_places(found['centroids'], corner, enlarge) * scale,
@@ -172,9 +172,8 @@ class SeamFilter:
     """Keeps one of the nuclei that two windows or bands have both found.
 
     Two nuclei are the same if their outlines share more than half of the smaller one;
-    the one that comes first stays. Bands come from top to bottom. Of cells that overlap
-    the first stays too: windows may disagree about nuclei of over LARGE_UM, which they
-    do not see as a whole.
+    the one that comes first stays. Bands come from top to bottom. Cells of two bands do
+    not overlap, see `without_overlap`.
 
     Args:
         mpp: Size of a pixel of level 0, µm.
@@ -190,19 +189,21 @@ class SeamFilter:
         known = 0 if self.before is None else len(self.before)
         both = band if not known else CellTable.concatenate([self.before, band])
         dropped = np.zeros(len(both), bool)
-        pairs = np.concatenate([self._same(both), self._overlapping(both)])
-        for first, second in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]:
+        for first, second in self._same(both):
             if not dropped[first]:
                 dropped[second] = True
         kept = band.select(~dropped[known:])
+        if known:
+            kept = without_overlap(self.before, kept, self.mpp)
         self.before = kept
         return kept
 
     def _same(self, table: CellTable) -> np.ndarray:
-        """Returns pairs of rows (K, 2) of one nucleus, the smaller row first."""
+        """Returns pairs of rows (K, 2) of one nucleus, in order, the smaller first."""
         if len(table) < 2:
             return np.zeros((0, 2), int)
         pairs = cKDTree(table.centroids).query_pairs(self.reach, output_type='ndarray')
+        pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
         involved, rows = np.unique(pairs, return_inverse=True)
         polygons = ring_polygons([table.outlines[row] for row in involved])
         first, second = polygons[rows.reshape(-1, 2)].T
@@ -210,21 +211,51 @@ class SeamFilter:
         shared = shapely.area(shapely.intersection(first, second))
         return pairs[shared > MIN_SHARED * smaller]
 
-    def _overlapping(self, table: CellTable) -> np.ndarray:
-        """Returns pairs of rows (K, 2) of cells with common area, smaller row first."""
-        if table.cell_outlines is None or not len(table):
-            return np.zeros((0, 2), int)
-        starts = np.cumsum([0, *map(len, table.outlines[:-1])])
-        points = np.concatenate(table.outlines)
-        sides = np.maximum.reduceat(points, starts) - np.minimum.reduceat(
-            points, starts)
-        large = np.flatnonzero(sides.max(axis=1) * self.mpp > LARGE_UM)
-        if not len(large):
-            return np.zeros((0, 2), int)
-        cells = ring_polygons(table.cell_outlines)
-        first, second = shapely.STRtree(cells).query(
-            cells[large], predicate='intersects')
-        first = large[first]
-        shared = shapely.area(shapely.intersection(cells[first], cells[second]))
-        pairs = np.stack([first, second], axis=1)[(shared > 0) & (first != second)]
-        return np.unique(np.sort(pairs, axis=1), axis=0)
+
+def without_overlap(first: CellTable, second: CellTable, mpp: float) -> CellTable:
+    """Leaves out the cells of a window or band that overlap those of another.
+
+    Only those of nuclei of over LARGE_UM can, on which windows may disagree because
+    none sees them as a whole.
+
+    Args:
+        first: Cells that stay.
+        second: Cells of another window or band.
+        mpp: Size of a pixel of level 0, µm.
+
+    Returns:
+        What stays of `second`.
+    """
+    if first.cell_outlines is None or not (len(first) and len(second)):
+        return second
+    boxes, large = zip(*((_boxes(table.cell_outlines), np.ptp(
+        _boxes(table.outlines), axis=1).max(axis=1) * mpp > LARGE_UM)
+        for table in (first, second)), strict=True)
+    # What lies where the other table has anything.
+    rows = [np.flatnonzero(_meet(own, np.stack(
+        [other[:, 0].min(axis=0), other[:, 1].max(axis=0)])))
+        for own, other in (boxes, boxes[::-1])]
+    pairs = _meet(boxes[0][rows[0]][:, None], boxes[1][rows[1]])
+    pairs &= large[0][rows[0]][:, None] | large[1][rows[1]]
+    ones, others = (own[found] for own, found in zip(
+        rows, np.nonzero(pairs), strict=True))
+    shared = shapely.intersection(
+        ring_polygons([first.cell_outlines[row] for row in ones]),
+        ring_polygons([second.cell_outlines[row] for row in others]))
+    keep = np.ones(len(second), bool)
+    keep[others[shapely.area(shared) > 0]] = False
+    return second if keep.all() else second.select(keep)
+
+
+def _boxes(rings: list[np.ndarray]) -> np.ndarray:
+    """Returns the corners (N, 2, 2) of rings, the smaller first, as (x, y)."""
+    starts = np.cumsum([0, *map(len, rings[:-1])])
+    points = np.concatenate(rings)
+    return np.stack([np.minimum.reduceat(points, starts),
+                     np.maximum.reduceat(points, starts)], axis=1)
+
+
+def _meet(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Tells which boxes (..., 2, 2) have a common area."""
+    return ((boxes[..., 0, :] < others[..., 1, :])
+            & (others[..., 0, :] < boxes[..., 1, :])).all(axis=-1)

@@ -15,7 +15,14 @@ from ..models.segmentors import ReclassifyingSegmentor
 from ..slides import SlideCanvas, TissueMask, open_slide, result_name
 from ..structures import CellTable, SlideInfo
 from .band import RollingBand
-from .cells import NucleusSettings, SeamFilter, Window, find_cells, no_cells
+from .cells import (
+    NucleusSettings,
+    SeamFilter,
+    Window,
+    find_cells,
+    no_cells,
+    without_overlap,
+)
 from .network import MAX_BATCH, TileNetwork, load_segmentor, tile_geometry
 from .progress import NetworkTimer, StageClock
 from .settings import model_settings, older_model_settings
@@ -249,9 +256,9 @@ class CellInferencer:
                 waiting.append((band, self._find_nuclei(band, rolling, settings)))
                 # One band stays with the workers, so that the network goes on.
                 while len(waiting) > 1:
-                    yield self._collect(*waiting.popleft(), none)
+                    yield self._collect(*waiting.popleft(), none, settings)
         while waiting:
-            yield self._collect(*waiting.popleft(), none)
+            yield self._collect(*waiting.popleft(), none, settings)
 
     def _compute(self, job: SlideJob, bands: range, batch_size: int,
                  progress: Callable[[int], None]) -> Iterator[tuple[int, RollingBand]]:
@@ -299,11 +306,16 @@ class CellInferencer:
             rolling.forget(band)
         return futures
 
-    def _collect(self, band: int, futures: list,
-                 none: CellTable) -> tuple[int, CellTable]:
+    def _collect(self, band: int, futures: list, none: CellTable,
+                 settings: NucleusSettings) -> tuple[int, CellTable]:
+        mpp = settings.mpp / settings.scale[0]  # of level 0
         with self.clock('nuclei'):
-            cells = CellTable.concatenate(
-                [none, *(future.result() for future in futures)])
+            tables = [none]
+            for future in futures:
+                # The windows of a band lie from left to right.
+                before, table = tables[-1], future.result()
+                tables.append(without_overlap(before, table, mpp))
+            cells = CellTable.concatenate(tables)
         if self.reclassifies:
             labels, scores, class_probs = self.model.classify_tokens(cells.embeddings)
             cells = replace(

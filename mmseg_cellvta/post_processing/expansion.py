@@ -40,8 +40,9 @@ def expand_nuclei(seeds: np.ndarray, distance: float) -> np.ndarray:
     cells = seeds.copy()
     near = _around(seeds > 0, 2 * reach)
     keys = _nearest_of_row(_nearest_of_column(seeds[near] != 0, reach), reach)
-    cells[near] = _labels(seeds[near], keys, reach, int(distance**2))
-    return _part_crossings(cells)
+    _fill(cells[near], keys, reach, int(distance**2))
+    _part_crossings(cells[near])
+    return cells
 
 
 def _around(mask: np.ndarray, border: int) -> tuple[slice, slice]:
@@ -86,85 +87,105 @@ def _nearest_of_row(keys: np.ndarray, reach: int) -> np.ndarray:
     return nearest
 
 
-def _labels(seeds: np.ndarray, keys: np.ndarray, reach: int,
-            most: int) -> np.ndarray:
-    """Returns the labels to which keys lead, up to a squared distance of `most` px²."""
-    height, width = seeds.shape
-    found = np.flatnonzero(keys < most + 1 << DISTANCE_BIT)
+def _fill(cells: np.ndarray, keys: np.ndarray, reach: int, most: int) -> None:
+    """Gives pixels around nuclei their labels, up to a squared distance of `most`."""
+    height, width = cells.shape
+    found = np.flatnonzero(
+        (keys >= 1 << DISTANCE_BIT) & (keys < most + 1 << DISTANCE_BIT))
     keys = np.take(keys, found)
     columns = (keys >> COLUMN_BIT & COLUMNS) - reach
     roots = np.sqrt(np.arange(most + 1)).astype(np.int32)  # of squares: exact
     rows = np.take(roots, (keys >> DISTANCE_BIT) - columns * columns)
     np.negative(rows, out=rows, where=keys & 1 == 0)
-    labels = np.zeros(height * width, np.int32)
-    labels[found] = np.take(seeds, found + rows * width + columns)
-    return labels.reshape(height, width)
+    labels = np.take(cells, found + rows * width + columns)
+    cells[np.divmod(found, width)] = labels
 
 
-def _part_crossings(cells: np.ndarray) -> np.ndarray:
+def _part_crossings(cells: np.ndarray) -> None:
     """Takes a pixel away where two cells would cross each other at a pixel's corner."""
     first, second = cells[:-1, :-1], cells[:-1, 1:]
     crossing = (first == cells[1:, 1:]) & (second == cells[1:, :-1]) & (
         first != second) & (first != 0) & (second != 0)
     second[crossing] = 0
+
+
+def trace_nuclei(seeds: np.ndarray) -> list[np.ndarray]:
+    """Follows the borders of nuclei; of one in parts the largest stays in the map.
+
+    Of the other parts nobody would see why there is a cell around them.
+
+    Args:
+        seeds: See `expand_nuclei`; is changed.
+
+    Returns:
+        Borders of the N nuclei with positive ids: (K, 2) int32 x, y px, each pixel of
+        the outer border in turn, counter-clockwise on a screen.
+    """
+    nuclei = []
+    for sign in (1, -1):
+        boxes = ndimage.find_objects(np.maximum(sign * seeds, 0))
+        for inst_id, box in enumerate(boxes, start=1):
+            if box is None:
+                continue
+            part = seeds[box]
+            mask = (part == sign * inst_id).view(np.uint8)
+            borders = _borders(mask, box)
+            if len(borders) > 1:
+                borders = [_keep_largest(part, mask, borders, box)]
+            if sign > 0:
+                nuclei.append(borders[0])
+    return nuclei
+
+
+def _keep_largest(part: np.ndarray, mask: np.ndarray, borders: list[np.ndarray],
+                  box: tuple[slice, slice]) -> np.ndarray:
+    """Erases all parts of a nucleus but the one with the largest area in its border."""
+    largest = max(borders, key=cv2.contourArea)
+    _, numbers = cv2.connectedComponents(mask, connectivity=8)
+    x, y = largest[0] - (box[1].start, box[0].start)
+    part[(mask > 0) & (numbers != numbers[y, x])] = 0
+    return largest
+
+
+def trace_cells(seeds: np.ndarray, cell_map: np.ndarray,
+                nuclei: list[np.ndarray]) -> list[np.ndarray]:
+    """Follows the borders of cells, each of which becomes one part.
+
+    A cell around another one is slit open there, because an outline has no holes; its
+    nucleus too, where it is in the way.
+
+    Args:
+        seeds: (H, W) int32, nuclei, as `trace_nuclei` leaves them.
+        cell_map: See `expand_nuclei`; is changed.
+        nuclei: Their N borders; are changed.
+
+    Returns:
+        Borders of the N cells, as those of `trace_nuclei`.
+    """
+    cells = []
+    # Where cells would have crossed, one has lost a pixel, which may be of its nucleus.
+    cut = set(np.unique(seeds[(cell_map == 0) & (seeds > 0)]).tolist())
+    boxes = ndimage.find_objects(np.maximum(cell_map, 0))
+    for cell_id, box in enumerate(boxes, start=1):
+        part = cell_map[box]
+        mask = (part == cell_id).view(np.uint8)
+        borders = _borders(mask, box)
+        if cell_id in cut or len(borders) > 1 or _has_holes(mask, borders[0]):
+            mask, nucleus = _one_part_each(
+                mask, mask * (seeds[box] == cell_id), (part != 0) & (mask == 0))
+            part[(part == cell_id) & (mask == 0)] = 0
+            borders = _borders(mask, box)
+            nuclei[cell_id - 1], = _borders(nucleus, box)
+        cells.append(borders[0])
     return cells
 
 
-def largest_parts(inst_map: np.ndarray) -> np.ndarray:
-    """Returns a map (H, W) int32 in which of every nucleus in parts one is left.
-
-    It is the one that has the nucleus' outline: of the others nobody would see why
-    there is a cell around them.
-    """
-    kept = inst_map.copy()
-    for inst_id, box in enumerate(ndimage.find_objects(inst_map), start=1):
-        mask = (inst_map[box] == inst_id).view(np.uint8)
-        borders = _borders(mask, (0, 0))
-        if len(borders) > 1:
-            _, parts = cv2.connectedComponents(mask, connectivity=8)
-            x, y = max(borders, key=cv2.contourArea)[0]
-            kept[box][(mask > 0) & (parts != parts[y, x])] = 0
-    return kept
-
-
-def trace_cells(inst_map: np.ndarray, cell_map: np.ndarray) -> tuple[
-        list[np.ndarray], list[np.ndarray]]:
-    """Follows the borders of nuclei and their cells.
-
-    A cell is one part, and a nucleus within it: smaller parts are taken out of
-    `cell_map`. A cell around another one is slit open there, because an outline has no
-    holes.
-
-    Args:
-        inst_map: (H, W) int32, 0 background, ids 1..N without gaps.
-        cell_map: (H, W) int32, their cells under the same ids, cells of others under
-            negative ones; see `expand_nuclei`. Is changed.
-
-    Returns:
-        Borders of N nuclei and of their N cells: (K, 2) int32 x, y px, each pixel of
-        the outer border in turn, counter-clockwise on a screen.
-    """
-    nuclei, cells = [], []
-    boxes = ndimage.find_objects(np.maximum(cell_map, 0))
-    for cell_id, (rows, cols) in enumerate(boxes, start=1):
-        part = cell_map[rows, cols]
-        mask = (part == cell_id).view(np.uint8)
-        nucleus = mask * (inst_map[rows, cols] == cell_id)
-        corner = cols.start, rows.start
-        found = _borders(mask, corner), _borders(nucleus, corner)
-        if len(found[0]) > 1 or len(found[1]) > 1 or _has_holes(mask, found[0][0]):
-            mask, nucleus = _one_part_each(mask, nucleus, (part != 0) & (mask == 0))
-            part[(part == cell_id) & (mask == 0)] = 0
-            found = _borders(mask, corner), _borders(nucleus, corner)
-        cells.append(found[0][0])
-        nuclei.append(found[1][0])
-    return nuclei, cells
-
-
-def _borders(mask: np.ndarray, corner: tuple[int, int]) -> list[np.ndarray]:
+def _borders(mask: np.ndarray, box: tuple[slice, slice]) -> list[np.ndarray]:
+    """Returns the outer borders (K, 2) x, y px of a mask in a box of the map."""
     contours, _ = cv2.findContours(
-        mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=corner)
-    return [contour.reshape(-1, 2) for contour in contours]
+        mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE,
+        offset=(box[1].start, box[0].start))
+    return [contour[:, 0] for contour in contours]
 
 
 def _has_holes(mask: np.ndarray, border: np.ndarray) -> bool:
@@ -185,7 +206,9 @@ def _one_part_each(mask: np.ndarray, nucleus: np.ndarray, foreign: np.ndarray
     mask, nucleus, foreign = (np.pad(part, 1) for part in (mask, nucleus, foreign))
     while True:
         filled = np.zeros_like(mask)
-        cv2.drawContours(filled, _borders(mask, (0, 0)), -1, 1, cv2.FILLED)
+        borders, _ = cv2.findContours(
+            mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        cv2.drawContours(filled, borders, -1, 1, cv2.FILLED)
         enclosed = np.argwhere(foreign & (filled > 0))
         if not len(enclosed):
             break

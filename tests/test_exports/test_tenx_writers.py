@@ -8,9 +8,9 @@ import shapely
 import tenx_rules
 import tifffile
 from cell_tables import BANDS, INFO, squares
+from grown_cells import grow
 
 from mmseg_cellvta.exports import FORMATS
-from mmseg_cellvta.post_processing.expansion import expand_nuclei, trace_cells
 from mmseg_cellvta.structures import CellTable
 from mmseg_cellvta.structures.shared_outlines import shared_outlines
 
@@ -23,8 +23,8 @@ def grown_cells(scale=1.0):
     for number, (row, col) in enumerate(np.ndindex(20, 30)):
         shift = number % 4
         seeds[12 * row + shift:12 * row + 6 + shift, 13 * col:13 * col + 6] = number + 1
-    borders = trace_cells(seeds, expand_nuclei(seeds, 5.0))
-    nuclei, cells = (shared_outlines(own, scale=(scale, scale)) for own in borders)
+    nuclei, cells = (shared_outlines(own, scale=(scale, scale))
+                     for own in grow(seeds, 5.0))
     num = len(nuclei)
     probs = np.tile(np.array([[0, 0.25, 0.75]], np.float32), (num, 1))
     return CellTable(

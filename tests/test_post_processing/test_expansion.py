@@ -7,8 +7,8 @@ from scipy.spatial import cKDTree
 from mmseg_cellvta.post_processing.expansion import (
     MAX_REACH,
     expand_nuclei,
-    largest_parts,
     trace_cells,
+    trace_nuclei,
 )
 
 
@@ -107,11 +107,12 @@ def test_a_cell_at_the_longest_distance_is_the_nearest():
 
 def trace(seeds, distance):
     """Filled borders of nuclei and cells, by id, and the map of the cells."""
+    seeds = seeds.copy()
+    nuclei = trace_nuclei(seeds)
     cell_map = expand_nuclei(seeds, distance)
-    num = seeds.max()
-    borders = trace_cells(np.maximum(seeds, 0), cell_map)
-    assert [len(column) for column in borders] == [num, num]
-    return *borders, cell_map
+    cells = trace_cells(seeds, cell_map, nuclei)
+    assert len(cells) == len(nuclei) == seeds.max()
+    return nuclei, cells, cell_map
 
 
 def test_a_cell_of_others_is_not_followed_but_keeps_its_place():
@@ -121,9 +122,12 @@ def test_a_cell_of_others_is_not_followed_but_keeps_its_place():
 
 
 def test_of_nuclei_in_parts_the_largest_is_kept():
-    nuclei = draw('11..2..1', '11..22..', '......2.', '33......', '..3.....')
-    assert largest_parts(nuclei).tolist() == draw(
-        '11..2...', '11..22..', '......2.', '33......', '..3.....').tolist()
+    seeds = draw('11..2..1', '11..22..', '......2.', '33......', '..3.....')
+    expected = draw('11..2...', '11..22..', '......2.', '33......', '..3.....')
+    seeds[seeds == 2] = -2  # of others too
+    nuclei = trace_nuclei(seeds)
+    np.testing.assert_array_equal(np.abs(seeds), expected)
+    assert [border.max(axis=0).tolist() for border in nuclei] == [[1, 1], [2, 4]]
 
 
 def test_of_a_nucleus_in_parts_the_largest_has_a_cell():
