@@ -1,6 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Cells as Space Ranger and Xenium Ranger (10x Genomics) take them."""
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from .label_image import LABEL_TILE, LabelImageWriter
 from .writers import (
     FeatureWriter,
     cell_geometries,
-    polygon,
+    polygon_texts,
     read_parquet,
     read_parquet_info,
 )
@@ -27,12 +28,13 @@ class SpaceRangerWriter(FeatureWriter):
     of the features: number k is its `cellid_00000000k-1`.
     """
 
-    def _features(self, cells: CellTable, first_id: int) -> Iterator[dict]:
-        rows = zip(_whole_cells(cells), cells.labels, strict=True)
-        for cell_id, (ring, label) in enumerate(rows, start=first_id):
+    def _features(self, cells: CellTable,
+                  first_id: int) -> Iterator[tuple[dict[str, str], dict]]:
+        rows = zip(polygon_texts(_whole_cells(cells)), cells.labels, strict=True)
+        for cell_id, (polygon, label) in enumerate(rows, start=first_id):
             # No `name`: it would decide which of two overlapping ones counts.
-            yield dict(
-                type='Feature', id=self._uuid(cell_id), geometry=polygon(ring),
+            yield dict(geometry=polygon), dict(
+                id=self._uuid(cell_id),
                 properties={'cell_id': cell_id, 'class': self.info.classes[label]})
 
 
@@ -78,18 +80,21 @@ class XeniumWriter(FeatureWriter):
         self.transform = transform
         self.num_written = 0
 
-    def _features(self, cells: CellTable, first_id: int) -> Iterator[dict]:
-        rows = zip(cell_geometries(cells), cells.labels, strict=True)
-        for cell_id, (geometries, label) in enumerate(rows, start=first_id):
-            rings = [shape['coordinates'] for shape in geometries.values()]
-            if min(len(ring) for ring, in rings) <= 4:
+    def _features(self, cells: CellTable,
+                  first_id: int) -> Iterator[tuple[dict[str, str], dict]]:
+        if self.transform is not None:
+            cells = replace(
+                cells, outlines=_transform(cells.outlines, self.transform),
+                cell_outlines=cells.cell_outlines and _transform(
+                    cells.cell_outlines, self.transform))
+        rings = zip(cells.outlines, _whole_cells(cells), strict=True)
+        rows = zip(cell_geometries(cells), cells.labels, rings, strict=True)
+        for cell_id, (geometries, label, outlines) in enumerate(rows, start=first_id):
+            if min(map(len, outlines)) <= 4:
                 continue
             self.num_written += 1
-            if self.transform is not None:
-                for ring in rings:
-                    ring[0] = _transform(ring[0], self.transform)
-            yield dict(
-                type='Feature', id=self._uuid(cell_id), **geometries,
+            yield geometries, dict(
+                id=self._uuid(cell_id),
                 properties=dict(
                     objectType='cell', cell_id=cell_id,
                     classification=dict(
@@ -146,6 +151,6 @@ def _whole_cells(cells: CellTable) -> list[np.ndarray]:
     return cells.outlines if cells.cell_outlines is None else cells.cell_outlines
 
 
-def _transform(points: list, matrix: np.ndarray) -> list:
-    moved = np.array(points) @ matrix[:2, :2].T + matrix[:2, 2]
-    return np.round(moved, XENIUM_DIGITS).tolist()
+def _transform(rings: list[np.ndarray], matrix: np.ndarray) -> list[np.ndarray]:
+    return [np.round(ring @ matrix[:2, :2].T + matrix[:2, 2], XENIUM_DIGITS)
+            for ring in rings]
