@@ -1,5 +1,8 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """From a map of nuclei to borders of cells."""
+import cv2
+import numpy as np
+
 from mmseg_cellvta.post_processing.expansion import (
     expand_nuclei,
     trace_cells,
@@ -7,13 +10,22 @@ from mmseg_cellvta.post_processing.expansion import (
 )
 
 
+def contours(seeds):
+    """As `describe_instances` finds them: of the largest part, only the bends."""
+    masks = ((seeds == inst_id).view(np.uint8) for inst_id in range(1, 1 + seeds.max()))
+    found = (cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
+             for mask in masks)
+    return [max(parts, key=cv2.contourArea)[:, 0] for parts in found]
+
+
 def grow(seeds, distance):
-    """Returns the borders of the nuclei and of their cells, `distance` px around them.
+    """Returns borders of nuclei, of the cells up to `distance` px around them, a map.
 
     Args:
-        seeds: (H, W) int32; of nuclei in parts the largest stays.
+        seeds: (H, W) int32, ids 1..N without gaps, and those of others below 0.
     """
-    nuclei = trace_nuclei(seeds)
+    seeds = seeds.copy()
+    nuclei = trace_nuclei(seeds, contours(seeds))
     cell_map = expand_nuclei(seeds, distance)
     cells = trace_cells(seeds, cell_map, nuclei)
-    return nuclei, cells
+    return nuclei, cells, cell_map

@@ -38,6 +38,8 @@ def expand_nuclei(seeds: np.ndarray, distance: float) -> np.ndarray:
                          f'{MAX_REACH} px')
     reach = int(distance)
     cells = seeds.copy()
+    if not (seeds > 0).any():
+        return cells
     near = _around(seeds > 0, 2 * reach)
     keys = _nearest_of_row(_nearest_of_column(seeds[near] != 0, reach), reach)
     _fill(cells[near], keys, reach, int(distance**2))
@@ -46,10 +48,9 @@ def expand_nuclei(seeds: np.ndarray, distance: float) -> np.ndarray:
 
 
 def _around(mask: np.ndarray, border: int) -> tuple[slice, slice]:
-    """Returns the rows and columns where a mask is, and so many more on each side."""
+    """Returns the rows and columns where a mask is, and `border` more on each side."""
     used = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    return tuple(slice(max(own[0] - border, 0), own[-1] + border + 1)
-                 if len(own) else slice(0) for own in used)
+    return tuple(slice(max(own[0] - border, 0), own[-1] + border + 1) for own in used)
 
 
 def _nearest_of_column(nuclei: np.ndarray, reach: int) -> np.ndarray:
@@ -61,7 +62,7 @@ def _nearest_of_column(nuclei: np.ndarray, reach: int) -> np.ndarray:
         _step(below[-row], steps[-row - 1], below[-row - 1])
     gaps = np.arange(NONE + 1)
     keys = np.where(gaps <= reach, gaps * gaps << DISTANCE_BIT, FAR).astype(np.int32)
-    return keys[np.minimum(above, below)] + (below < above)
+    return cv2.LUT(np.minimum(above, below), keys) + (below < above)
 
 
 def _step(before: np.ndarray, steps: np.ndarray, target: np.ndarray) -> None:
@@ -109,42 +110,69 @@ def _part_crossings(cells: np.ndarray) -> None:
     second[crossing] = 0
 
 
-def trace_nuclei(seeds: np.ndarray) -> list[np.ndarray]:
+def trace_nuclei(seeds: np.ndarray, contours: list[np.ndarray]) -> list[np.ndarray]:
     """Follows the borders of nuclei; of one in parts the largest stays in the map.
 
     Of the other parts nobody would see why there is a cell around them.
 
     Args:
         seeds: See `expand_nuclei`; is changed.
+        contours: Of the N nuclei with positive ids, as `describe_instances` gives them.
 
     Returns:
-        Borders of the N nuclei with positive ids: (K, 2) int32 x, y px, each pixel of
-        the outer border in turn, counter-clockwise on a screen.
+        Borders of these nuclei: (K, 2) int32 x, y px, each pixel of the outer border in
+        turn, counter-clockwise on a screen.
     """
-    nuclei = []
-    for sign in (1, -1):
-        boxes = ndimage.find_objects(np.maximum(sign * seeds, 0))
-        for inst_id, box in enumerate(boxes, start=1):
-            if box is None:
-                continue
-            part = seeds[box]
-            mask = (part == sign * inst_id).view(np.uint8)
-            borders = _borders(mask, box)
-            if len(borders) > 1:
-                borders = [_keep_largest(part, mask, borders, box)]
-            if sign > 0:
-                nuclei.append(borders[0])
-    return nuclei
+    borders = _every_pixel(contours)
+    areas = np.bincount(seeds[seeds > 0], minlength=len(borders) + 1)[1:]
+    unsure = 1 + np.flatnonzero([
+        area != _count_inside(border)
+        for area, border in zip(areas.tolist(), borders, strict=True)])
+    boxes = ndimage.find_objects(np.maximum(seeds, 0)) if len(unsure) else []
+    for inst_id in unsure:
+        _keep_largest(seeds, boxes[inst_id - 1], inst_id)
+    for inst_id, box in enumerate(ndimage.find_objects(np.maximum(-seeds, 0)), start=1):
+        if box is not None:
+            _keep_largest(seeds, box, -inst_id)
+    return borders
 
 
-def _keep_largest(part: np.ndarray, mask: np.ndarray, borders: list[np.ndarray],
-                  box: tuple[slice, slice]) -> np.ndarray:
+def _every_pixel(contours: list[np.ndarray]) -> list[np.ndarray]:
+    """Fills in the pixels that contours leave out where they run straight."""
+    if not contours:
+        return []
+    points = np.concatenate(contours)
+    lengths = np.array([len(contour) for contour in contours])
+    ends = np.cumsum(lengths)
+    after = np.arange(1, len(points) + 1)
+    after[ends - 1] = ends - lengths
+    way = points[after] - points
+    counts = np.maximum(np.abs(way).max(axis=1), 1)  # 1: a single pixel
+    starts = np.cumsum(counts) - counts
+    steps = np.arange(counts.sum()) - np.repeat(starts, counts)
+    filled = np.repeat(points, counts, axis=0) + (
+        steps[:, None] * np.repeat(np.sign(way), counts, axis=0))
+    return np.split(filled.astype(np.int32), np.add.reduceat(
+        counts, ends - lengths).cumsum()[:-1])
+
+
+def _count_inside(border: np.ndarray) -> float:
+    """Returns the pixels on and within a border, by Pick's theorem."""
+    return cv2.contourArea(border) + len(border) / 2 + 1 if len(border) > 1 else 1
+
+
+def _keep_largest(seeds: np.ndarray, box: tuple[slice, slice], inst_id: int) -> None:
     """Erases all parts of a nucleus but the one with the largest area in its border."""
-    largest = max(borders, key=cv2.contourArea)
-    _, numbers = cv2.connectedComponents(mask, connectivity=8)
-    x, y = largest[0] - (box[1].start, box[0].start)
-    part[(mask > 0) & (numbers != numbers[y, x])] = 0
-    return largest
+    part = seeds[box]
+    mask = (part == inst_id).view(np.uint8)
+    borders = _borders(mask, box)
+    if len(borders) > 1:
+        largest = max(borders, key=cv2.contourArea)
+        # What `trace_nuclei` does not see in one window it must not see in another.
+        if np.count_nonzero(mask) != _count_inside(largest):
+            _, numbers = cv2.connectedComponents(mask, connectivity=8)
+            x, y = largest[0] - (box[1].start, box[0].start)
+            part[(mask > 0) & (numbers != numbers[y, x])] = 0
 
 
 def trace_cells(seeds: np.ndarray, cell_map: np.ndarray,
@@ -170,7 +198,8 @@ def trace_cells(seeds: np.ndarray, cell_map: np.ndarray,
         part = cell_map[box]
         mask = (part == cell_id).view(np.uint8)
         borders = _borders(mask, box)
-        if cell_id in cut or len(borders) > 1 or _has_holes(mask, borders[0]):
+        if cell_id in cut or len(borders) > 1 or (
+                np.count_nonzero(mask) != _count_inside(borders[0])):
             mask, nucleus = _one_part_each(
                 mask, mask * (seeds[box] == cell_id), (part != 0) & (mask == 0))
             part[(part == cell_id) & (mask == 0)] = 0
@@ -186,12 +215,6 @@ def _borders(mask: np.ndarray, box: tuple[slice, slice]) -> list[np.ndarray]:
         mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE,
         offset=(box[1].start, box[0].start))
     return [contour[:, 0] for contour in contours]
-
-
-def _has_holes(mask: np.ndarray, border: np.ndarray) -> bool:
-    """Compares the pixels with those that Pick's theorem counts within the border."""
-    inside = cv2.contourArea(border) + len(border) / 2 + 1 if len(border) > 1 else 1
-    return np.count_nonzero(mask) != inside
 
 
 def _one_part_each(mask: np.ndarray, nucleus: np.ndarray, foreign: np.ndarray

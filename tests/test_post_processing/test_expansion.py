@@ -1,13 +1,13 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import numpy as np
 import pytest
+from grown_cells import contours, grow
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from mmseg_cellvta.post_processing.expansion import (
     MAX_REACH,
     expand_nuclei,
-    trace_cells,
     trace_nuclei,
 )
 
@@ -107,10 +107,7 @@ def test_a_cell_at_the_longest_distance_is_the_nearest():
 
 def trace(seeds, distance):
     """Filled borders of nuclei and cells, by id, and the map of the cells."""
-    seeds = seeds.copy()
-    nuclei = trace_nuclei(seeds)
-    cell_map = expand_nuclei(seeds, distance)
-    cells = trace_cells(seeds, cell_map, nuclei)
+    nuclei, cells, cell_map = grow(seeds, distance)
     assert len(cells) == len(nuclei) == seeds.max()
     return nuclei, cells, cell_map
 
@@ -124,10 +121,18 @@ def test_a_cell_of_others_is_not_followed_but_keeps_its_place():
 def test_of_nuclei_in_parts_the_largest_is_kept():
     seeds = draw('11..2..1', '11..22..', '......2.', '33......', '..3.....')
     expected = draw('11..2...', '11..22..', '......2.', '33......', '..3.....')
-    seeds[seeds == 2] = -2  # of others too
-    nuclei = trace_nuclei(seeds)
+    seeds[seeds == 3] = -3  # of others too
+    nuclei = trace_nuclei(seeds, contours(seeds))
     np.testing.assert_array_equal(np.abs(seeds), expected)
-    assert [border.max(axis=0).tolist() for border in nuclei] == [[1, 1], [2, 4]]
+    assert [border.max(axis=0).tolist() for border in nuclei] == [[1, 1], [6, 2]]
+
+
+def test_borders_have_every_pixel():
+    seeds = draw('1111..', '1111..', '1111..', '......', '.2....', '..2...', '...2..')
+    square, line = trace_nuclei(seeds, contours(seeds))
+    assert len(square) == 10 and len(line) == 4
+    for border in (square, line):
+        assert np.abs(np.diff(border, axis=0)).max() == 1
 
 
 def test_of_a_nucleus_in_parts_the_largest_has_a_cell():

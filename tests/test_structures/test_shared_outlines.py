@@ -70,7 +70,7 @@ def test_cells_share_no_area_and_hold_their_nuclei_to_the_last_digit(scale, seed
     labels = random_labels(seed)
     nuclei, cells = (
         ring_polygons(shared_outlines(borders, offset=(7, 1001), scale=scale))
-        for borders in grow(labels, 3.0))
+        for borders in grow(labels, 3.0)[:2])
     assert shapely.is_valid(nuclei).all() and shapely.is_valid(cells).all()
     assert shapely.covers(cells, nuclei).all()
     first, second = shapely.STRtree(cells).query(cells, predicate='intersects')
