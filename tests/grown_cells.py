@@ -2,6 +2,7 @@
 """From a map of nuclei to borders of cells."""
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from mmseg_cellvta.post_processing.expansion import (
     expand_nuclei,
@@ -10,12 +11,15 @@ from mmseg_cellvta.post_processing.expansion import (
 )
 
 
-def contours(seeds):
-    """As `describe_instances` finds them: of the largest part, only the bends."""
+def contours_and_boxes(seeds):
+    """As `describe_instances` gives them: of the largest part, only the bends."""
     masks = ((seeds == inst_id).view(np.uint8) for inst_id in range(1, 1 + seeds.max()))
     found = (cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
              for mask in masks)
-    return [max(parts, key=cv2.contourArea)[:, 0] for parts in found]
+    boxes = [(cols.start, rows.start, cols.stop, rows.stop)
+             for rows, cols in ndimage.find_objects(np.maximum(seeds, 0))]
+    return [max(parts, key=cv2.contourArea)[:, 0] for parts in found], np.array(
+        boxes).reshape(-1, 4)
 
 
 def grow(seeds, distance):
@@ -25,7 +29,7 @@ def grow(seeds, distance):
         seeds: (H, W) int32, ids 1..N without gaps, and those of others below 0.
     """
     seeds = seeds.copy()
-    nuclei = trace_nuclei(seeds, contours(seeds))
+    nuclei = trace_nuclei(seeds, *contours_and_boxes(seeds))
     cell_map = expand_nuclei(seeds, distance)
     cells = trace_cells(seeds, cell_map, nuclei)
     return nuclei, cells, cell_map

@@ -124,7 +124,7 @@ def find_window_cells(maps: np.ndarray, image: np.ndarray, tokens: np.ndarray,
         outlines = dict(outlines=nucleus_outlines(found['contours'], **place))
     else:
         seeds = np.where(inst_map > 0, inst_map, -everything)
-        nuclei = trace_nuclei(seeds, found['contours'])
+        nuclei = trace_nuclei(seeds, found['contours'], found['bboxes'])
         cell_map = expand_nuclei(seeds, settings.expand_um / mpp)
         cells = trace_cells(seeds, cell_map, nuclei)
         outlines = dict(outlines=shared_outlines(nuclei, **place),

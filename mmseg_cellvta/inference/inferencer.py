@@ -26,7 +26,7 @@ from .cells import (
 from .network import MAX_BATCH, TileNetwork, load_segmentor, tile_geometry
 from .progress import NetworkTimer, StageClock
 from .settings import model_settings, older_model_settings
-from .tiles import BAND_HEIGHT, TilePlan, TileReader, plan_tiles, window_margin
+from .tiles import TilePlan, TileReader, band_height, plan_tiles, window_margin
 from .workers import SharedPool, default_num_workers
 
 # Up to so many tiles it does not pay to look for a batch size on a processor, or to
@@ -82,7 +82,8 @@ class SlideJob:
         """Tiles, bands and windows; looks for tissue when it is first asked for."""
         covers = self._find_tissue() if self.tissue_only else None
         return plan_tiles(self.canvas.shape, self.tile, self.overlap,
-                          window_margin(self.canvas.mpp, self.expand_um), covers)
+                          window_margin(self.canvas.mpp, self.expand_um), covers,
+                          band_height(self.expand_um))
 
     @property
     def seen_mm2(self) -> float:
@@ -170,7 +171,8 @@ class CellInferencer:
         batch_bytes = tile_bytes * max(self.batch_size or 0, MAX_BATCH)
         self.readers = SharedPool(num_readers, batch_bytes, 2 * num_readers + 2)
         self.reader_here = SharedPool(0, batch_bytes, 1)
-        side = BAND_HEIGHT + 2 * window_margin(self.mpp, self.expand_um)
+        side = band_height(self.expand_um) + 2 * window_margin(
+            self.mpp, self.expand_um)
         largest = Window((0, 0, side, side), (0, 0, side, side), network.num_maps,
                          network.token_dims)
         self.finders = SharedPool(

@@ -19,6 +19,7 @@ from .workers import SharedPool
 # px of the network: 20,000 columns take about 1 GB. Windows are squares of it: wider
 # ones have less margin, but leave the processor's cache.
 BAND_HEIGHT = 1024
+WIDE_BAND_HEIGHT = 1536  # with cells around nuclei, whose margins cost less so
 # A nucleus reaches 15 µm from its centre, and what lies around it shapes its outline.
 MARGIN_UM = 20.0
 NUCLEUS_UM = 15.0
@@ -198,6 +199,11 @@ def window_margin(mpp: float, expand_um: float | None = None) -> int:
     margin_um = MARGIN_UM if expand_um is None else (
         MARGIN_UM + 2 * expand_um + NUCLEUS_UM)
     return -(-round(margin_um / mpp) // TOKEN_STRIDE) * TOKEN_STRIDE
+
+
+def band_height(expand_um: float | None = None) -> int:
+    """Returns the rows of a band and columns of a window, px of the network."""
+    return BAND_HEIGHT if expand_um is None else WIDE_BAND_HEIGHT
 
 
 class TileBatch(NamedTuple):

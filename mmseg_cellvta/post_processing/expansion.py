@@ -110,7 +110,8 @@ def _part_crossings(cells: np.ndarray) -> None:
     second[crossing] = 0
 
 
-def trace_nuclei(seeds: np.ndarray, contours: list[np.ndarray]) -> list[np.ndarray]:
+def trace_nuclei(seeds: np.ndarray, contours: list[np.ndarray],
+                 bboxes: np.ndarray) -> list[np.ndarray]:
     """Follows the borders of nuclei; of one in parts the largest stays in the map.
 
     Of the other parts nobody would see why there is a cell around them.
@@ -118,6 +119,7 @@ def trace_nuclei(seeds: np.ndarray, contours: list[np.ndarray]) -> list[np.ndarr
     Args:
         seeds: See `expand_nuclei`; is changed.
         contours: Of the N nuclei with positive ids, as `describe_instances` gives them.
+        bboxes: (N, 4) the same, x1, y1, x2, y2 px.
 
     Returns:
         Borders of these nuclei: (K, 2) int32 x, y px, each pixel of the outer border in
@@ -125,12 +127,10 @@ def trace_nuclei(seeds: np.ndarray, contours: list[np.ndarray]) -> list[np.ndarr
     """
     borders = _every_pixel(contours)
     areas = np.bincount(seeds[seeds > 0], minlength=len(borders) + 1)[1:]
-    unsure = 1 + np.flatnonzero([
-        area != _count_inside(border)
-        for area, border in zip(areas.tolist(), borders, strict=True)])
-    boxes = ndimage.find_objects(np.maximum(seeds, 0)) if len(unsure) else []
-    for inst_id in unsure:
-        _keep_largest(seeds, boxes[inst_id - 1], inst_id)
+    rows = zip(areas.tolist(), borders, bboxes.tolist(), strict=True)
+    for inst_id, (area, border, (left, top, right, low)) in enumerate(rows, start=1):
+        if area != _count_inside(border):
+            _keep_largest(seeds, np.s_[top:low, left:right], inst_id)
     for inst_id, box in enumerate(ndimage.find_objects(np.maximum(-seeds, 0)), start=1):
         if box is not None:
             _keep_largest(seeds, box, -inst_id)
