@@ -41,9 +41,11 @@ def expand_nuclei(seeds: np.ndarray, distance: float) -> np.ndarray:
     if not (seeds > 0).any():
         return cells
     near = _around(seeds > 0, 2 * reach)
-    keys = _nearest_of_row(_nearest_of_column(seeds[near] != 0, reach), reach)
-    _fill(cells[near], keys, reach, int(distance**2))
-    _part_crossings(cells[near])
+    part = cells[near].copy()
+    keys = _nearest_of_row(_nearest_of_column(part != 0, reach), reach)
+    _fill(part, keys, reach, int(distance**2))
+    _part_crossings(part)
+    cells[near] = part
     return cells
 
 
@@ -89,8 +91,10 @@ def _nearest_of_row(keys: np.ndarray, reach: int) -> np.ndarray:
 
 
 def _fill(cells: np.ndarray, keys: np.ndarray, reach: int, most: int) -> None:
-    """Gives pixels around nuclei their labels, up to a squared distance of `most`."""
-    height, width = cells.shape
+    """Gives pixels around nuclei their labels, up to a squared distance of `most`.
+
+    `cells` (h, w) int32 is changed, and must lie in memory as a whole.
+    """
     found = np.flatnonzero(
         (keys >= 1 << DISTANCE_BIT) & (keys < most + 1 << DISTANCE_BIT))
     keys = np.take(keys, found)
@@ -98,8 +102,8 @@ def _fill(cells: np.ndarray, keys: np.ndarray, reach: int, most: int) -> None:
     roots = np.sqrt(np.arange(most + 1)).astype(np.int32)  # of squares: exact
     rows = np.take(roots, (keys >> DISTANCE_BIT) - columns * columns)
     np.negative(rows, out=rows, where=keys & 1 == 0)
-    labels = np.take(cells, found + rows * width + columns)
-    cells[np.divmod(found, width)] = labels
+    labels = cells.reshape(-1)
+    labels[found] = np.take(labels, found + rows * cells.shape[1] + columns)
 
 
 def _part_crossings(cells: np.ndarray) -> None:

@@ -230,13 +230,12 @@ def measure_cytoplasm(inst_map: np.ndarray, cell_map: np.ndarray, image: np.ndar
         the cell without nuclei; not a number where there is no such pixel).
     """
     num = cell_map.max(initial=0)
-    positions = np.flatnonzero(cell_map > 0)
-    ids = np.take(cell_map, positions)
-    areas = np.bincount(ids, minlength=num + 1)[1:]
-    outside = np.take(inst_map, positions) == 0
-    positions, ids = positions[outside], ids[outside]
+    in_cell, in_nucleus = cell_map > 0, inst_map > 0
+    positions = np.flatnonzero(in_cell & ~in_nucleus)
+    ids = np.take(cell_map, positions).astype(np.intp)
     counts = np.bincount(ids, minlength=num + 1)[1:]
-    features = dict(cell_area_um2=areas * mpp**2)
+    nuclei = np.bincount(cell_map[in_cell & in_nucleus], minlength=num + 1)[1:]
+    features = dict(cell_area_um2=(counts + nuclei) * mpp**2)
     stains = _stains(np.take(image.reshape(-1, 3), positions, axis=0))
     for name, densities in zip(('hematoxylin', 'eosin'), stains, strict=True):
         sums = np.bincount(ids, weights=densities, minlength=num + 1)[1:]

@@ -9,7 +9,7 @@ from .cell_table import GRID_PX
 # The eight directions as x, y steps, counter-clockwise on a screen; even ones lead to
 # pixels that share a side.
 STEPS = np.array([(1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1)])
-DIRECTIONS = np.full((3, 3), -1)
+DIRECTIONS = np.full((3, 3), -1, np.int8)  # by row and column of a step, from -1 on
 DIRECTIONS[STEPS[:, 1] + 1, STEPS[:, 0] + 1] = np.arange(8)
 
 
@@ -38,15 +38,17 @@ def shared_outlines(borders: Sequence[np.ndarray],
     points = np.concatenate(borders)
     owners = np.repeat(np.arange(len(borders)), [len(border) for border in borders])
     before, after = _neighbours(owners)
-    back = _directions(points[before] - points)
-    forth = _directions(points[after] - points)
+    step = points[after] - points
+    forth = DIRECTIONS[step[:, 1] + 1, step[:, 0] + 1]
+    back = np.where(forth < 0, forth, (forth[before] + 4) % 8)
     # Between the two, on the outer side, no neighbour belongs to the part.
-    turn = np.where(back < 0, 9, (forth - back - 1) % 8 + 1)  # a single pixel: all
-    first = np.where(back < 0, 0, back + 2 - back % 2)[:, None]
-    sides = first + np.arange(0, 8, 2)
-    seen, places = np.nonzero(sides - back[:, None] < turn[:, None])
-    middles = points[seen] + (0.5 + STEPS / 2)[sides[seen, places] % 8]
-    owners = owners[seen]
+    turn = np.where(forth < 0, 9, (forth - back - 1) % 8 + 1)  # a single pixel: all
+    first = np.where(forth < 0, 0, back + 2 - back % 2)
+    sides = first[:, None] + np.arange(0, 8, 2, dtype=np.int8)
+    seen = sides - back[:, None] < turn[:, None]
+    rows = np.repeat(np.arange(len(points)), seen.sum(axis=1))
+    middles = points[rows] + (0.5 + STEPS / 2)[sides[seen] % 8]
+    owners = owners[rows]
     grid = GRID_PX
     while grid > min(scale) / 2:  # distinct points must stay so
         grid /= 2
@@ -65,11 +67,6 @@ def _neighbours(owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     before, after = np.arange(len(owners)) - 1, np.arange(len(owners)) + 1
     before[starts], after[ends] = ends, starts
     return before, after
-
-
-def _directions(steps: np.ndarray) -> np.ndarray:
-    """Returns the directions of steps (P, 2) to neighbours; -1 for none."""
-    return DIRECTIONS[steps[:, 1] + 1, steps[:, 0] + 1]
 
 
 def _without_straight(points: np.ndarray, owners: np.ndarray
