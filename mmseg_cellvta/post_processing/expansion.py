@@ -5,17 +5,37 @@ A pixel belongs to the nearest nucleus, pixel centre to pixel centre, if that is
 too far away. Among equally near pixels of nuclei the leftmost counts, and the upper one
 of a column: a rule of places, not of ids, so that neighbouring parts of a slide agree.
 """
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from scipy import ndimage
 
-# A key orders the nuclei near a pixel: squared distance, column, whether it lies below.
 # Distances along a column are uint8, of which the last means far.
 MAX_REACH, NONE = 254, 255  # px
-DISTANCE_BIT, COLUMN_BIT = 10, 1
-COLUMNS = 2**(DISTANCE_BIT - COLUMN_BIT) - 1
-FAR = 1 << 30
-ROWS = 32  # worked on at once: they stay in the processor's cache
+ROWS = 64  # worked on at once: they stay in the processor's cache
+
+
+class KeyForm(NamedTuple):
+    """Numbers that order the pixels of nuclei near a pixel: distance, then column.
+
+    Attributes:
+        bits: Of the column, behind the squared distance in px².
+        far: The number that stands for none; what is added to it changes nothing.
+        dtype: As small as can be, which is faster.
+    """
+
+    bits: int
+    far: int
+    dtype: type
+
+    @staticmethod
+    def of(reach: int) -> 'KeyForm':
+        """Returns the form for distances below `reach` + 1 px."""
+        bits = (2 * reach).bit_length()
+        if (reach + 1)**2 << bits <= 1 << 15:
+            return KeyForm(bits, 1 << 15, np.uint16)
+        return KeyForm(bits, 1 << 30, np.int32)
 
 
 def expand_nuclei(seeds: np.ndarray, distance: float) -> np.ndarray:
@@ -42,8 +62,10 @@ def expand_nuclei(seeds: np.ndarray, distance: float) -> np.ndarray:
         return cells
     near = _around(seeds > 0, 2 * reach)
     part = cells[near].copy()
-    keys = _nearest_of_row(_nearest_of_column(part != 0, reach), reach)
-    _fill(part, keys, reach, int(distance**2))
+    form = KeyForm.of(reach)
+    keys, below = _nearest_of_column(part != 0, reach, form)
+    keys = _nearest_of_row(keys, reach, form)
+    _fill(part, keys, below, int(distance**2), reach, form)
     _part_crossings(part)
     cells[near] = part
     return cells
@@ -55,16 +77,20 @@ def _around(mask: np.ndarray, border: int) -> tuple[slice, slice]:
     return tuple(slice(max(own[0] - border, 0), own[-1] + border + 1) for own in used)
 
 
-def _nearest_of_column(nuclei: np.ndarray, reach: int) -> np.ndarray:
-    """Returns the keys (h, w) int32 of the nearest pixels of nuclei in each column."""
+def _nearest_of_column(nuclei: np.ndarray, reach: int, form: KeyForm
+                       ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns keys of the nearest pixels of nuclei in each column; which lie below.
+
+    The two maps (h, w) have the form's type and bool; keys have no column yet.
+    """
     steps = np.where(nuclei, 0, 1).astype(np.uint8)
     above, below = steps * NONE, steps * NONE
     for row in range(1, len(steps)):
         _step(above[row - 1], steps[row], above[row])
         _step(below[-row], steps[-row - 1], below[-row - 1])
     gaps = np.arange(NONE + 1)
-    keys = np.where(gaps <= reach, gaps * gaps << DISTANCE_BIT, FAR).astype(np.int32)
-    return cv2.LUT(np.minimum(above, below), keys) + (below < above)
+    keys = np.where(gaps <= reach, gaps * gaps << form.bits, form.far)
+    return cv2.LUT(np.minimum(above, below), keys.astype(form.dtype)), below < above
 
 
 def _step(before: np.ndarray, steps: np.ndarray, target: np.ndarray) -> None:
@@ -74,36 +100,37 @@ def _step(before: np.ndarray, steps: np.ndarray, target: np.ndarray) -> None:
     target *= steps
 
 
-def _nearest_of_row(keys: np.ndarray, reach: int) -> np.ndarray:
-    """Returns the keys of the nearest pixels of nuclei, columns counted from -reach."""
+def _nearest_of_row(keys: np.ndarray, reach: int, form: KeyForm) -> np.ndarray:
+    """Returns keys of the nearest pixels of nuclei, with columns from -reach on."""
     width = keys.shape[1]
-    nearest, reach_bits = np.full_like(keys, FAR), reach << COLUMN_BIT
+    nearest = np.full_like(keys, form.far)
     far = min(reach, width - 1)
     for top in range(0, len(keys), ROWS):
         rows = slice(top, top + ROWS)
         for shift in range(-far, far + 1):
             target = nearest[rows, max(-shift, 0):width - max(shift, 0)]
             source = keys[rows, max(shift, 0):width - max(-shift, 0)]
-            other = source + (
-                (shift * shift << DISTANCE_BIT) + (shift << COLUMN_BIT) + reach_bits)
+            other = source + form.dtype((shift * shift << form.bits) + shift + reach)
             np.minimum(target, other, out=target)
     return nearest
 
 
-def _fill(cells: np.ndarray, keys: np.ndarray, reach: int, most: int) -> None:
+def _fill(cells: np.ndarray, keys: np.ndarray, below: np.ndarray, most: int,
+          reach: int, form: KeyForm) -> None:
     """Gives pixels around nuclei their labels, up to a squared distance of `most`.
 
     `cells` (h, w) int32 is changed, and must lie in memory as a whole.
     """
     found = np.flatnonzero(
-        (keys >= 1 << DISTANCE_BIT) & (keys < most + 1 << DISTANCE_BIT))
-    keys = np.take(keys, found)
-    columns = (keys >> COLUMN_BIT & COLUMNS) - reach
+        (keys >= 1 << form.bits) & (keys < most + 1 << form.bits))
+    keys = np.take(keys, found).astype(np.int32)
+    columns = (keys & (1 << form.bits) - 1) - reach
     roots = np.sqrt(np.arange(most + 1)).astype(np.int32)  # of squares: exact
-    rows = np.take(roots, (keys >> DISTANCE_BIT) - columns * columns)
-    np.negative(rows, out=rows, where=keys & 1 == 0)
+    rows = np.take(roots, (keys >> form.bits) - columns * columns)
+    found_in = found + columns
+    np.negative(rows, out=rows, where=~np.take(below, found_in))
     labels = cells.reshape(-1)
-    labels[found] = np.take(labels, found + rows * cells.shape[1] + columns)
+    labels[found] = np.take(labels, found_in + rows * cells.shape[1])
 
 
 def _part_crossings(cells: np.ndarray) -> None:

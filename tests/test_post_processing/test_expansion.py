@@ -43,7 +43,7 @@ def by_search(seeds, distance):
     return cells
 
 
-@pytest.mark.parametrize('distance', [0.5, 1, 3, 4.5, 30])
+@pytest.mark.parametrize('distance', [0.5, 1, 3, 4.5, 20.9, 22, 30])
 def test_pixels_go_to_the_nearest_nucleus(distance):
     seeds = random_nuclei(shape=(40, 60), num=12)
     expected, cells = by_search(seeds, distance), expand_nuclei(seeds, distance)
