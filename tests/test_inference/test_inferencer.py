@@ -298,20 +298,29 @@ def test_bands_found_apart_are_those_found_in_one_go():
             np.testing.assert_array_equal(ring, same)
 
 
-def test_real_nuclei_in_a_large_mosaic(shared_dir):
-    """CoNSeP's training images side by side, 4096 x 4096 px, with their true maps."""
-    side, step = 4096, 1000
+def consep_mosaic(shared_dir, side):
+    """CoNSeP's training images side by side, `side` x `side` px: ids and classes."""
+    step, num = 1000, -(-side // 1000)
     inst_map = np.zeros((side, side), np.int32)
     class_map = np.zeros((side, side), np.int32)
     paths = sorted((shared_dir / 'data/CoNSeP/Train/Labels').glob('*.mat'))
-    for path, (row, col) in zip(paths, np.ndindex(5, 5), strict=False):
+    for path, (row, col) in zip(paths, np.ndindex(num, num), strict=False):
         window = (slice(row * step, min((row + 1) * step, side)),
                   slice(col * step, min((col + 1) * step, side)))
         ids, classes = (labels[:side - row * step, :side - col * step]
                         for labels in read_mat_labels(str(path)))
         inst_map[window] = np.where(ids > 0, ids + inst_map.max(), 0)
         class_map[window] = classes
-    exact = TrueInferencer(inst_map, class_map, 5, band_height=1024)
+    return inst_map, class_map
+
+
+def test_cells_around_real_nuclei_in_bands(shared_dir):
+    exact = TrueInferencer(*consep_mosaic(shared_dir, 1400), 5, expand_um=5.0)
+    assert_cells(exact.find_in_bands(), exact.find_whole(), 5.0)
+
+
+def test_real_nuclei_in_a_large_mosaic(shared_dir):
+    exact = TrueInferencer(*consep_mosaic(shared_dir, 4096), 5, band_height=1024)
     cells, whole = exact.find_in_bands(), exact.find_whole()
     iou = match(cells, whole)
     print(f'{len(cells)} cells in tiles, {len(whole)} whole; '

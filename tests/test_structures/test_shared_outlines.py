@@ -5,6 +5,7 @@ import pytest
 import shapely
 from grown_cells import grow
 
+from mmseg_cellvta.datasets.labels import read_mat_labels
 from mmseg_cellvta.structures.cell_table import ring_polygons
 from mmseg_cellvta.structures.shared_outlines import shared_outlines
 
@@ -63,6 +64,16 @@ def random_labels(seed, shape=(120, 150), num=90):
     return ids.reshape(shape).astype(np.int32)
 
 
+def check_cells(nuclei, cells):
+    """Checks what holds of all cells; returns how many of them touch another."""
+    assert shapely.is_valid(nuclei).all() and shapely.is_valid(cells).all()
+    assert shapely.covers(cells, nuclei).all()
+    first, second = shapely.STRtree(cells).query(cells, predicate='intersects')
+    first, second = first[first < second], second[first < second]
+    assert not shapely.area(shapely.intersection(cells[first], cells[second])).any()
+    return len(first)
+
+
 @pytest.mark.parametrize('scale', [(1, 1), (2.0046, 1.093), (0.5, 0.73), (0.25, 0.11)])
 @pytest.mark.parametrize('seed', range(4))
 def test_cells_share_no_area_and_hold_their_nuclei_to_the_last_digit(scale, seed):
@@ -71,11 +82,23 @@ def test_cells_share_no_area_and_hold_their_nuclei_to_the_last_digit(scale, seed
     nuclei, cells = (
         ring_polygons(shared_outlines(borders, offset=(7, 1001), scale=scale))
         for borders in grow(labels, 3.0)[:2])
-    assert shapely.is_valid(nuclei).all() and shapely.is_valid(cells).all()
-    assert shapely.covers(cells, nuclei).all()
-    first, second = shapely.STRtree(cells).query(cells, predicate='intersects')
-    first, second = first[first < second], second[first < second]
-    assert len(first) > 50
-    assert not shapely.area(shapely.intersection(cells[first], cells[second])).any()
+    assert check_cells(nuclei, cells) > 50
     corners = shapely.get_coordinates(cells) * (8 if min(scale) >= 0.25 else 32)
     np.testing.assert_array_equal(corners, np.round(corners))
+
+
+@pytest.mark.parametrize('distance', [3.0, 18.2])
+def test_cells_of_real_nuclei(shared_dir, distance):
+    """The 27 training images of CoNSeP, 0.275 µm/px, with their true labels."""
+    paths = sorted((shared_dir / 'data/CoNSeP/Train/Labels').glob('*.mat'))
+    assert len(paths) == 27
+    for path in paths:
+        labels = np.unique(read_mat_labels(str(path))[0], return_inverse=True)[1]
+        nuclei, cells = (
+            ring_polygons(shared_outlines(borders))
+            for borders in grow(labels.reshape(1000, 1000).astype(np.int32), distance)[
+                :2])
+        check_cells(nuclei, cells)
+        points, owners = shapely.get_coordinates(cells, return_index=True)
+        far = shapely.distance(nuclei[owners], shapely.points(points)).max()
+        assert far <= distance + 0.5
