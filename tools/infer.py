@@ -164,11 +164,13 @@ def main() -> None:
     from rich.console import Console
 
     from mmseg_cellvta.inference import CellInferencer, FolderRun
+    from mmseg_cellvta.inference.inferencer import check_expansion
     from mmseg_cellvta.slides import list_inputs
 
     console = Console(stderr=True, highlight=False)
     try:
         check_device(args.device)
+        check_expansion(args.expand_um)
         inputs = list_inputs(args.inputs)
         report_inputs(inputs, console, args.quiet)
         if not inputs.paths:

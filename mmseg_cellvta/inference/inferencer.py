@@ -134,10 +134,7 @@ class CellInferencer:
                  device: str | None = None, batch_size: int | None = None,
                  num_workers: int | None = None, amp: bool = False,
                  embeddings: bool = False, expand_um: float | None = None) -> None:
-        if expand_um is not None and not 0 < expand_um <= MAX_EXPANSION_UM:
-            raise ValueError(
-                f'expand_um={expand_um:g}: expected more than 0 and at most '
-                f'{MAX_EXPANSION_UM:g} µm; leave it out for nuclei only')
+        check_expansion(expand_um)
         cfg = model if isinstance(model, Config) else Config.fromfile(model)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         if device is None:
@@ -323,6 +320,18 @@ class CellInferencer:
             cells = replace(
                 cells, labels=labels, scores=scores, class_probs=class_probs)
         return band, cells if self.embeddings else replace(cells, embeddings=None)
+
+
+def check_expansion(expand_um: float | None) -> None:
+    """Refuses cells that are none.
+
+    Raises:
+        ValueError: Says how far cells may reach from their nuclei.
+    """
+    if expand_um is not None and not 0 < expand_um <= MAX_EXPANSION_UM:
+        raise ValueError(
+            f'expand_um={expand_um:g}: expected more than 0 and at most '
+            f'{MAX_EXPANSION_UM:g} µm; leave it out for nuclei only')
 
 
 def _check_markers(markers: str) -> None:
