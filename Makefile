@@ -1,4 +1,4 @@
-# make install | demo | test      see README.md
+# make install | demo | test | smoke      see README.md
 VENV ?= .venv
 PYTHON ?= python3
 STACK ?= onedl
@@ -16,13 +16,17 @@ WORK := work_dirs/$(subst cellvta_tiny_synthetic,demo,$(basename $(notdir $(CONF
 # made a training step four times as long.
 export GOMP_SPINCOUNT := 10000
 
-.PHONY: install demo test key
+.PHONY: install demo test smoke key
 
 install:
 	@PYTHON='$(PYTHON)' requirements/install.sh '$(abspath $(VENV))' '$(STACK)' '$(KEY)'
 
 test: install
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS) tests
+
+# A user's images converted and trained on, and cells found in one: half a minute.
+smoke: install
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -k finds_cells tests/test_integration/test_own_data.py
 
 demo: install
 	test -d $(DATA) || \

@@ -65,8 +65,8 @@ setup(
     description='CellVTA nuclei segmentation inside MMSegmentation',
     license='Apache-2.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['**/*.json', '**/*.html']},
-    python_requires='>=3.10',
+    package_data={PACKAGE: ['**/*.json', '**/*.html', '**/*.md']},
+    python_requires='>=3.11',
     install_requires=read_requirements('runtime'),
     extras_require={
         name: read_requirements(name)

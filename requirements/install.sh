@@ -22,8 +22,8 @@ elif [[ -e $venv ]]; then
     fail "$venv exists and was not made by make install; choose another folder" \
         "with VENV=dir, or delete $venv"
 else
-    "$PYTHON" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' ||
-        fail "$("$PYTHON" -V) is not supported; choose a Python 3.10 to 3.12" \
+    "$PYTHON" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' ||
+        fail "$("$PYTHON" -V) is not supported; choose a Python 3.11 to 3.13" \
             "with PYTHON=python3.11"
     "$PYTHON" -m venv "$venv"
     echo "$stack incomplete" >"$stamp"

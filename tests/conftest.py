@@ -1,6 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import random
-import resource
 from pathlib import Path
 
 import matplotlib
@@ -32,15 +31,6 @@ def seed():
 def scope():
     """Lets tests name classes as configs do."""
     init_default_scope('mmseg')
-
-
-@pytest.fixture
-def little_room():
-    """Files cannot get larger than 100 bytes, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture

@@ -44,3 +44,59 @@ def halve(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[0] // 2, image.shape[1] // 2
     return cv2.resize(image[:2 * height, :2 * width], (width, height),
                       interpolation=cv2.INTER_AREA)
+
+
+def damage_tile(path: Path, x: int, y: int, level: int = 0) -> Path:
+    """Zero the bytes of the tile of a `write_slide` file at a px of a level."""
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.series[0].levels[level].keyframe
+        columns = -(-page.imagewidth // page.tilewidth)
+        tile = y // page.tilelength * columns + x // page.tilewidth
+        offset, size = page.dataoffsets[tile], page.databytecounts[tile]
+    with open(path, 'r+b') as file:
+        file.seek(offset)
+        file.write(bytes(size))
+    return path
+
+
+SCN = """<?xml version="1.0"?>
+<scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">
+<collection name="c" uuid="u" sizeX="{slide[0]}" sizeY="{slide[1]}" barcode="">{images}
+</collection></scn>"""
+SCN_IMAGE = """<image name="{name}" uuid="u{ifd}">
+<creationDate>2012-01-01T00:00:00Z</creationDate><device model="SCN400" version="1"/>
+<pixels sizeX="{shape[1]}" sizeY="{shape[0]}">
+<dimension sizeX="{shape[1]}" sizeY="{shape[0]}" r="0" ifd="{ifd}"/>
+<dimension sizeX="{half[1]}" sizeY="{half[0]}" r="1" ifd="{ifd2}"/></pixels>
+<view sizeX="{size[0]}" sizeY="{size[1]}" offsetX="{offset[0]}" offsetY="{offset[1]}"
+spacingZ="0"/><scanSettings><objectiveSettings><objective>20</objective>
+</objectiveSettings><illuminationSettings><numericalAperture>0.4</numericalAperture>
+<illuminationSource>brightfield</illuminationSource></illuminationSettings>
+</scanSettings></image>"""
+
+
+def write_scn(path: Path, image: np.ndarray, offset: tuple[int, int],
+              margin: int = 64) -> Path:
+    """Write RGB (H, W, 3) as Leica SCN of 0.5 µm/px at (x, y) px of a larger slide.
+
+    Both libraries then state bounds: `offset`, and the size of the image.
+    """
+    def nm(x: int, y: int) -> tuple[int, int]:
+        return 500 * x, 500 * y
+
+    (x, y), (height, width) = offset, image.shape[:2]
+    slide = nm(x + width + margin, y + height + margin)
+    macro = np.full((TILE, TILE * slide[0] // slide[1], 3), 240, np.uint8)
+    pages = [macro, halve(macro), image, halve(image)]
+    images = [dict(name='macro', ifd=0, ifd2=1, shape=macro.shape, size=slide,
+                   half=pages[1].shape, offset=(0, 0)),
+              dict(name='scan', ifd=2, ifd2=3, shape=image.shape,
+                   size=nm(width, height), half=pages[3].shape, offset=nm(x, y))]
+    xml = SCN.format(slide=slide, images=''.join(
+        SCN_IMAGE.format(**one) for one in images))
+    with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+        for pixels, text in zip(pages, (xml, None, None, None), strict=True):
+            tiff.write(pixels, description=text, tile=(TILE, TILE), metadata=None,
+                       photometric='rgb', compression='deflate',
+                       resolution=(20000, 20000), resolutionunit='CENTIMETER')
+    return path

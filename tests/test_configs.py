@@ -15,6 +15,8 @@ from tiny_models import square_sample
 
 from mmseg_cellvta.inference import CellInferencer
 from mmseg_cellvta.inference.tiles import plan_tiles
+from mmseg_cellvta.models.encoders import read_encoder_table
+from mmseg_cellvta.utils.complexity import measure_complexity
 from mmseg_cellvta.utils.configs import SETTINGS, inner_configs, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -111,6 +113,7 @@ def test_the_configs_of_the_documentation_exist():
     assert {path.stem for path in LEAVES} >= {
         'cellvta_uni_conic', 'cellvta_uni_conic_released', 'cellvta_tiny_synthetic',
         'cellvta_tiny_consep', 'cellvta_tiny_custom', 'cellvta_uni_custom',
+        'cellvta_small_conic',
         'cellvta_uni_pannuke', 'cellvta_uni_pannuke_split2',
         'cellvit_tiny_consep', 'cellvit_uni_conic', 'cellvit_uni_pannuke',
         'cellvit_sam_b_pannuke', 'cellvit_256_pannuke', 'hovernet_r50_conic',
@@ -128,8 +131,9 @@ def test_testing_and_inference_show_images_at_the_same_scale(path, tmp_path):
     cfg = Config.fromfile(path)
     shrink(cfg.model)
     model = MODELS.build(cfg.model)
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(
-        classes=['a'] * 9, palette=[[0, 0, 0]] * 9))), tmp_path / 'model.pth')
+    names = [f'class {index}' for index in range(model.num_result_classes)]
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(
+        dataset_meta=dict(classes=names))), tmp_path / 'model.pth')
     image = np.zeros((200, 300, 3), np.uint8)
     cv2.imwrite(str(tmp_path / 'a.png'), image)
     own_mpp = 0.33  # of the image, µm/px: no config's
@@ -222,6 +226,7 @@ def test_encoder_weights_of_the_paper_are_one_value_at_the_top():
     ('cellvta_h_optimus_0_conic', [180.3419, 147.5759, 179.4223],
      [54.0302, 58.6798, 45.2668]),
     ('cellvta_virchow2_pannuke', [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
+    ('cellvta_small_conic', [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
     ('cellvta_tiny_consep', [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
 ])
 def test_images_are_normalized_as_the_encoder_was_trained(name, mean, std):
@@ -245,6 +250,13 @@ def test_another_encoder_is_one_line(name, base, encoder):
     models[1].backbone.encoder.name = encoder
     assert models[0] == models[1]
     assert models[0].backbone.encoder.weights == 'published'
+
+
+def test_the_small_model_takes_at_most_45_g_multiply_adds():
+    model = Config.fromfile(ROOT / 'configs/cellvta_small_conic.py').model
+    assert read_encoder_table()[model.backbone.encoder.name]['embed_dims'] == 384
+    assert model.backbone.encoder.frozen
+    assert measure_complexity(model, (256, 256), batch_size=1).macs <= 45e9
 
 
 def test_released_config_asks_for_no_download():

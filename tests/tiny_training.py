@@ -2,12 +2,17 @@
 """A real training of a tiny model on two images, without files."""
 import torch
 from mmengine.runner import Runner
+from mmseg.registry import DATASETS
 from tiny_models import square_sample
 from torch.utils.data import Dataset
 
 
+@DATASETS.register_module()
 class TwoImages(Dataset):
     """Two random images with one nucleus each, 0-255."""
+
+    metainfo = dict(classes=('background', 'red', 'blue'),
+                    palette=[[0, 0, 0], [255, 0, 0], [0, 0, 255]])
 
     def __len__(self):
         return 2

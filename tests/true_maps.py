@@ -1,5 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """A slide whose pixels encode their place, and a network that is always right."""
+from types import SimpleNamespace
+
 import numpy as np
 import torch
 
@@ -10,6 +12,7 @@ class CoordinateCanvas:
     """A slide of at most 4096 x 4096 px whose 24 bits of colour are row and column."""
 
     scale = (1.0, 1.0)
+    reader = SimpleNamespace(damaged=set())
 
     def __init__(self, shape):
         self.shape = shape

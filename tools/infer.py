@@ -6,6 +6,7 @@ for images, <name>_overlay.png. What was interrupted goes on where it stopped.
 
 Example:
     python tools/infer.py CONFIG CHECKPOINT slides/ region.png --out cells
+    python tools/infer.py hf://owner/model slides/ --out cells
 """
 import argparse
 import io
@@ -19,7 +20,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch import add_cfg_options, add_launcher, check_file, read_config
+from launch import (
+    add_cfg_options,
+    add_launcher,
+    add_trust,
+    check_file,
+    is_model,
+    read_model,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,13 +42,22 @@ FORMATS = ('geojson', 'geojson.gz', 'parquet', 'csv', 'cellvit', 'labels',
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='path of the config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('inputs', nargs='+', help='images, slides, folders or globs')
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage='%(prog)s (CONFIG CHECKPOINT | MODEL) INPUT [INPUT ...] --out DIR')
+    parser.add_argument(
+        'inputs', nargs='+', metavar='MODEL INPUT',
+        help='config and checkpoint file, or a model folder, or hf://owner/name; then '
+        'images, slides, folders or globs')
     parser.add_argument('--out', type=Path, required=True, help='folder for results')
     parser.add_argument('--mpp', type=float,
-                        help='µm/px of the inputs, instead of what the files say')
+                        help='µm/px of the inputs that do not state it')
+    parser.add_argument('--force-mpp', action='store_true',
+                        help='take --mpp also for inputs that state another one')
+    parser.add_argument('--skip-damaged', action='store_true',
+                        help='take damaged tiles of a slide for glass and count them')
+    parser.add_argument('--origin', choices=('slide', 'bounds'), default='slide',
+                        help="count px from the slide's corner, or from that of the "
+                        'part that was scanned, as QuPath does (default: slide)')
     parser.add_argument('--formats', nargs='+', default=['geojson', 'parquet'],
                         choices=FORMATS, metavar='FORMAT',
                         help=f'of {", ".join(FORMATS)}; parquet is always written '
@@ -66,12 +83,18 @@ def parse_args() -> argparse.Namespace:
                         help='print where the time went')
     add_cfg_options(parser)
     add_launcher(parser)
+    add_trust(parser)
     args = parser.parse_args()
-    check_file('config', args.config)
-    check_file('checkpoint', args.checkpoint)
-    if '://' in args.checkpoint:
-        sys.exit(f'checkpoint {args.checkpoint}: expected a local file; download it '
-                 'first')
+    num_names = 1 if is_model(args.inputs[0]) else 2
+    args.model, args.inputs = args.inputs[:num_names], args.inputs[num_names:]
+    if not args.inputs:
+        parser.error('expected CONFIG CHECKPOINT or MODEL, and then images or slides')
+    if num_names == 2:
+        check_file('config', args.model[0])
+        check_file('checkpoint', args.model[1])
+        if '://' in args.model[1]:
+            sys.exit(f'checkpoint {args.model[1]}: expected a local file; download it '
+                     'first')
     if args.out.exists() and not args.out.is_dir():
         sys.exit(f'--out {args.out}: is a file; give a folder, which is made if it is '
                  'not there')
@@ -146,7 +169,10 @@ def report(results, console: 'Console', quiet: bool) -> bool:
             console.out(f'failed {source}{said}', style='red')
             if not isinstance(result.error, (ValueError, OSError)):
                 traceback.print_exception(result.error)
-        elif not quiet:
+            continue
+        if not quiet:
+            for remark in result.summary.get('remarks', ()):
+                console.out(f'warning: {remark}', style='yellow')
             state = 'was finished' if result.skipped else 'done'
             console.out(f'{state}: {result.source}, {result.summary["cells"]} cells '
                         f'in {result.summary["seen_mm2"]:g} mm²')
@@ -159,14 +185,17 @@ def main() -> None:
     warnings.filterwarnings('ignore', module='mmseg|mmcv')
     if args.quiet:
         warnings.simplefilter('ignore')
-    cfg = read_config(args.config, args.cfg_options)
+    cfg, weights = read_model(args.model, args.cfg_options)
     import torch
     from rich.console import Console
 
     from mmseg_cellvta.inference import CellInferencer, FolderRun
-    from mmseg_cellvta.inference.inferencer import check_expansion
+    from mmseg_cellvta.post_processing.expansion import check_expansion
     from mmseg_cellvta.slides import list_inputs
+    from mmseg_cellvta.utils.pixel_size import mpp_problem
 
+    if args.mpp is not None and (problem := mpp_problem(args.mpp)):
+        sys.exit(f'error: --mpp {args.mpp:g}: {problem}')
     console = Console(stderr=True, highlight=False)
     try:
         check_device(args.device)
@@ -178,8 +207,9 @@ def main() -> None:
         args.out.mkdir(parents=True, exist_ok=True)
         with redirect_stdout(io.StringIO() if args.quiet else sys.stdout):
             inferencer = CellInferencer(
-                cfg, args.checkpoint, choose_device(args), args.batch_size,
-                args.num_workers, args.amp, args.embeddings, args.expand_um)
+                cfg, weights, choose_device(args), args.batch_size,
+                args.num_workers, args.amp, args.embeddings, args.trust,
+                args.force_mpp, args.skip_damaged, args.origin, args.expand_um)
         run = FolderRun(
             inferencer, args.out, args.formats, args.report, args.mpp,
             False if args.no_tissue_mask else None, args.quiet)

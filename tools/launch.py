@@ -8,6 +8,8 @@ import argparse
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,12 +32,21 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
                         default='none', help='job launcher')
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Adds `--trust`."""
+    parser.add_argument(
+        '--trust', action='store_true',
+        help='read objects besides tensors from checkpoints too, which can run any '
+        'code')
+
+
 def add_shared_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that MMSegmentation's train and test tools have in common."""
+    """Adds what MMSegmentation's train and test tools have in common, and `--trust`."""
     parser.add_argument(
         '--work-dir', help='folder for logs and results, ./work_dirs/<config> if unset')
     add_cfg_options(parser)
     add_launcher(parser)
+    add_trust(parser)
     # torch.distributed.launch passes this one; torchrun sets LOCAL_RANK instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
@@ -43,13 +54,66 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
 def load_config(args: argparse.Namespace) -> 'Config':
     """Reads the config and applies the shared options to it."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = read_config(args.config, args.cfg_options)
+    if is_model(args.config):
+        cfg, weights = read_model([args.config], args.cfg_options)
+        cfg.load_from = weights
+    else:
+        cfg = read_config(args.config, args.cfg_options)
+    if cfg.get('load_from'):
+        cfg.load_from = find_weights(cfg.load_from)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = f'./work_dirs/{Path(args.config).stem}'
     return cfg
+
+
+def is_model(text: str) -> bool:
+    """Returns True for a model folder and for `hf://owner/name`, False for a file."""
+    return text.startswith('hf://') or Path(text).is_dir()
+
+
+def read_model(names: list[str], options: list[str]) -> tuple['Config', str]:
+    """Returns the config, with its options, and the weights of a model.
+
+    Ends the program with one sentence if there are none.
+
+    Args:
+        names: A config and a checkpoint, or a model folder.
+        options: Of `--cfg-options`.
+    """
+    if len(names) == 2:
+        return read_config(names[0], options), find_weights(names[1])
+    find_package()
+    from mmseg_cellvta.utils.configs import set_options
+    from mmseg_cellvta.utils.model_folder import open_model
+
+    try:
+        folder = open_model(names[0])
+        return set_options(folder.config, options), str(folder.weights)
+    except (ValueError, OSError) as error:
+        sys.exit(f'error: {error}')
+
+
+def find_weights(checkpoint: str) -> str:
+    """Returns the file of weights that a checkpoint or a model folder stands for."""
+    if not is_model(checkpoint):
+        return checkpoint
+    find_package()
+    from mmseg_cellvta.utils.model_folder import open_model
+
+    try:
+        return str(open_model(checkpoint).weights)
+    except (ValueError, OSError) as error:
+        sys.exit(f'error: {error}')
+
+
+def add_hooks(cfg: 'Config', *names: str) -> None:
+    """Adds hooks that a config, such as one of an earlier run, does not have."""
+    own = [*(cfg.get('custom_hooks') or [])]
+    wanted = [dict(type=name) for name in names]
+    cfg.custom_hooks = own + [hook for hook in wanted if hook not in own]
 
 
 def read_config(path: str, options: list[str]) -> 'Config':
@@ -63,9 +127,25 @@ def read_config(path: str, options: list[str]) -> 'Config':
         sys.exit(f'error: {error}')
 
 
+@contextmanager
+def checked_checkpoints(trust: bool) -> Iterator[None]:
+    """Reads checkpoints without running code that they may hold, unless trusted.
+
+    Ends the program with one sentence if a checkpoint is refused.
+    """
+    find_package()
+    from mmseg_cellvta.utils.plain_loading import CheckpointError, plain_loading
+
+    try:
+        with plain_loading(trust):
+            yield
+    except CheckpointError as error:
+        sys.exit(f'error: {error}')
+
+
 def check_file(role: str, path: str) -> None:
     """Ends the program with one sentence if a local file is missing."""
-    if '://' not in path and not Path(path).is_file():
+    if not (is_model(path) or '://' in path or Path(path).is_file()):
         sys.exit(f'{role} {path}: no such file; the path is relative to {os.getcwd()}')
 
 

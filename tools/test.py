@@ -4,16 +4,27 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from launch import add_shared_options, check_file, load_config
+from launch import (
+    add_hooks,
+    add_shared_options,
+    check_file,
+    checked_checkpoints,
+    find_weights,
+    is_model,
+    load_config,
+)
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from torch.utils.data import Dataset
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test and score a segmentor')
-    parser.add_argument('config', help='path of the config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('config', help='path of the config file, or a model folder')
+    parser.add_argument('checkpoint', nargs='?',
+                        help='checkpoint file, model folder or hf://owner/name; not '
+                        'needed after a model folder')
     parser.add_argument('--out', help='folder for predictions, a set per image')
     parser.add_argument('--show', action='store_true', help='show drawn predictions')
     parser.add_argument('--show-dir', help='folder for drawn predictions')
@@ -23,13 +34,16 @@ def parse_args() -> argparse.Namespace:
     add_shared_options(parser)
     args = parser.parse_args()
     check_file('config', args.config)
-    check_file('checkpoint', args.checkpoint)
+    if args.checkpoint is not None:
+        check_file('checkpoint', args.checkpoint)
+    elif not is_model(args.config):
+        parser.error('expected a checkpoint after the config')
     return args
 
 
 def enable_drawing(cfg: 'Config', args: argparse.Namespace) -> None:
     """Switches the visualization hook on."""
-    if 'visualization' not in cfg.default_hooks:
+    if not (cfg.get('default_hooks') or {}).get('visualization'):
         sys.exit('error: default_hooks has no visualization, which --show and '
                  '--show-dir need; add visualization='
                  "dict(type='CellVisualizationHook')")
@@ -39,21 +53,21 @@ def enable_drawing(cfg: 'Config', args: argparse.Namespace) -> None:
         hook.show = True
         hook.wait_time = args.wait_time
     if args.show_dir:
+        if cfg.get('visualizer') is None:
+            sys.exit("error: --show-dir needs visualizer=dict(type='CellVisualizer')")
         cfg.visualizer.save_dir = args.show_dir
+        if not cfg.visualizer.get('vis_backends'):  # without one nothing is written
+            cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
 
 
-def enable_tta(cfg: 'Config') -> None:
-    """Wraps the model into the config's test-time augmentation."""
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    cfg.tta_model.module = cfg.model
-    cfg.model = cfg.tta_model
+def check_names(dataset: 'Dataset', config: str) -> None:
+    """Ends the program if the results of two images would have one name."""
+    from mmseg_cellvta.datasets.cell_dataset import check_result_names
 
-
-def enable_deploy(cfg: 'Config') -> None:
-    """Tests the model in its form for inference."""
-    hook = dict(type='SwitchToDeployHook')
-    if hook not in cfg.get('custom_hooks', []):
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+    try:
+        check_result_names(map(dataset.get_data_info, range(len(dataset))), config)
+    except ValueError as error:
+        sys.exit(f'error: {error}')
 
 
 def main() -> None:
@@ -61,16 +75,27 @@ def main() -> None:
     cfg = load_config(args)
     from mmengine.runner import Runner
 
-    cfg.load_from = args.checkpoint
+    from mmseg_cellvta.utils.evaluators import check_prefixes, keep_predictions
+    from mmseg_cellvta.utils.test_time_augmentation import enable_tta
+
+    if args.checkpoint is not None:
+        cfg.load_from = find_weights(args.checkpoint)
     if args.show or args.show_dir:
         enable_drawing(cfg, args)
-    if args.tta:
-        enable_tta(cfg)
-    enable_deploy(cfg)
-    if args.out is not None:
-        cfg.test_evaluator.output_dir = args.out
-        cfg.test_evaluator.keep_results = True
-    Runner.from_cfg(cfg).test()
+    try:
+        check_prefixes(cfg.get('test_evaluator'))
+        if args.tta:
+            enable_tta(cfg)
+        if args.out is not None:
+            keep_predictions(cfg, args.out)
+    except ValueError as error:
+        sys.exit(f'error: {error}')
+    add_hooks(cfg, 'ClassNamesHook', 'SwitchToDeployHook')
+    with checked_checkpoints(args.trust):
+        runner = Runner.from_cfg(cfg)
+        if args.out is not None or args.show_dir:
+            check_names(runner.test_loop.dataloader.dataset, args.config)
+        runner.test()
 
 
 if __name__ == '__main__':

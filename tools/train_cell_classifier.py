@@ -2,7 +2,7 @@
 """Train a cell classifier on the nuclei that a frozen segmentor finds (CellViT++)."""
 import argparse
 
-from launch import add_shared_options, check_file, load_config
+from launch import add_shared_options, check_file, checked_checkpoints, load_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,7 +27,8 @@ def main() -> None:
     # After the arguments: --help must not wait for torch.
     from mmseg_cellvta.engine.cell_classifier_training import train_cell_classifier
 
-    path = train_cell_classifier(cfg, args.segmentor)
+    with checked_checkpoints(args.trust):
+        path = train_cell_classifier(cfg, args.segmentor, args.trust)
     print(f'{path}: segmentor and classifier')
 
 

@@ -30,7 +30,11 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='CellVisualizationHook', draw=False, interval=50),
 )
-custom_hooks = [dict(type='NormalizationHook'), dict(type='PlainCheckpointHook')]
+custom_hooks = [
+    dict(type='NormalizationHook'), dict(type='ClassNamesHook'),
+    dict(type='ResumeHook'), dict(type='PlainCheckpointHook'),
+    dict(type='BestScoreHook')
+]
 
 log_level = 'INFO'
 load_from = None

@@ -1,10 +1,13 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Classes of the user's own data: from names to ids and colours."""
 import colorsys
+import os.path as osp
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-BACKGROUND = 'background'
+from ..utils.files import read_text
+from ..utils.names import BACKGROUND, check_class_names
+
+LIST_SUFFIXES = ('.txt', '.csv', '.tsv', '.json', '.lst', '.list')
 
 
 def parse_classes(text: str) -> list[str]:
@@ -18,24 +21,26 @@ def parse_classes(text: str) -> list[str]:
         Names, background first; their places are the class ids.
 
     Raises:
-        ValueError: When there is no name, or one is there twice.
+        FileNotFoundError: When the text is the name of a file that is not there.
+        ValueError: When there is no name, or a wrong one (see `check_class_names`).
     """
-    if Path(text).is_file():
-        names = Path(text).read_text(encoding='utf-8').splitlines()
+    if osp.isfile(text):  # unlike `Path.is_file`, no error for a long list of names
+        names, where = read_text(text).splitlines(), text
+    elif ',' not in text and text.strip().lower().endswith(LIST_SUFFIXES):
+        raise FileNotFoundError(f'{text}: no such file of class names')
     else:
-        names = text.split(',')
+        names, where = text.split(','), '--classes'
     names = [name.strip() for name in names if name.strip()]
+    if where == text and len(names) == 1 and ',' in names[0]:
+        raise ValueError(f'{text}: one line, {names[0]!r}; in a file every class has '
+                         'a line of its own')
     if names and names[0].casefold() == BACKGROUND:
         del names[0]
     if not names:
         raise ValueError(f'{text!r}: names no class; expected names separated by '
                          'commas, or a text file with one name a line')
     classes = [BACKGROUND, *names]
-    folded = [name.casefold() for name in classes]
-    for name in names:
-        if folded.count(name.casefold()) > 1:
-            raise ValueError(f'{text!r}: class {name!r} is there twice; capital '
-                             'letters make no difference')
+    check_class_names(classes, where)
     return classes
 
 

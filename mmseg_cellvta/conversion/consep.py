@@ -16,9 +16,8 @@ from ..datasets.labels import (
     LABEL_DIR,
     check_labels,
     count_nuclei,
-    load_mat,
-    read_mat_labels,
 )
+from ..datasets.mat_labels import load_mat, read_mat_labels
 from ..utils.files import PendingFolder
 from .summary import DatasetSummary
 from .writers import FolderWriter, LabelledImage, Tiling
@@ -82,6 +81,11 @@ def find_consep(source: Path) -> list[LabelledImage]:
                           part=part.lower())
             for path in paths
         ]
+        names = {path.stem for path in paths}
+        for path in sorted((folder / LABEL_DIR).glob('*.mat')):
+            if path.stem not in names:
+                raise FileNotFoundError(f'{path}: no image {path.stem}.png in '
+                                        f'{folder / IMAGE_DIR}')
     for image in images:
         if not image.label_path.is_file():
             raise FileNotFoundError(f'{image.label_path}: no such label file')

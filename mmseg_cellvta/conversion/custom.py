@@ -7,6 +7,8 @@ from pathlib import Path
 from rich.progress import Progress
 
 from ..utils.files import PendingFolder
+from ..utils.names import check_image_names
+from ..utils.pixel_size import mpp_problem
 from .class_list import make_palette
 from .label_files import CLASS_MAP_SUFFIXES, LABEL_SUFFIXES, LabelReader
 from .splits import GroupSplit
@@ -39,8 +41,8 @@ def convert_custom(source: str | Path, out: str | Path, classes: Sequence[str],
         OSError: When a file is missing, `out` exists or the disk has no room.
         ValueError: When a file is damaged, a label is wrong or `split` does not fit.
     """
-    if not mpp > 0:
-        raise ValueError(f'--mpp {mpp}: expected µm/px above 0, such as 0.25 for 40x')
+    if problem := mpp_problem(mpp):
+        raise ValueError(f'--mpp {mpp:g}: {problem}')
     images = assign_parts(find_images(Path(source)), split)
     folder = PendingFolder(out, dict(
         converter='custom', source=str(Path(source).resolve()), classes=list(classes),
@@ -49,7 +51,8 @@ def convert_custom(source: str | Path, out: str | Path, classes: Sequence[str],
     writer = FolderWriter(folder, images, tiling, classes)
     reader = LabelReader(classes)
     writer.write(reader, progress)
-    return writer.finish(make_palette(len(classes)), mpp), reader.remarks
+    summary = writer.finish(make_palette(len(classes)), mpp)
+    return summary, [*reader.remarks, *summary.size_remarks(mpp)]
 
 
 def is_divided(source: str | Path) -> bool:
@@ -120,8 +123,9 @@ def _find_pairs(folder: Path, part: str) -> list[LabelledImage]:
         if path.suffix.lower() not in CLASS_MAP_SUFFIXES:
             raise ValueError(f'{path}: a map of the classes of {stem} is expected as '
                              f'{", ".join(CLASS_MAP_SUFFIXES)}')
-    _check_pairs(img_paths, label_paths, labels, 'label')
-    _check_pairs(label_paths, img_paths, images, 'image')
+    _check_pairs(img_paths, label_paths, labels, 'label', LABEL_SUFFIXES)
+    _check_pairs(label_paths, img_paths, images, 'image', IMAGE_SUFFIXES)
+    check_image_names(img_paths, str(images))
     return [LabelledImage(stem, path, label_paths[stem], class_paths.get(stem), part)
             for stem, path in img_paths.items()]
 
@@ -138,6 +142,10 @@ def _subfolder(folder: Path, name: str) -> Path | None:
 def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
+        if path.is_dir() and any(inner.suffix.lower() in suffixes
+                                 for inner in path.iterdir()):
+            raise ValueError(f'{path}: folders in {folder.name} are not read; move the '
+                             f'files in it to {folder}, under names of their own')
         if path.suffix.lower() not in suffixes or path.name.startswith('.'):
             continue
         if path.stem in found:
@@ -148,9 +156,13 @@ def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
 
 
 def _check_pairs(paths: dict[str, Path], others: dict[str, Path], folder: Path,
-                 what: str) -> None:
+                 what: str, suffixes: Sequence[str]) -> None:
     alone = [stem for stem in paths if stem not in others]
     if alone:
+        unread = sorted(path.name for path in folder.iterdir()
+                        if path.stem == alone[0])
         raise FileNotFoundError(
             f'{paths[alone[0]]}: no {what} {alone[0]}.* in {folder}'
-            + (f' ({len(alone)} such files)' if len(alone) > 1 else ''))
+            + (f' ({len(alone)} such files)' if len(alone) > 1 else '')
+            + (f'; {unread[0]} is there, but only {", ".join(suffixes)} are read'
+               if unread else ''))

@@ -19,6 +19,7 @@ FAULTS = dict(
     duplicate_id='one id on nuclei far apart',
     split_instance='nuclei in two pieces',
     small_instance='nuclei below 10 px',
+    frame='nuclei as large as the image',
     negative_id='negative instance ids',
     unknown_class='class ids outside the list',
     no_class='nuclei with pixels without class',

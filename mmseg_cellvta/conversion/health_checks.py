@@ -13,6 +13,7 @@ from skimage import measure
 from ..evaluation.functional import contingency
 
 MIN_NUCLEUS_AREA = 10  # px
+FRAME_SHARE = 0.9  # of the height and of the width of the image
 MIN_NUCLEI_ALIGNED = 5  # fewer say nothing about where the labels lie
 # Optical density (log10) of the values 0-255; 1 is added, because log 0 is infinite.
 DENSITY = -np.log10((np.arange(256) + 1) / 256)
@@ -67,8 +68,33 @@ def check_labels_of_image(
         # They are background to all other checks.
         inst_map = np.where(negative, 0, inst_map)
         class_map = np.where(negative, 0, class_map)
-    return (findings + _check_pieces(Pieces.of(inst_map))
+    pieces = Pieces.of(inst_map)
+    findings += [
+        ('frame', f'instance {inst_id}: {width} x {height} px')
+        for inst_id, (height, width) in find_frames(pieces, inst_map.shape).items()]
+    return (findings + _check_pieces(pieces)
             + _check_classes(inst_map, class_map, num_classes))
+
+
+def find_frames(pieces: Pieces,
+                shape: tuple[int, int]) -> dict[int, tuple[int, int]]:
+    """Finds ids that reach over the image: frames, or a labelled background.
+
+    Args:
+        pieces: Those of an instance map.
+        shape: (height, width) of the map, px.
+
+    Returns:
+        (height, width), px, of each such id.
+    """
+    ids, first = np.unique(pieces.ids, return_index=True)
+    if not len(ids):
+        return {}
+    sizes = (np.maximum.reduceat(pieces.boxes[:, 2:], first)
+             - np.minimum.reduceat(pieces.boxes[:, :2], first))
+    frames = (sizes >= FRAME_SHARE * np.array(shape)).all(axis=1)
+    return dict(zip(ids[frames].tolist(), map(tuple, sizes[frames].tolist()),
+                    strict=True))
 
 
 def _check_pieces(pieces: Pieces) -> list[tuple[str, str]]:

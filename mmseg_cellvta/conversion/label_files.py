@@ -4,19 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from skimage.measure import label
 
-from ..datasets.labels import load_mat
+from ..datasets.mat_labels import read_mat_maps, to_ids
 from ..utils.files import map_npy
 from ..utils.images import read_id_image
-from .polygons import rasterize, read_geojson, read_imagescope
+from .label_checks import check_instances
+from .polygons import check_regions, rasterize, read_geojson, read_imagescope
 from .writers import LabelledImage
 
 POLYGON_READERS = {
     '.geojson': read_geojson, '.json': read_geojson, '.xml': read_imagescope}
 ID_IMAGES = ('.png', '.tif', '.tiff')
 CLASS_MAP_SUFFIXES = ('.npy', *ID_IMAGES)
-MAX_INSTANCE_ID = (1 << 24) - 1  # tables by id stay small
 LABEL_SUFFIXES = ('.npy', '.mat', *ID_IMAGES, *POLYGON_READERS)
 
 
@@ -48,19 +47,23 @@ class LabelReader:
 
         Raises:
             ValueError: When a file is damaged, of another layout, or has no classes
-                where there are several.
+                where there are several; or when what it shows are no nuclei (see
+                `check_instances`).
         """
         path = image.label_path
+        if path.stat().st_size == 0:
+            raise ValueError(f'{path}: empty, 0 bytes; for an image without nuclei '
+                             'write a map of zeros or a list without outlines')
         if path.suffix.lower() in POLYGON_READERS:
-            return self._draw(path, shape)
-        inst_map, class_map = read_maps(path)
+            inst_map, class_map = self._draw(path, shape)
+        else:
+            inst_map, class_map = read_maps(path)
         if image.class_path is not None:
             if class_map is not None:
                 raise ValueError(f'{image.class_path}: {path.name} holds classes '
                                  'already; remove one of them')
-            class_map, _ = read_maps(image.class_path)
-        else:
-            check_numbered(inst_map, path)
+            class_map = _read_class_map(image.class_path)
+        check_instances(inst_map, str(path))
         if len(self.classes) == 2:
             class_map = (inst_map > 0).astype(np.uint8)
         if class_map is None:
@@ -73,6 +76,7 @@ class LabelReader:
               shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         outlines = POLYGON_READERS[path.suffix.lower()](path, self.classes)
         inst_map, class_map = rasterize(outlines, shape, str(path))
+        check_regions(outlines)
         nuclei = sum(outline.class_id > 0 for outline in outlines)
         lost = nuclei - np.count_nonzero(np.unique(inst_map))
         if lost:
@@ -85,8 +89,8 @@ def read_maps(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a file of ids.
 
     Args:
-        path: `.npy`, (H, W) or (H, W, 2); an image with one channel; or `.mat` with
-            `inst_map` and, perhaps, `type_map`.
+        path: `.npy`, (H, W) or (H, W, 2); an image with one channel; or `.mat`, see
+            `mat_labels`.
 
     Returns:
         Instance map and class map, int64 (H, W); the latter is None if the file has
@@ -97,56 +101,19 @@ def read_maps(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """
     suffix = path.suffix.lower()
     if suffix == '.mat':
-        content = load_mat(str(path), ('inst_map', 'type_map'))
-        if 'inst_map' not in content:
-            raise ValueError(f'{path}: holds no inst_map')
-        maps = content['inst_map'], content.get('type_map')
-    elif suffix == '.npy':
+        return read_mat_maps(str(path))
+    if suffix == '.npy':
         array = np.asarray(map_npy(str(path)))
         if array.ndim == 3 and array.shape[-1] == 2:
-            maps = array[..., 0], array[..., 1]
-        else:
-            maps = array, None
+            return to_ids(array[..., 0], str(path)), to_ids(array[..., 1], str(path))
     else:
-        maps = read_id_image(path), None
-    return tuple(None if ids is None else to_ids(ids, path) for ids in maps)
+        array = read_id_image(path)
+    return to_ids(array, str(path)), None
 
 
-def to_ids(array: np.ndarray, path: Path) -> np.ndarray:
-    """Returns whole numbers of any dtype as int64, (H, W).
-
-    Raises:
-        ValueError: When the array has another shape, other values, or too high ids.
-    """
-    if array.ndim != 2:
-        raise ValueError(f'{path}: shape {array.shape}; expected (H, W), instance ids, '
-                         'or (H, W, 2), instance ids and class ids')
-    if array.dtype.kind not in 'biuf':
-        raise ValueError(f'{path}: {array.dtype}; expected whole numbers')
-    with np.errstate(invalid='ignore'):  # of NaN, which differs from every number
-        ids = array.astype(np.int64)
-    if (ids != array).any():
-        row, col = np.argwhere(ids != array)[0]
-        raise ValueError(f'{path}: {array[row, col]} at row {row}, column {col}; '
-                         'expected whole numbers')
-    if ids.max(initial=0) > MAX_INSTANCE_ID:
-        raise ValueError(f'{path}: id {ids.max()}; expected at most {MAX_INSTANCE_ID}')
-    return ids
-
-
-def check_numbered(inst_map: np.ndarray, path: Path) -> None:
-    """Refuses a mask that has one value for all nuclei instead of an id for each.
-
-    Raises:
-        ValueError: When everything has one id, but is in several pieces.
-    """
-    inside = inst_map > 0
-    highest = inst_map.max(initial=0)
-    if not highest or (inst_map[inside] != highest).any():
-        return
-    pieces = label(inside, connectivity=2).max()
-    if pieces > 1:
-        raise ValueError(
-            f'{path}: one id, {highest}, in {pieces} separate pieces; expected an id '
-            'for each nucleus. If nuclei do not touch, number them with '
-            'skimage.measure.label')
+def _read_class_map(path: Path) -> np.ndarray:
+    """Reads the classes of pixels, int64 (H, W), from a file of their own."""
+    class_map, other = read_maps(path)
+    if other is not None:
+        raise ValueError(f'{path}: two channels; expected (H, W), class ids')
+    return class_map

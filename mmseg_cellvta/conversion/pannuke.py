@@ -1,6 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """PanNuke's original files to patches that `PanNukeCellDataset` reads."""
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,6 +150,9 @@ def check_fold(fold: Fold) -> tuple[tuple[int, int], list[dict]]:
     if types.dtype.kind != 'U' or types.shape != (len(images), ):
         raise ValueError(f'{fold.types}: {types.dtype} {types.shape}; expected '
                          f'{len(images)} strings, the tissue of each image')
+    if types.itemsize and types.view(np.uint32).max() > sys.maxunicode:
+        raise ValueError(f'{fold.types}: damaged, it has characters that Unicode has '
+                         'not; unpack it again')
     for index in np.flatnonzero(types == ''):
         raise ValueError(f'{fold.types}[{index}]: no tissue')
     rows = [dict(patch_info=f'{fold.name}_{index:04d}', tissue=str(tissue))

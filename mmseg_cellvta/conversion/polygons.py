@@ -1,6 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Outlines of nuclei, read from GeoJSON (QuPath) or XML (ImageScope), drawn as maps."""
-import json
+"""Outlines of nuclei, drawn as maps: GeoJSON (QuPath), XML (ImageScope), HoVer-Net."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ import numpy as np
 import shapely
 from skimage.draw import polygon as pixels_inside
 
+from ..structures.cell_table import nucleus_outlines
+from ..utils.files import read_json
 from .class_list import find_class
 
 # In GeoJSON pixel 0 reaches from 0 to 1, in ImageScope its centre is at 0.
@@ -34,7 +35,8 @@ class Outline:
 def read_geojson(path: Path, classes: Sequence[str]) -> list[Outline]:
     """Reads a FeatureCollection, or a list of features, as QuPath writes it.
 
-    The outline of a QuPath cell is that of its nucleus.
+    The outline of a QuPath cell is that of its nucleus. A JSON file of HoVer-Net is
+    read too, see `read_hovernet`.
 
     Args:
         path: The file.
@@ -44,15 +46,17 @@ def read_geojson(path: Path, classes: Sequence[str]) -> list[Outline]:
         ValueError: When the file is damaged, or a feature is no polygon or of no
             class.
     """
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path}: not JSON ({error})') from error
-    key = ''
+    content, key = read_json(path), ''
     if isinstance(content, dict):
+        if isinstance(content.get('nuc'), dict):
+            return read_hovernet(content['nuc'], classes, path)
+        found = ', '.join(list(content)[:5])
         content, key = content.get('features'), 'features'
+    else:
+        found = type(content).__name__
     if not isinstance(content, list):
-        raise ValueError(f'{path}: expected a FeatureCollection or a list of features')
+        raise ValueError(f'{path}: expected a FeatureCollection or a list of features, '
+                         f'found {found or "nothing"}')
     return [_read_feature(feature, classes, f'{path}: {key}[{index}]')
             for index, feature in enumerate(content)]
 
@@ -72,11 +76,51 @@ def _read_feature(feature: dict, classes: Sequence[str], where: str) -> Outline:
     except (TypeError, ValueError) as error:
         raise ValueError(f'{where}: coordinates are no points ({error})') from error
     area = shapely.union_all([make_area(part, where) for part in parts])
-    label = (feature.get('properties') or {}).get('classification') or {}
-    if not isinstance(label, dict):
-        label = dict(name=label)
-    name = label.get('name') or ': '.join(label.get('names', []))
+    try:
+        label = (feature.get('properties') or {}).get('classification') or {}
+        if not isinstance(label, dict):
+            label = dict(name=label)
+        name = label.get('name') or ': '.join(label.get('names', []))
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f'{where}: its properties name no class ({error})') from error
+    if not isinstance(name, str):
+        raise ValueError(f'{where}: class {name!r} is no text')
     return Outline(area, find_class([name], classes, where), where)
+
+
+def read_hovernet(nuclei: dict[str, dict], classes: Sequence[str],
+                  path: Path) -> list[Outline]:
+    """Reads the nuclei of HoVer-Net's inference: contours through border pixels.
+
+    Args:
+        nuclei: What the file has under `nuc`: a `contour` of (x, y) px and a `type`, a
+            class id, of each nucleus.
+        classes: Class names, background first.
+        path: The file, for errors.
+
+    Raises:
+        ValueError: When a nucleus has no contour, or no class of the list.
+    """
+    contours, outlines = [], []
+    for number, nucleus in nuclei.items():
+        try:
+            contour = np.array(nucleus['contour'], np.float64).reshape(-1, 2)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f'{path}: nuc[{number}]: no contour of points x, y'
+                             ) from error
+        if not len(contour) or not np.isfinite(contour).all():
+            raise ValueError(f'{path}: nuc[{number}]: no contour of points x, y')
+        contours.append(contour)
+    rings = nucleus_outlines(contours, offset=(-GEOJSON_PIXEL_CENTRE, ) * 2)
+    for (number, nucleus), ring in zip(nuclei.items(), rings, strict=True):
+        where, class_id = f'{path}: nuc[{number}]', nucleus.get('type')
+        if len(classes) == 2:
+            class_id = 1
+        elif class_id not in range(1, len(classes)):
+            raise ValueError(f'{where}: type {class_id!r}; expected a class id, 1 to '
+                             f'{len(classes) - 1}')
+        outlines.append(Outline(make_area([ring], where), class_id, where))
+    return outlines
 
 
 def read_imagescope(path: Path, classes: Sequence[str]) -> list[Outline]:
@@ -93,7 +137,7 @@ def read_imagescope(path: Path, classes: Sequence[str]) -> list[Outline]:
     """
     try:
         root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # or encoding
         raise ValueError(f'{path}: not XML ({error})') from error
     if root.tag != 'Annotations':
         raise ValueError(f'{path}: begins with {root.tag}; expected Annotations, as '
@@ -150,6 +194,24 @@ def make_area(rings: Sequence[np.ndarray], where: str) -> shapely.Geometry:
     if not area.is_valid:
         area = shapely.make_valid(area, method='structure', keep_collapsed=False)
     return area
+
+
+def check_regions(outlines: Sequence[Outline]) -> None:
+    """Refuses outlines of tissue or of the image: they enclose several nuclei.
+
+    Raises:
+        ValueError: When an outline encloses two others of less than half its area.
+    """
+    nuclei = [outline for outline in outlines if outline.class_id]
+    areas = np.array([outline.area for outline in nuclei], object)
+    outer, inner = shapely.STRtree(areas).query(areas, predicate='contains')
+    sizes = shapely.area(areas)
+    smaller = sizes[inner] < 0.5 * sizes[outer]
+    enclosed = np.bincount(outer[smaller], minlength=len(nuclei))
+    for index in np.flatnonzero(enclosed > 1)[:1]:
+        raise ValueError(
+            f'{nuclei[index].where} encloses {enclosed[index]} other outlines; this is '
+            'a frame or a region, not a nucleus: delete it')
 
 
 def rasterize(outlines: Sequence[Outline], shape: tuple[int, int],

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from ..datasets.labels import count_nuclei
 from ..utils.files import read_item
+
+NUCLEUS_UM = (4, 25)  # median diameter of the nuclei of a data set, µm
 
 
 class DatasetSummary:
@@ -26,6 +29,7 @@ class DatasetSummary:
         empty: Number of images without nuclei by part.
         sizes: Number of images by (height, width) px.
         nuclei: Number of nuclei of each class, int64 (C,), by part.
+        areas: Number of nuclei by area, px.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -34,6 +38,7 @@ class DatasetSummary:
         self.empty: Counter = Counter()
         self.sizes: Counter = Counter()
         self.nuclei: dict[str, np.ndarray] = {}
+        self.areas: Counter = Counter()
 
     def add(self, part: str, labels: np.ndarray) -> None:
         """Counts an image.
@@ -47,6 +52,8 @@ class DatasetSummary:
         self.empty[part] += not counts.any()
         self.sizes[labels.shape[:2]] += 1
         self.nuclei[part] = self.nuclei.get(part, 0) + counts
+        areas = np.bincount(labels[..., 0].ravel())[1:]
+        self.areas.update(areas[areas > 0].tolist())
 
     def add_patches(self, label_path: Path, parts: Sequence[str]) -> None:
         """Counts the patches of a `labels.npy`.
@@ -67,10 +74,28 @@ class DatasetSummary:
             f'{100 * self.empty[part] / self.images[part]:.1f}' for part in parts))
         table.add_section()
         for index, name in enumerate(self.classes):
-            table.add_row(name, *(_share(self.nuclei[part], index) for part in parts))
+            table.add_row(escape(name),
+                          *(_share(self.nuclei[part], index) for part in parts))
         table.add_section()
         table.add_row('nuclei', *(str(self.nuclei[part].sum()) for part in parts))
         return table
+
+    def size_remarks(self, mpp: float) -> list[str]:
+        """Returns a remark where nuclei are too small or too large to be true.
+
+        So are outlines in µm instead of px, and a wrong size of a pixel.
+
+        Args:
+            mpp: Size of a pixel, µm.
+        """
+        if not self.areas:
+            return []
+        diameter = 2 * mpp * np.sqrt(np.median(list(self.areas.elements())) / np.pi)
+        low, high = NUCLEUS_UM
+        if low <= diameter <= high:
+            return []
+        return [f'the median diameter of nuclei is {diameter:.1f} µm, {low} to {high} '
+                'µm are usual: are the labels in px, and is --mpp right?']
 
     def _size_line(self) -> str:
         if not self.sizes:

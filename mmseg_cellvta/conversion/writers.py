@@ -27,6 +27,7 @@ from ..datasets.labels import (
 )
 from ..utils.files import PendingFolder, complete_file
 from ..utils.images import read_image, read_image_size, write_image
+from ..utils.names import check_image_names
 from ..utils.tiling import tile_starts
 from .summary import DatasetSummary
 
@@ -114,19 +115,20 @@ class FolderWriter:
 
     Args:
         folder: The data set under construction.
-        images: What to write, with unique names.
+        images: What to write.
         tiling: How to cut the images.
         classes: Class names, background first.
 
     Raises:
         FileNotFoundError: When an image is missing.
-        ValueError: When an image is damaged or smaller than a tile.
+        ValueError: When an image is damaged or smaller than a tile, or a name is wrong.
     """
 
     def __init__(self, folder: PendingFolder, images: Sequence[LabelledImage],
                  tiling: Tiling, classes: Sequence[str]) -> None:
         self.folder = folder
         self.root = folder.part
+        check_image_names([image.name for image in images], str(folder.path))
         by_name = {image.name: image for image in images}
         # As `CellFolderDataset` lists them.
         self.images = [by_name[name] for name in natsorted(by_name, alg=ns.PRESORT)]

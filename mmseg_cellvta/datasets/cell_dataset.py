@@ -1,7 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """What all data sets of nuclei have in common, and the data set of an image folder."""
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,9 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from natsort import natsorted, ns
 
+from ..utils.names import check_class_names, check_image_names
+from ..utils.pixel_size import mpp_problem
+from ..utils.stock_inferencer import without_stock_loader
 from .labels import (
     IMAGE_DIR,
     IMAGE_SUFFIX,
@@ -38,22 +41,31 @@ class CellDataset(BaseSegDataset):
             `nuclei_per_class`.
         class_agnostic: Call every nucleus 'nucleus', whatever its class: for a
             segmentor whose nuclei get their classes later.
+        pipeline: Configs of the transforms.
         **kwargs: Arguments of `mmseg.datasets.BaseSegDataset`.
 
     Raises:
-        ValueError: When `mpp` is no positive number.
+        ValueError: When no pixel has the size `mpp`, or a class name is wrong.
     """
 
     def __init__(self, mpp: float, tissue: str | None = None,
                  validate_labels: bool = True, class_agnostic: bool = False,
-                 **kwargs) -> None:
-        if not mpp > 0:
-            raise ValueError(f'mpp={mpp}: expected µm/px above 0, such as 0.25 for 40x')
+                 pipeline: Sequence[dict] = (), **kwargs) -> None:
+        if problem := mpp_problem(mpp):
+            raise ValueError(f'mpp={mpp}: {problem}')
         self.mpp = mpp
         self.tissue = tissue
         self.validate_labels = validate_labels
         self.class_agnostic = class_agnostic
-        super().__init__(**kwargs)
+        super().__init__(pipeline=without_stock_loader(pipeline), **kwargs)
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
+        """Collects classes and palette; no two classes may have one name."""
+        loaded = super()._load_metainfo(metainfo)
+        if 'classes' in loaded:
+            check_class_names(loaded['classes'], f'{cls.__name__}: metainfo')
+        return loaded
 
     @property
     def metainfo(self) -> dict:
@@ -121,6 +133,21 @@ def _count_checked(entry: dict) -> list[int]:
     if class_of_id is not None:
         class_map = np.asarray(class_of_id, np.uint8)[class_map]
     return count_nuclei(inst_map, class_map, num_classes).tolist()
+
+
+def check_result_names(entries: Iterable[dict], where: str) -> None:
+    """Checks that no two images would leave results under one name.
+
+    Args:
+        entries: Entries of data lists, also of several data sets.
+        where: Config that names the data sets, for errors.
+
+    Raises:
+        ValueError: When a name belongs to several images, or cannot name a file.
+    """
+    images = {(entry.get('sample_name', Path(entry['img_path']).stem),
+               entry['img_path'], entry.get('img_index')) for entry in entries}
+    check_image_names([name for name, *_ in images], where)
 
 
 @DATASETS.register_module()
@@ -212,7 +239,12 @@ class CellFolderDataset(CellDataset):
                    for path in img_dir.glob(f'*{IMAGE_SUFFIX}')}
         if not present:
             raise ValueError(f'{img_dir}: no {IMAGE_SUFFIX} file in it')
+        deeper = next(img_dir.glob(f'*/*{IMAGE_SUFFIX}'), None)
+        if deeper is not None and not self.ann_file:
+            raise ValueError(f'{deeper}: folders in {IMAGE_DIR} are not read; move '
+                             f'their images to {img_dir}, under names of their own')
         names = read_names(self.ann_file, present) if self.ann_file else present
+        check_image_names(names, str(img_dir))
         # Natural order alone does not tell a_1 from a_01.
         return natsorted(names, alg=ns.PRESORT)
 

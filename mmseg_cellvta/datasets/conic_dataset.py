@@ -1,12 +1,12 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """CoNIC's patches and their splits, which keep source images whole."""
-import json
 import os.path as osp
 import zlib
 from collections.abc import Sequence
 
 from mmseg.registry import DATASETS
 
+from ..utils.files import read_json
 from .cell_dataset import CellDataset
 from .labels import read_patches
 
@@ -120,9 +120,12 @@ def read_test_sources(path: str) -> set[str]:
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; sources_file lists the source '
                                 'images of the test split')
-    with open(path, encoding='utf-8') as file:
-        content = json.load(file)
+    content = read_json(path)
     if not isinstance(content, dict) or 'sources' not in content:
         raise ValueError(f"{path}: no key 'sources'; expected "
                          '{"sources": {"<source image>": <number of patches>}}')
+    if not isinstance(content['sources'], dict | list) or not all(
+            isinstance(source, str) for source in content['sources']):
+        raise ValueError(f"{path}: 'sources' is no list of names of source images, "
+                         'nor numbers of patches by such names')
     return set(content['sources'])

@@ -5,7 +5,8 @@ from pathlib import Path
 from mmseg.registry import DATASETS
 
 from .cell_dataset import CellFolderDataset
-from .labels import LABEL_DIR, read_mat_labels
+from .labels import LABEL_DIR
+from .mat_labels import read_mat_labels
 
 # HoVer-Net's merge of the 7 original classes: 3 healthy and 4 malignant epithelial
 # -> 3; 5 fibroblast, 6 muscle and 7 endothelial -> 4 (index: id in the file).

@@ -5,7 +5,7 @@ A label map is two integer maps of one image, (H, W): instance ids, a different 
 for each nucleus, and class ids; 0 is background in both. There are three layouts:
 
 - A label file for one image: `.npy`, integer (H, W, 2), instance ids and class ids; or
-  HoVer-Net's `.mat` with `inst_map` and `type_map`.
+  a `.mat` file, see `mat_labels`.
 - Patch arrays, a folder of `images.npy`, uint8 (N, H, W, 3) RGB; `labels.npy`, integer
   (N, H, W, 2); and `patch_info.csv`, which names the N patches. CoNIC is distributed
   so; the PanNuke converter writes it for each fold.
@@ -15,17 +15,19 @@ for each nucleus, and class ids; 0 is background in both. There are three layout
   it.
 """
 import csv
+import io
 import json
 import os.path as osp
 from collections import Counter
 from collections.abc import Collection, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
-from ..utils.files import open_npy
+from ..utils.files import open_npy, read_json, read_text
+from ..utils.names import check_class_names
+from ..utils.pixel_size import mpp_problem
+from .mat_labels import MAX_INSTANCE_ID, read_mat_labels
 
 PATCH_IMAGES, PATCH_LABELS, PATCH_INFO = 'images.npy', 'labels.npy', 'patch_info.csv'
 IMAGE_DIR, LABEL_DIR, INFO_FILE = 'Images', 'Labels', 'dataset.json'
@@ -64,56 +66,6 @@ def split_channels(labels: np.ndarray, path: str) -> tuple[np.ndarray, np.ndarra
     return labels[..., 0], labels[..., 1]
 
 
-@lru_cache(maxsize=32)
-def read_mat_labels(path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Reads the label map of a HoVer-Net file, keeping the last 32 in memory.
-
-    Random crops visit the same large image many times; decoding it takes longer than
-    the rest of the pipeline. Callers must not write into the arrays.
-
-    Args:
-        path: `.mat` file with `inst_map` and `type_map`.
-
-    Returns:
-        Instance ids, int32 (H, W), and class ids as they stand in the file, uint8
-        (H, W); 0 is background in both.
-
-    Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When the file is damaged, a map is missing, the maps differ in
-            shape or a class id is outside 0..255.
-    """
-    content = load_mat(path, ('inst_map', 'type_map'))
-    missing = [key for key in ('inst_map', 'type_map') if key not in content]
-    if missing:
-        raise ValueError(f'{path}: holds no {" and no ".join(missing)}; expected the '
-                         'CoNSeP layout with inst_map and type_map')
-    inst_map, class_map = content['inst_map'], content['type_map']
-    if inst_map.shape != class_map.shape:
-        raise ValueError(f'{path}: inst_map has shape {inst_map.shape}, '
-                         f'type_map {class_map.shape}; they must be equal')
-    if class_map.min(initial=0) < 0 or class_map.max(initial=0) > 255:
-        raise ValueError(f'{path}: type_map goes from {class_map.min()} to '
-                         f'{class_map.max()}; expected class ids in 0..255')
-    return inst_map.astype(np.int32), class_map.astype(np.uint8)
-
-
-def load_mat(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Reads the named arrays of a `.mat` file; those that it lacks are left out.
-
-    Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When the file is damaged or of MATLAB's version 7.3.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'{path}: no such label file')
-    try:
-        content = loadmat(path, variable_names=names)
-    except Exception as error:  # scipy raises many types for a damaged file
-        raise ValueError(f'{path}: not a readable .mat file ({error})') from error
-    return {name: content[name] for name in names if name in content}
-
-
 def check_labels(inst_map: np.ndarray, class_map: np.ndarray, num_classes: int,
                  name: str) -> None:
     """Checks that every nucleus has exactly one class of the class list.
@@ -127,12 +79,15 @@ def check_labels(inst_map: np.ndarray, class_map: np.ndarray, num_classes: int,
         name: What the error calls this image, e.g. `labels.npy[12]`.
 
     Raises:
-        ValueError: When an instance id is negative, a class id is outside the list, or
-            a nucleus has two classes or the class background.
+        ValueError: When an instance id is negative or too high, a class id is outside
+            the list, or a nucleus has two classes or the class background.
     """
     inst, cls = inst_map.ravel(), class_map.ravel()
     if inst.min(initial=0) < 0:
         raise ValueError(f'{name}: instance id {inst.min()}; ids must not be negative')
+    if inst.max(initial=0) > MAX_INSTANCE_ID:
+        raise ValueError(f'{name}: instance id {inst.max()}; expected at most '
+                         f'{MAX_INSTANCE_ID}: number nuclei from 1')
     if cls.min(initial=0) < 0:
         raise ValueError(f'{name}: class id {cls.min()}; ids must not be negative')
     highest = int(cls.max(initial=0))
@@ -220,10 +175,12 @@ def read_rows(path: str) -> list[dict]:
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path}: no such file; expected a csv file with one '
                                 'column patch_info that names every patch')
-    with open(path, newline='', encoding='utf-8') as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader(io.StringIO(read_text(path))))
     if not rows or 'patch_info' not in rows[0]:
         raise ValueError(f'{path}: no column patch_info with names below it')
+    for number, row in enumerate(rows, 1):
+        if not row['patch_info']:
+            raise ValueError(f'{path}: row {number} below the header has no name')
     names = Counter(row['patch_info'] for row in rows)
     repeated = [name for name, count in names.items() if count > 1]
     if repeated:
@@ -255,10 +212,7 @@ def read_info(folder: str | Path) -> dict:
     path = Path(folder, INFO_FILE)
     if not path.is_file():
         return {}
-    try:
-        info = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path}: not JSON ({error})') from error
+    info = read_json(path)
     missing = [key for key in ('classes', 'palette', 'mpp')
                if not isinstance(info, dict) or key not in info]
     if missing:
@@ -267,12 +221,21 @@ def read_info(folder: str | Path) -> dict:
     if not isinstance(classes, list) or len(classes) < 2 or classes[0] != 'background':
         raise ValueError(f'{path}: classes {classes}; expected a list of "background" '
                          'and at least one class')
-    if not isinstance(palette, list) or len(palette) != len(classes):
+    check_class_names(classes, str(path))
+    if not isinstance(palette, list) or len(palette) != len(classes) or not all(
+            map(_is_color, palette)):
         raise ValueError(f'{path}: palette {palette}; expected [red, green, blue], '
                          f'0-255, for each of the {len(classes)} classes')
-    if not isinstance(info['mpp'], int | float) or not info['mpp'] > 0:
-        raise ValueError(f'{path}: mpp {info["mpp"]}; expected µm/px above 0')
+    mpp = info['mpp']
+    problem = mpp_problem(mpp) if isinstance(mpp, int | float) else 'expected a number'
+    if problem:
+        raise ValueError(f'{path}: mpp {mpp}; {problem}')
     return info
+
+
+def _is_color(color: object) -> bool:
+    return isinstance(color, list) and len(color) == 3 and all(
+        type(value) is int and 0 <= value <= 255 for value in color)
 
 
 def write_info(folder: str | Path, classes: Sequence[str],
@@ -305,7 +268,7 @@ def read_names(path: str | Path, present: Collection[str]) -> list[str]:
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path}: no such file; it lists names of images, '
                                 'without suffix, one a line')
-    lines = Path(path).read_text(encoding='utf-8').splitlines()
+    lines = read_text(path).splitlines()
     line_of: dict[str, int] = {}
     for number, name in enumerate(map(str.strip, lines), 1):
         if not name:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from mmseg.registry import DATASETS
 
+from ..utils.names import check_tissues
 from .cell_dataset import CellDataset
 from .labels import PATCH_INFO, read_patches
 
@@ -50,6 +51,8 @@ class PanNukeCellDataset(CellDataset):
         entries = []
         for fold in self.folds:
             entries += self._load_fold(osp.join(self.data_root or '.', f'fold{fold}'))
+        check_tissues(dict.fromkeys(entry['tissue'] for entry in entries),
+                      str(self.data_root))
         return entries
 
     def _load_fold(self, folder: str) -> list[dict]:
@@ -60,5 +63,9 @@ class PanNukeCellDataset(CellDataset):
         _, _, rows = read_patches(folder)
         if 'tissue' not in rows[0]:
             raise ValueError(f'{osp.join(folder, PATCH_INFO)}: no column tissue')
+        for row in rows:
+            if not row['tissue']:
+                raise ValueError(f'{osp.join(folder, PATCH_INFO)}: '
+                                 f'{row["patch_info"]} has no tissue')
         return [self.make_patch_entry(folder, index, row, tissue=row['tissue'])
                 for index, row in enumerate(rows)]

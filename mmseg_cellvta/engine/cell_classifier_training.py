@@ -27,23 +27,28 @@ from ..evaluation.functional import (
     match_centroids,
 )
 from ..models import ReclassifyingSegmentor
-from ..utils.checkpoints import read_checkpoint
+from ..utils.checkpoints import load_weights, read_checkpoint
 from ..utils.configs import build_cell_dataset
+from ..utils.dataset_meta import check_dataset_meta, read_dataset_meta
 from ..utils.files import complete_file, settings_digest
 
 
-def train_cell_classifier(cfg: Config, segmentor: str) -> Path:
+def train_cell_classifier(cfg: Config, segmentor: str, trust: bool = False) -> Path:
     """Trains the classifier of a model on the nuclei that its segmentor finds.
 
     Args:
         cfg: Config whose model is a `ReclassifyingSegmentor` and whose training and
             validation data are `CellTokenDataset`s.
         segmentor: Checkpoint of the segmentor.
+        trust: Read objects besides tensors from it, which can run any code.
 
     Returns:
         Path of the checkpoint of the whole model.
+
+    Raises:
+        CheckpointError: When the checkpoint does not fit the config, or holds objects.
     """
-    model = load_segmentor(cfg.model, segmentor)
+    model = load_segmentor(cfg.model, segmentor, trust)
     cfg = make_tokens(cfg, model, segmentor)
     best = train_on_tokens(cfg, in_channels=model.cell_classifier.fc1.in_features)
     path = Path(cfg.work_dir) / 'with_classifier.pth'
@@ -51,12 +56,21 @@ def train_cell_classifier(cfg: Config, segmentor: str) -> Path:
     return path
 
 
-def load_segmentor(model_cfg: dict, path: str) -> ReclassifyingSegmentor:
-    """Builds the model with the segmentor's weights and a new classifier."""
+def load_segmentor(model_cfg: dict, path: str,
+                   trust: bool = False) -> ReclassifyingSegmentor:
+    """Builds the model with the segmentor's weights and a new classifier.
+
+    Raises:
+        CheckpointError: When the checkpoint does not fit the config, or holds objects.
+    """
     model = MODELS.build(model_cfg).eval()
-    weights = read_checkpoint(path)['state_dict']
+    checkpoint = read_checkpoint(path, trust)
+    weights, meta = checkpoint['state_dict'], read_dataset_meta(checkpoint)
+    # The classes of a whole model are those of its classifier.
+    if meta is not None and 'cell_classifier.fc1.weight' not in weights:
+        check_dataset_meta(meta, model.num_classes, path)
     weights.update(model.cell_classifier.state_dict(prefix='cell_classifier.'))
-    model.load_state_dict(weights)
+    load_weights(model, checkpoint, path)
     return model.to('cuda' if torch.cuda.is_available() else 'cpu')
 
 
@@ -81,7 +95,9 @@ def token_key(checkpoint: str | Path, model: dict, pipeline: list[dict]) -> str:
         pipeline: Config of the test pipeline.
     """
     model = {key: part for key, part in model.items() if key != 'cell_classifier'}
-    digest = hashlib.sha256(json.dumps([model, pipeline], sort_keys=True).encode())
+    # `default`: pure Python configs have classes in place of names.
+    settings = json.dumps([model, pipeline], sort_keys=True, default=str)
+    digest = hashlib.sha256(settings.encode())
     with open(checkpoint, 'rb') as file:
         while block := file.read(1 << 20):
             digest.update(block)

@@ -1,16 +1,19 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.hooks import EMAHook, Hook
-from mmengine.logging import HistoryBuffer
-from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.logging import HistoryBuffer, print_log
+from mmengine.model import BaseAveragedModel, BaseTTAModel, is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.visualization import Visualizer
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
+from torch import nn
 
 from ..datasets.transforms import LoadCellImage
 from ..utils.checkpoints import (
@@ -18,6 +21,9 @@ from ..utils.checkpoints import (
     check_normalization,
     read_normalization,
 )
+from ..utils.plain_loading import CheckpointError
+
+ENCODER = 'backbone.encoder.'  # of the names of its weights
 
 
 @HOOKS.register_module()
@@ -103,22 +109,44 @@ class PlainCheckpointHook(Hook):
     training checkpoint. Since torch 2.6 such a file does not load without switching the
     protection off, so that MMEngine 0.10.7 cannot resume from its own files
     (open-mmlab/mmengine#1655). This hook saves the same content as tensors and plain
-    Python values and restores the log history on loading.
+    Python values and restores the log history on loading. An object that is neither,
+    such as one that another hook keeps in `runner.message_hub`, is left out of the
+    checkpoints, and a warning says so once.
     """
 
     # Last: what other hooks add to the checkpoint is converted too.
     priority = 'LOWEST'
 
+    def __init__(self) -> None:
+        self.left_out = set()
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Replaces objects by tensors and plain values; state dicts stay as they are.
+        """Replaces objects by tensors and plain values; weights stay as they are.
 
         Args:
             runner: The runner that saves.
             checkpoint: The checkpoint, modified in place.
         """
-        for key, value in checkpoint.items():
-            if not key.endswith('state_dict'):
-                checkpoint[key] = _to_plain(value, key)
+        objects = {}
+        others = {key: value for key, value in checkpoint.items()
+                  if not _is_state_dict(value)}
+        plain = _plain_entries(others, '', objects)
+        for key in others:
+            if key in plain:
+                checkpoint[key] = plain[key]
+            else:
+                del checkpoint[key]
+        for place, kind in objects.items():
+            self._say_once(place, kind)
+
+    def _say_once(self, place: str, kind: str) -> None:
+        if place not in self.left_out:
+            self.left_out.add(place)
+            print_log(
+                f'{place} is a {kind}, which torch.load(weights_only=True) refuses: '
+                'checkpoints leave it out, and a resumed training begins without it; '
+                'keep tensors, numbers, strings, lists or dicts instead', 'current',
+                logging.WARNING)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Restores the log history, so that a resumed training continues it.
@@ -135,15 +163,48 @@ class PlainCheckpointHook(Hook):
                     value['count_history'].cpu().numpy(), value['max_length'])
 
 
-def _to_plain(value: Any, where: str) -> Any:
+class _NotPlainError(TypeError):
+    """An object that `torch.load(weights_only=True)` refuses."""
+
+
+def _is_state_dict(value: Any) -> bool:
+    """Returns True for named tensors and nothing else."""
+    return isinstance(value, dict) and bool(value) and all(
+        isinstance(key, str) and isinstance(item, torch.Tensor)
+        for key, item in value.items())
+
+
+def _plain_entries(entries: Mapping, where: str, objects: dict[str, str]) -> dict:
+    """Copies a mapping as plain values, without the entries that hold objects.
+
+    Args:
+        entries: A part of a checkpoint.
+        where: Its dotted place in the checkpoint.
+        objects: Receives the dotted place and the type of what is left out.
+    """
+    plain = {}
+    for key, item in entries.items():
+        place = f'{where}.{key}' if where else str(key)
+        try:
+            plain[_to_plain(key, place, objects)] = _to_plain(item, place, objects)
+        except _NotPlainError as error:
+            # Functions, such as the annealing of OneCycleLR, come back from the config.
+            if not inspect.isroutine(item):
+                objects[place] = str(error)
+    return plain
+
+
+def _to_plain(value: Any, where: str, objects: dict[str, str]) -> Any:
     """Copies `value` as tensors, dicts, lists, tuples and plain scalars.
 
     Args:
         value: An entry of a checkpoint.
-        where: Its dotted place in the checkpoint, for error messages.
+        where: Its dotted place in the checkpoint.
+        objects: See `_plain_entries`.
 
     Raises:
-        TypeError: When the entry has a type that a protected load would refuse.
+        _NotPlainError: When the entry is an object, or a list with one; it names the
+            type.
     """
     if value is None or isinstance(value, (torch.Tensor, bytes)):
         return value
@@ -152,7 +213,10 @@ def _to_plain(value: Any, where: str) -> Any:
         if isinstance(value, plain):
             return plain(value)
     if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
+        plain = value.tolist()
+        if isinstance(plain, np.generic):  # Python has no such type, as longdouble
+            raise _NotPlainError(type(value).__name__)
+        return _to_plain(plain, where, objects)
     if isinstance(value, HistoryBuffer):
         log_history, count_history = value.data
         return dict(
@@ -160,17 +224,12 @@ def _to_plain(value: Any, where: str) -> Any:
             count_history=torch.as_tensor(count_history).clone(),
             max_length=int(value.max_length))
     if isinstance(value, Mapping):
-        # Functions, such as the annealing of OneCycleLR, come back from the config.
-        return {
-            _to_plain(key, where): _to_plain(item, f'{where}.{key}')
-            for key, item in value.items() if not callable(item)}
+        return _plain_entries(value, where, objects)
     if isinstance(value, (list, tuple)):
-        items = [_to_plain(item, f'{where}[{i}]') for i, item in enumerate(value)]
+        items = [_to_plain(item, f'{where}[{i}]', objects)
+                 for i, item in enumerate(value)]
         return tuple(items) if isinstance(value, tuple) else items
-    raise TypeError(
-        f'checkpoint entry {where} is a {type(value).__name__}, which '
-        'torch.load(weights_only=True) refuses; store it as tensors, numbers, strings, '
-        'lists or dicts')
+    raise _NotPlainError(type(value).__name__)
 
 
 @HOOKS.register_module()
@@ -181,7 +240,7 @@ class UnfreezeEncoderHook(Hook):
     gradient, so nothing changes there. From that epoch on checkpoints hold the encoder.
     A run that is resumed later trains it at once. DistributedDataParallel watches only
     what is trainable when it is made, so it is made anew, and `find_unused_parameters`
-    can stay False.
+    can stay False. An `EMAHook` averages the encoder too from then on.
 
     Args:
         epoch: Number of epochs with a frozen encoder.
@@ -191,11 +250,17 @@ class UnfreezeEncoderHook(Hook):
         self.epoch = epoch
 
     def before_train(self, runner: Runner) -> None:
-        """Refuses a training without epochs.
+        """Refuses a training without epochs, or without an encoder.
 
         Raises:
-            ValueError: When the schedule counts iterations.
+            ValueError: When the schedule counts iterations, or the backbone has no
+                encoder.
         """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not hasattr(model.backbone, 'encoder'):
+            raise ValueError(
+                f'UnfreezeEncoderHook: {type(model.backbone).__name__} has no encoder '
+                'to release; remove the hook')
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise ValueError(
                 f'UnfreezeEncoderHook(epoch={self.epoch}) counts epochs, but train_cfg '
@@ -209,27 +274,65 @@ class UnfreezeEncoderHook(Hook):
         if runner.epoch < self.epoch or not encoder.frozen:
             return
         encoder.unfreeze()
+        for hook in runner.hooks:
+            if isinstance(hook, EMAHook):
+                _unfreeze_average(hook.ema_model)
         if wrapped:
             runner.model = runner.wrap_model(
                 runner.cfg.get('model_wrapper_cfg'), model)
         runner.logger.info(f'epoch {runner.epoch + 1}: the encoder is trained too')
 
 
+def _unfreeze_average(average: BaseAveragedModel) -> None:
+    """Lets the encoder of an averaged model follow the one that is trained."""
+    average.module.backbone.encoder.unfreeze()
+    average.module.requires_grad_(False)
+    if average.update_buffers:  # then it names once, when it is made, what it averages
+        average.avg_parameters = average.module.state_dict()
+
+
 @HOOKS.register_module()
 class SwitchToDeployHook(Hook):
     """Tests the model in its form for inference, as `CellSegmentor.switch_to_deploy`.
 
-    `tools/test.py` adds it. The checkpoint is loaded by then. With an `EMAHook`, which
-    exchanges weights before and after the test, and for models that have no such form,
-    nothing changes.
+    `tools/test.py` adds it. A checkpoint must have all weights. It is loaded by then.
+    With an `EMAHook`, which exchanges weights before and after the test, and for models
+    that have no such form, nothing is folded.
     """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuses a checkpoint without all weights, which MMEngine would only warn of.
+
+        Raises:
+            CheckpointError: When some are missing; they would stay random.
+        """
+        found = {key.removeprefix('module.')
+                 for key in checkpoint.get('state_dict', ())}
+        model = _unwrap(runner.model)
+        missing = sorted(
+            key for key in model.state_dict().keys() - found
+            if not key.startswith(ENCODER)
+            and not key.endswith('num_batches_tracked'))
+        encoder = getattr(getattr(model, 'backbone', None), 'encoder', None)
+        if hasattr(encoder, 'vit') and f'{ENCODER}fingerprint' not in found:
+            vit = {f'{ENCODER}vit.{key}' for key in encoder.vit.state_dict()}
+            missing += sorted(vit - found)
+        if missing:
+            raise CheckpointError(
+                f'{runner._load_from}: {len(missing)} weights of the config are not in '
+                f'the checkpoint (first: {missing[0]}); give the config of its '
+                'training')
 
     def before_test(self, runner: Runner) -> None:
         """Switches the model; what wraps it stays."""
-        model = runner.model
-        # DistributedDataParallel, then test-time augmentation.
-        while isinstance(model, BaseTTAModel) or is_model_wrapper(model):
-            model = model.module
+        model = _unwrap(runner.model)
         exchanged = any(isinstance(hook, EMAHook) for hook in runner.hooks)
         if hasattr(model, 'switch_to_deploy') and not exchanged:
             model.switch_to_deploy()
+
+
+def _unwrap(model: nn.Module) -> nn.Module:
+    """Takes off DistributedDataParallel, then test-time augmentation."""
+    while isinstance(model, BaseTTAModel) or is_model_wrapper(model):
+        model = model.module
+    return model

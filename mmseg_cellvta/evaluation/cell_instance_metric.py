@@ -15,9 +15,11 @@ from ..datasets.cell_dataset import CellDataset
 from ..exports.writers import GeoJsonWriter
 from ..structures import CellTable, SlideInfo
 from ..structures.cell_table import nucleus_outlines, ring_polygons
+from ..utils.names import check_class_names, check_image_names
 from .exchange import write_label_map
 from .functional import (
     ImageScore,
+    check_figure_names,
     class_f1,
     format_table,
     instance_classes,
@@ -31,8 +33,34 @@ IGNORE = 'ignore'  # in place of a shared class
 RADIUS_UM = 3.0  # HoVer-Net's 12 px at 40x and 6 px at 20x
 
 
+class ClassScoreMetric(BaseMetric):
+    """Base of the metrics with figures of each class: checks what they are called."""
+
+    default_prefix = 'cell'
+
+    @property
+    def dataset_meta(self) -> dict | None:
+        """Classes and palette of the data set."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict) -> None:
+        """Gets them before the first image.
+
+        Raises:
+            ValueError: When figures would replace each other.
+        """
+        check_class_names(dataset_meta['classes'], 'classes of the data set')
+        self._dataset_meta = dataset_meta
+        check_figure_names(self.scored_names())
+
+    def scored_names(self) -> Sequence[str]:
+        """Returns the classes that have figures, without background."""
+        return self.dataset_meta['classes'][1:]
+
+
 @METRICS.register_module()
-class CellInstanceMetric(BaseMetric):
+class CellInstanceMetric(ClassScoreMetric):
     """Panoptic quality, detection F1, AJI and Dice of nuclei.
 
     :func:`mmseg_cellvta.evaluation.functional.summarize` names and defines the metrics.
@@ -63,8 +91,6 @@ class CellInstanceMetric(BaseMetric):
         ValueError: When arguments contradict each other or a value is out of range.
     """
 
-    default_prefix = 'cell'
-
     def __init__(self,
                  radius_px: float | None = None,
                  output_dir: str | None = None,
@@ -90,6 +116,7 @@ class CellInstanceMetric(BaseMetric):
         self.format_only = format_only
         self.label_maps = label_maps
         self.class_maps = class_maps
+        self._image_of_name: dict[str, tuple] = {}
         self.output_dir = None if output_dir is None else Path(output_dir)
         if self.output_dir is not None:
             self.output_dir.mkdir(parents=True, exist_ok=True)
@@ -103,7 +130,7 @@ class CellInstanceMetric(BaseMetric):
 
         Raises:
             ValueError: When a sample has no annotation, or one of another size or with
-                unknown classes.
+                unknown classes; or when another image has left files of its name.
         """
         for sample in data_samples:
             # A record even without score: MMEngine warns about an empty list.
@@ -125,8 +152,7 @@ class CellInstanceMetric(BaseMetric):
                       logger='current')
         if self.format_only:
             return {}
-        names = (self.dataset_meta['classes'][1:] if self.class_maps is None
-                 else self._class_mapping().names)
+        names = self.scored_names()
         metrics = summarize(results, names)
         print_log('\n' + format_table(metrics, names), logger='current')
         if self.output_dir is not None:
@@ -134,8 +160,21 @@ class CellInstanceMetric(BaseMetric):
                           metrics | summarize_tissues(results))
         return metrics
 
+    def scored_names(self) -> Sequence[str]:
+        """Returns the classes that have figures, without background."""
+        if self.class_maps is not None:
+            return self._class_mapping().names
+        return super().scored_names()
+
     def _write(self, sample: dict) -> None:
         name, instances = sample['sample_name'], sample['pred_instances']
+        image = sample.get('img_path'), sample.get('img_index')
+        check_image_names([name], str(self.output_dir))
+        if self._image_of_name.setdefault(name, image) != image:
+            raise ValueError(
+                f'{self.output_dir}: {name!r} is the name of several images, the last '
+                f'is {image[0]}; rename it, or test one data set at a time, each with '
+                'its own folder')
         meta = self._pred_meta()
         info = SlideInfo(
             name=name, shape=tuple(sample['pred_inst_map']['data'].shape[-2:]),
@@ -213,7 +252,7 @@ class CellInstanceMetric(BaseMetric):
 
 
 @METRICS.register_module()
-class CellClassMetric(BaseMetric):
+class CellClassMetric(ClassScoreMetric):
     """F1 and accuracy of a cell classifier on detected nuclei.
 
     Nuclei that were missed do not count; `CellInstanceMetric` scores whole images.
@@ -225,8 +264,6 @@ class CellClassMetric(BaseMetric):
         prefix: Prefix of the metric names. None: 'cell'.
         **kwargs: Further arguments of `BaseMetric`.
     """
-
-    default_prefix = 'cell'
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Keeps the `gt_label` and `pred_label` of each nucleus."""

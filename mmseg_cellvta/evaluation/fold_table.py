@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..utils.files import read_json
+
 PREFIX = 'cell/'
 PUBLISHED = Path(__file__).with_name('published.json')
 IMAGES, TISSUES = 'mean over images', 'mean over tissues'
@@ -68,10 +70,7 @@ def read_metrics(path: str | Path) -> dict[str, float]:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path}: no such file')
-    try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path}: not JSON ({error})') from error
+    content = read_json(path)
     if not isinstance(content, dict) or not any(
             name.startswith(PREFIX) for name in content):
         raise ValueError(f'{path}: holds no {PREFIX}<name>; expected the metrics.json '

@@ -99,19 +99,20 @@ def to_spatialdata(parquet: str | os.PathLike,
             data[OUTLINES] = nuclei
     data[TABLE] = _table(cells, info)
     if image is not None:
-        reader = open_slide(image, info.mpp)
-        if reader.shape != tuple(info.shape):
+        reader = open_slide(image, info.mpp, force_mpp=True)
+        part = (*info.origin, *info.shape[::-1])
+        if part not in ((0, 0, *reader.shape[::-1]), reader.bounds):
             raise ValueError(
                 f'{image}: {_size(reader.shape)} px, but the cells of {parquet} were '
                 f'found on {_size(info.shape)} px; give that image')
-        data[IMAGE] = _pyramid(reader, transformations)
+        data[IMAGE] = _pyramid(reader, info, transformations)
     return data
 
 
 def _read_cells(parquet: str | os.PathLike) -> tuple[pa.Table, SlideInfo]:
     expected = 'expected a file that tools/infer.py --formats parquet wrote'
     try:
-        with pq.ParquetFile(parquet) as file:
+        with pq.ParquetFile(parquet, page_checksum_verification=True) as file:
             names, metadata = file.schema_arrow.names, file.schema_arrow.metadata or {}
             if not REQUIRED_COLUMNS <= set(names) or b'cells' not in metadata:
                 keys = b', '.join(metadata).decode()
@@ -119,9 +120,14 @@ def _read_cells(parquet: str | os.PathLike) -> tuple[pa.Table, SlideInfo]:
                     f'{parquet}: has the columns {", ".join(names)} and the metadata '
                     f'keys [{keys}]; {expected}, with its key "cells", which other '
                     'programs drop when they save it')
-            return file.read(), SlideInfo(**json.loads(metadata[b'cells']))
-    except pa.ArrowInvalid as error:
-        raise ValueError(f'{parquet}: is not Parquet ({error}); {expected}') from error
+            cells, about = file.read(), json.loads(metadata[b'cells'])
+            shapely.from_wkb(cells['geometry'].to_numpy())
+            return cells, SlideInfo(**about)
+    except (pa.ArrowException, shapely.errors.ShapelyError, OSError,
+            TypeError) as error:
+        reason = str(error).partition('\n')[0]
+        raise ValueError(f'{parquet}: is not Parquet, or damaged ({reason}); {expected}'
+                         ) from error
 
 
 def _outlines(cells: pa.Table, column: str,
@@ -172,20 +178,23 @@ def _columns(cells: pa.Table, names: list[str], dtype: type) -> np.ndarray:
     return np.stack([cells[name].to_numpy().astype(dtype) for name in names], axis=1)
 
 
-def _pyramid(reader: SlideReader, transformations: dict[str, 'BaseTransformation']
+def _pyramid(reader: SlideReader, info: SlideInfo,
+             transformations: dict[str, 'BaseTransformation']
              ) -> 'DataArray | DataTree':
-    """Returns level 0 and halves of it, read where and when they are needed."""
+    """Returns level 0, or its part in which cells are counted, and halves of it, read
+    where and when they are needed."""
     from dask import array as da
     from spatialdata.models import Image2DModel
 
     def read(block_info: dict) -> np.ndarray:
         _, (top, low), (left, right) = block_info[None]['array-location']  # of output
-        return reader.read(0, left, top, right - left, low - top).transpose(2, 0, 1)
+        x, y = left + info.origin[0], top + info.origin[1]
+        return reader.read(0, x, y, right - left, low - top).transpose(2, 0, 1)
 
-    chunks = da.core.normalize_chunks((3, CHUNK, CHUNK), (3, *reader.shape))
+    chunks = da.core.normalize_chunks((3, CHUNK, CHUNK), (3, *info.shape))
     pixels = da.map_blocks(
         read, chunks=chunks, dtype=np.uint8, meta=np.zeros((0, 0, 0), np.uint8))
-    halvings = int(np.ceil(np.log2(max(max(reader.shape) / CHUNK, 1))))
+    halvings = int(np.ceil(np.log2(max(max(info.shape) / CHUNK, 1))))
     return Image2DModel.parse(
         pixels, dims=('c', 'y', 'x'), c_coords=['r', 'g', 'b'],
         chunks=(3, CHUNK, CHUNK), scale_factors=[2] * halvings or None,

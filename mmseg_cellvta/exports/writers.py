@@ -179,7 +179,7 @@ class GeoParquetWriter(CellWriter):
 
     The outlines of nuclei are `geometry`, those of cells around them `cell_geometry`.
     Name, size, µm/px, classes and palette of the slide are in the file's metadata under
-    `cells`.
+    `cells`, and the px of the slide from which is counted where that is not (0, 0).
     """
 
     def _open(self, path: Path, stack: ExitStack) -> None:
@@ -190,7 +190,8 @@ class GeoParquetWriter(CellWriter):
         table = self._to_arrow(cells, first_id)
         if self.parquet is None:  # the columns are known only now
             self.parquet = self.stack.enter_context(pq.ParquetWriter(
-                self.file, table.schema, compression='zstd'))
+                self.file, table.schema, compression='zstd',
+                write_page_checksum=True))
         if len(cells):
             self.parquet.write_table(table)
 
@@ -220,6 +221,8 @@ class GeoParquetWriter(CellWriter):
                 pa.array(cells.embeddings.ravel()), width)
         about = dict(name=info.name, shape=info.shape, mpp=info.mpp,
                      classes=info.classes, palette=info.palette)
+        if any(info.origin):
+            about['origin'] = info.origin
         geo = dict(version='1.1.0', primary_column='geometry', columns=geometries)
         return pa.table(columns).replace_schema_metadata(
             dict(geo=json.dumps(geo), cells=json.dumps(about)))
@@ -239,20 +242,20 @@ def read_parquet(path: Path, num_cells: int | None = None
 
     Returns:
         The tables that were written, without empty ones; one empty table where there
-        are no cells. None when the file was changed since.
+        are no cells. None when the file was changed since. Of damaged cells, iterating
+        raises a ValueError.
     """
     try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowInvalid:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        classes = json.loads(file.schema_arrow.metadata[b'cells'])['classes']
+        known = {'cell_id', 'geometry', 'x_px', 'y_px', 'label', 'class', 'score',
+                 *(f'prob_{name}' for name in classes)}
+        complete = known <= set(file.schema_arrow.names)
+        if not complete or num_cells not in (None, file.metadata.num_rows):
+            return None
+    except Exception:  # pyarrow and json raise many types for a damaged file
         return None
-    about = _about(file)
-    known = {'cell_id', 'geometry', 'x_px', 'y_px', 'label', 'class', 'score'}
-    num = file.metadata.num_rows
-    if num_cells not in (None, num) or not known <= set(file.schema_arrow.names):
-        return None
-    groups = map(file.read_row_group, range(file.num_row_groups))
-    return (_from_arrow(table, about['classes'])
-            for table in (groups if num else [file.read()]))
+    return _read_groups(path, file, classes)
 
 
 def read_parquet_info(path: Path) -> SlideInfo | None:
@@ -262,13 +265,21 @@ def read_parquet_info(path: Path) -> SlideInfo | None:
         None when the file is none of it.
     """
     try:
-        return SlideInfo(**_about(pq.ParquetFile(path)))
-    except (pa.ArrowInvalid, TypeError):
+        metadata = pq.ParquetFile(path).schema_arrow.metadata
+        return SlideInfo(**json.loads(metadata[b'cells']))
+    except Exception:  # pyarrow and json raise many types for another file
         return None
 
 
-def _about(file: pq.ParquetFile) -> dict:
-    return json.loads((file.schema_arrow.metadata or {}).get(b'cells', b'{}'))
+def _read_groups(path: Path, file: pq.ParquetFile,
+                 classes: Sequence[str]) -> Iterator[CellTable]:
+    try:
+        groups = map(file.read_row_group, range(file.num_row_groups))
+        for table in groups if file.metadata.num_rows else [file.read()]:
+            yield _from_arrow(table, classes)
+    except Exception as error:  # pyarrow and shapely raise many types
+        raise ValueError(f'{path}: damaged ({type(error).__name__}); delete it and its '
+                         'cells are found again') from error
 
 
 def _from_arrow(table: pa.Table, classes: Sequence[str]) -> CellTable:

@@ -1,5 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """From the maps of a window of a slide to its nuclei, each once (plain numpy)."""
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -245,6 +246,14 @@ def without_overlap(first: CellTable, second: CellTable, mpp: float) -> CellTabl
     keep = np.ones(len(second), bool)
     keep[others[shapely.area(shared) > 0]] = False
     return second if keep.all() else second.select(keep)
+
+
+def join_windows(tables: Sequence[CellTable], mpp: float) -> CellTable:
+    """Joins the cells of the windows of a band, from left to right; see above."""
+    joined = [tables[0]]
+    for table in tables[1:]:
+        joined.append(without_overlap(joined[-1], table, mpp))
+    return CellTable.concatenate(joined)
 
 
 def _boxes(rings: list[np.ndarray]) -> np.ndarray:

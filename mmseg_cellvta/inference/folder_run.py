@@ -148,6 +148,7 @@ class FolderRun:
             self._find(job, store, mine, progress)
         if not writes:
             return InputResult(source, {})
+        job.reader.damaged |= store.load_damage()
         with self.inferencer.clock('writing'):
             results.refuse_others_files(own)  # others may have been put there since
             store.begin_writing([*own, *results.suffixes])
@@ -162,9 +163,12 @@ class FolderRun:
         """Returns what the cells depend on, and the same as older versions noted it."""
         with self.inferencer.clock('preparing'):
             content = content_digest(slide_files(source))
+        settings = dict(self.inferencer.settings, content=content, mpp=job.info.mpp,
+                        tissue_only=job.tissue_only)
+        if job.reader.bounds is None:
+            settings.pop('origin', None)  # nothing else to count from
         return (
-            dict(self.inferencer.settings, content=content, mpp=job.info.mpp,
-                 tissue_only=job.tissue_only),
+            settings,
             dict(self.inferencer.older_settings, input=source.name,
                  bytes=source.stat().st_size, mpp=job.info.mpp,
                  tissue_only=self.tissue_only))
@@ -191,6 +195,7 @@ class FolderRun:
         for run in runs:
             for band, cells in self.inferencer.scan(
                     job, run, store.batch_size, progress.add_tiles):
+                store.save_damage(band, job.reader.damaged)
                 store.save(band, cells)
                 progress.add_cells(len(cells))
 

@@ -1,10 +1,12 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,16 +14,18 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ..models.segmentors import ReclassifyingSegmentor
+from ..post_processing.expansion import check_expansion
 from ..slides import SlideCanvas, TissueMask, open_slide, result_name
 from ..structures import CellTable, SlideInfo
+from ..utils.model_folder import open_model
 from .band import RollingBand
 from .cells import (
     NucleusSettings,
     SeamFilter,
     Window,
     find_cells,
+    join_windows,
     no_cells,
-    without_overlap,
 )
 from .network import MAX_BATCH, TileNetwork, load_segmentor, tile_geometry
 from .progress import NetworkTimer, StageClock
@@ -32,8 +36,33 @@ from .workers import SharedPool, default_num_workers
 # Up to so many tiles it does not pay to look for a batch size on a processor, or to
 # open the input in other processes.
 FEW_TILES = 64
-MAX_EXPANSION_UM = 25.0  # as far as QuPath goes
+ORIGINS = ('slide', 'bounds')
 NICENESS = 5  # nuclei can wait, the network should not
+
+
+class InputOptions(NamedTuple):
+    """How inputs are taken, and what is made of them.
+
+    Attributes:
+        force_mpp: Take given µm/px also where a file states others.
+        skip_damaged: Take damaged tiles of a slide for white glass.
+        origin: From where cells are counted: 'slide', its upper left corner, or
+            'bounds', that of the part that was scanned, from which QuPath counts.
+        expand_um: How far cells reach from their nuclei, µm; None for nuclei only.
+    """
+
+    force_mpp: bool = False
+    skip_damaged: bool = False
+    origin: str = 'slide'
+    expand_um: float | None = None
+
+    @property
+    def settings(self) -> dict:
+        """Those on which results depend; without what earlier versions did anyway."""
+        found = dict(skip_damaged=self.skip_damaged, origin=self.origin,
+                     expand_um=self.expand_um)
+        return {name: value for name, value in found.items()
+                if value != InputOptions._field_defaults[name]}
 
 
 class SlideJob:
@@ -53,7 +82,7 @@ class SlideJob:
         dataset_meta: Has `classes` and `palette`, background first.
         tissue_only: Leave out tiles without tissue; None does so for slides but not for
             images.
-        expand_um: How far cells reach from their nuclei, µm; None for nuclei only.
+        options: How to open it, and from where to count.
 
     Raises:
         FileNotFoundError: When there is no such file.
@@ -63,32 +92,54 @@ class SlideJob:
     def __init__(self, source: str | Path | np.ndarray, source_mpp: float | None,
                  mpp: float, tile: tuple[int, int], overlap: tuple[int, int],
                  dataset_meta: dict, tissue_only: bool | None,
-                 expand_um: float | None = None) -> None:
-        self.reader = open_slide(source, source_mpp)
+                 options: 'InputOptions') -> None:
+        self.options = options
+        self.reader = open_slide(
+            source, source_mpp, options.force_mpp, options.skip_damaged)
         self.canvas = SlideCanvas(self.reader, mpp)
         self.in_memory = isinstance(source, np.ndarray)
         self.tile = tile
         self.overlap = overlap
-        self.expand_um = expand_um
         self.tissue_only = self.reader.is_slide if tissue_only is None else tissue_only
         name = 'array' if self.in_memory else result_name(Path(source))
+        x, y, width, height = 0, 0, *self.reader.shape[::-1]
+        if options.origin == 'bounds' and self.reader.bounds is not None:
+            x, y, width, height = self.reader.bounds
         self.info = SlideInfo(
-            name=name, shape=tuple(self.reader.shape), mpp=self.reader.mpp,
+            name=name, shape=(height, width), mpp=self.reader.mpp,
             classes=tuple(dataset_meta['classes']),
-            palette=tuple(map(tuple, dataset_meta['palette'])))
+            palette=tuple(map(tuple, dataset_meta['palette'])), origin=(x, y))
 
     @cached_property
     def plan(self) -> TilePlan:
         """Tiles, bands and windows; looks for tissue when it is first asked for."""
         covers = self._find_tissue() if self.tissue_only else None
+        expand_um = self.options.expand_um
         return plan_tiles(self.canvas.shape, self.tile, self.overlap,
-                          window_margin(self.canvas.mpp, self.expand_um), covers,
-                          band_height(self.expand_um))
+                          window_margin(self.canvas.mpp, expand_um), covers,
+                          band_height(expand_um))
 
     @property
     def seen_mm2(self) -> float:
         """Area of the image or slide that tiles cover, mm²."""
         return self.plan.covered_px * (self.canvas.mpp / 1000)**2
+
+    @property
+    def facts(self) -> dict:
+        """What a summary says of how the input was taken; JSON values."""
+        reader, remarks = self.reader, list(self.reader.remarks)
+        facts = dict(origin=self.options.origin)
+        if reader.bounds is not None:
+            facts['bounds'] = reader.bounds
+        if self.options.skip_damaged:
+            places = reader.damaged_places()
+            facts['damaged_tiles'] = len(places)
+            if places:
+                tiles = 'tile is' if len(places) == 1 else 'tiles are'
+                remarks.append(
+                    f'{reader.name}: {len(places)} damaged {tiles} taken for glass, '
+                    f'from x={places[0][0]}, y={places[0][1]} px of level 0 on')
+        return facts | (dict(remarks=remarks) if remarks else {})
 
     def close(self) -> None:
         """Closes the input's file."""
@@ -115,6 +166,13 @@ class CellInferencer:
             processors allow.
         amp: Compute in half precision where that is safe.
         embeddings: Keep what the encoder saw of each cell.
+        trust: Read objects besides tensors from the checkpoint, which can run any code.
+        force_mpp: Take given µm/px also where a file states others, which are else
+            kept.
+        skip_damaged: Take damaged tiles of a slide for white glass, instead of
+            refusing the slide.
+        origin: From where cells are counted: 'slide', its upper left corner, or
+            'bounds', that of the part that was scanned, from which QuPath counts.
         expand_um: Make cells that reach so far from their nuclei, µm, and do not
             overlap; None for nuclei only.
 
@@ -122,8 +180,8 @@ class CellInferencer:
         clock: A `StageClock` of all that was done.
 
     Raises:
-        ValueError: When the checkpoint does not fit the config, or cells are asked for
-            that are too large or would overlap.
+        ValueError: When the checkpoint does not fit the config, or holds objects, or an
+            option is none.
 
     Example:
         >>> inferencer = CellInferencer('config.py', 'weights.pth')
@@ -133,18 +191,20 @@ class CellInferencer:
     def __init__(self, model: str | Path | Config, weights: str | Path,
                  device: str | None = None, batch_size: int | None = None,
                  num_workers: int | None = None, amp: bool = False,
-                 embeddings: bool = False, expand_um: float | None = None) -> None:
-        check_expansion(expand_um)
+                 embeddings: bool = False, trust: bool = False,
+                 force_mpp: bool = False, skip_damaged: bool = False,
+                 origin: str = 'slide', expand_um: float | None = None) -> None:
+        if origin not in ORIGINS:
+            raise ValueError(f'origin={origin!r}: expected one of {ORIGINS}')
+        self.options = InputOptions(force_mpp, skip_damaged, origin, expand_um)
         cfg = model if isinstance(model, Config) else Config.fromfile(model)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         if device is None:
             device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
-        self.model = load_segmentor(cfg, weights)
+        self.model = load_segmentor(cfg, weights, trust)
         self.reclassifies = isinstance(self.model, ReclassifyingSegmentor)
         self.embeddings = embeddings
-        self.expand_um = expand_um
-        if expand_um is not None:
-            _check_markers(self.model.post_processor.constants.markers)
+        check_expansion(expand_um, self.model.post_processor.constants.markers)
         self.batch_size = batch_size
         self.tile, self.overlap = tile_geometry(self.model.test_cfg)
         with_tokens = embeddings or self.reclassifies
@@ -155,11 +215,26 @@ class CellInferencer:
         self.clock = StageClock()
         self._batch_sizes = {}  # by size of a tile
         shared = dict(
-            amp=amp, embeddings=embeddings, tile=self.tile, overlap=self.overlap)
-        if expand_um is not None:  # older versions did not know it
-            shared['expand_um'] = expand_um
+            amp=amp, embeddings=embeddings, tile=self.tile, overlap=self.overlap,
+            **self.options.settings)
         self.settings = dict(shared, **model_settings(cfg, weights))
         self.older_settings = dict(shared, **older_model_settings(cfg, weights))
+
+    @classmethod
+    def from_pretrained(cls, model: str | Path, **kwargs) -> 'CellInferencer':
+        """Makes one of a model folder.
+
+        Args:
+            model: A folder that `tools/publish_model.py` wrote, or `hf://owner/name`
+                with `@revision` if wanted, which is downloaded once.
+            **kwargs: As for the class.
+
+        Raises:
+            OSError: When the hub cannot be reached and the cache does not have it.
+            ValueError: When there is no such model, or it is damaged.
+        """
+        folder = open_model(model)
+        return cls(folder.config, folder.weights, **kwargs)
 
     def _make_pools(self, num_workers: int, network: TileNetwork) -> None:
         """Starts the workers, before a model goes to a GPU."""
@@ -168,8 +243,8 @@ class CellInferencer:
         batch_bytes = tile_bytes * max(self.batch_size or 0, MAX_BATCH)
         self.readers = SharedPool(num_readers, batch_bytes, 2 * num_readers + 2)
         self.reader_here = SharedPool(0, batch_bytes, 1)
-        side = band_height(self.expand_um) + 2 * window_margin(
-            self.mpp, self.expand_um)
+        side = band_height(self.options.expand_um) + 2 * window_margin(
+            self.mpp, self.options.expand_um)
         largest = Window((0, 0, side, side), (0, 0, side, side), network.num_maps,
                          network.token_dims)
         self.finders = SharedPool(
@@ -193,7 +268,7 @@ class CellInferencer:
 
         Args:
             source: A file, or (H, W, 3) uint8 RGB pixels.
-            mpp: Size of its pixels, µm; None for what the file says.
+            mpp: Size of its pixels, µm, where the file does not say it.
             tissue_only: Leave out tiles without tissue; by default for slides but not
                 for images.
 
@@ -205,14 +280,17 @@ class CellInferencer:
             bands = self.scan(
                 job, range(job.plan.num_bands), self.choose_batch_size(job))
             seams = SeamFilter(job.info.mpp)
-            return CellTable.concatenate([seams(cells) for _, cells in bands])
+            table = CellTable.concatenate([seams(cells) for _, cells in bands])
+            for remark in job.facts.get('remarks', ()):
+                warnings.warn(remark, stacklevel=2)
+            return table
 
     def prepare(self, source: str | Path | np.ndarray, mpp: float | None = None,
                 tissue_only: bool | None = None) -> SlideJob:
         """Opens an input; arguments as in a call."""
         with self.clock('preparing'):
             return SlideJob(source, mpp, self.mpp, self.tile, self.overlap,
-                            self.model.dataset_meta, tissue_only, self.expand_um)
+                            self.model.dataset_meta, tissue_only, self.options)
 
     def choose_batch_size(self, job: SlideJob) -> int:
         """Returns the batch size that was given, or one found by trying.
@@ -247,7 +325,7 @@ class CellInferencer:
         post_processor = self.model.post_processor
         settings = NucleusSettings(
             post_processor.constants, post_processor.enlarge, self.mpp,
-            job.canvas.scale, self.expand_um)
+            job.canvas.scale, self.options.expand_um)
         none = no_cells(self.network.num_maps, self.network.token_dims, settings)
         waiting = deque()
         with closing(self._compute(job, bands, batch_size, progress)) as ready:
@@ -255,9 +333,9 @@ class CellInferencer:
                 waiting.append((band, self._find_nuclei(band, rolling, settings)))
                 # One band stays with the workers, so that the network goes on.
                 while len(waiting) > 1:
-                    yield self._collect(*waiting.popleft(), none, settings)
+                    yield self._collect(*waiting.popleft(), none, job.info)
         while waiting:
-            yield self._collect(*waiting.popleft(), none, settings)
+            yield self._collect(*waiting.popleft(), none, job.info)
 
     def _compute(self, job: SlideJob, bands: range, batch_size: int,
                  progress: Callable[[int], None]) -> Iterator[tuple[int, RollingBand]]:
@@ -306,41 +384,16 @@ class CellInferencer:
         return futures
 
     def _collect(self, band: int, futures: list, none: CellTable,
-                 settings: NucleusSettings) -> tuple[int, CellTable]:
-        mpp = settings.mpp / settings.scale[0]  # of level 0
+                 info: SlideInfo) -> tuple[int, CellTable]:
         with self.clock('nuclei'):
-            tables = [none]
-            for future in futures:
-                # The windows of a band lie from left to right.
-                before, table = tables[-1], future.result()
-                tables.append(without_overlap(before, table, mpp))
-            cells = CellTable.concatenate(tables)
+            cells = join_windows(
+                [none, *(future.result() for future in futures)], info.mpp)
+            cells = cells.moved((-info.origin[0], -info.origin[1]))
         if self.reclassifies:
             labels, scores, class_probs = self.model.classify_tokens(cells.embeddings)
             cells = replace(
                 cells, labels=labels, scores=scores, class_probs=class_probs)
         return band, cells if self.embeddings else replace(cells, embeddings=None)
-
-
-def check_expansion(expand_um: float | None) -> None:
-    """Refuses cells that are none.
-
-    Raises:
-        ValueError: Says how far cells may reach from their nuclei.
-    """
-    if expand_um is not None and not 0 < expand_um <= MAX_EXPANSION_UM:
-        raise ValueError(
-            f'expand_um={expand_um:g}: expected more than 0 and at most '
-            f'{MAX_EXPANSION_UM:g} µm; leave it out for nuclei only')
-
-
-def _check_markers(markers: str) -> None:
-    """Refuses cells around nuclei on whose outlines windows may disagree."""
-    if markers != 'rising':
-        raise ValueError(
-            f'expand_um with markers={markers!r} of the post-processor: neighbouring '
-            'windows may then disagree about a nucleus, and cells would overlap; take '
-            "model.post_processor.markers='rising'")
 
 
 def _is_small(plan: TilePlan) -> bool:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import ToImage
 
 from ..models.segmentors import ReclassifyingSegmentor
+from ..utils.pixel_size import mpp_problem
 from .network import load_segmentor, tile_geometry
 
 
@@ -34,9 +35,12 @@ class LazySlideModel:
         checkpoint: Its checkpoint.
         mpp: Size of a tile's pixels, µm; tiles are scaled to the network's and nuclei
             back. None for the network's own size.
+        trust: Read objects besides tensors from the checkpoint, which can run any code.
 
     Raises:
         ImportError: When LazySlide is not installed.
+        ValueError: When the checkpoint does not fit the config, or holds objects, or no
+            pixel has the size `mpp`.
 
     Example:
         >>> model = LazySlideModel('config.py', 'weights.pth')
@@ -47,17 +51,19 @@ class LazySlideModel:
     name = 'mmseg_cellvta'
 
     def __init__(self, config: str | Path | Config, checkpoint: str | Path,
-                 mpp: float | None = None) -> None:
+                 mpp: float | None = None, trust: bool = False) -> None:
         self._output = _output_type()
         cfg = config if isinstance(config, Config) else Config.fromfile(config)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
-        self.model = load_segmentor(cfg, checkpoint)
+        self.model = load_segmentor(cfg, checkpoint, trust)
         # LazySlide's tiles may be larger than what the network is used to see.
         tile, overlap = tile_geometry(self.model.test_cfg)
         self.model.test_cfg.update(
             mode='slide', crop_size=tile,
             stride=tuple(np.subtract(tile, overlap).tolist()))
-        self.mpp = mpp or self.model.mpp
+        if mpp is not None and (problem := mpp_problem(mpp)):
+            raise ValueError(f'mpp={mpp}: {problem}')
+        self.mpp = self.model.mpp if mpp is None else mpp
         self._scale = self.mpp / self.model.mpp
 
     def get_transform(self) -> ToImage:

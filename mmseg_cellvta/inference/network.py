@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.runner import load_checkpoint
 from mmseg.apis import init_model
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import DATASETS
@@ -15,49 +14,62 @@ from torch import Tensor
 
 from ..models.data_preprocessor import CellDataPreProcessor
 from ..post_processing.instances import TOKEN_STRIDE
-from ..utils.checkpoints import check_normalization
+from ..utils.checkpoints import load_weights, read_checkpoint
+from ..utils.configs import inner_configs, part_config
+from ..utils.dataset_meta import check_dataset_meta, read_dataset_meta
 
 DEFAULT_TILE, DEFAULT_OVERLAP = (256, 256), (32, 32)  # px of the network
 MAX_BATCH = 64  # tiles
 MIN_GAIN = 0.95  # a larger batch must take less of this share of the time per tile
 
 
-def load_segmentor(cfg: Config, weights: str | Path) -> EncoderDecoder:
-    """Builds a model on the CPU, in the form for inference, and loads all its weights.
+def load_segmentor(cfg: Config, weights: str | Path,
+                   trust: bool = False) -> EncoderDecoder:
+    """Builds a model in the form for inference; see `build_segmentor`."""
+    model = build_segmentor(cfg, weights, trust)
+    model.switch_to_deploy()
+    return model
 
-    MMSegmentation's own way leaves weights that do not fit at random values, and takes
-    the classes of another data set where a checkpoint names none.
+
+def build_segmentor(cfg: Config, weights: str | Path,
+                    trust: bool = False) -> EncoderDecoder:
+    """Builds a model on the CPU and loads all its weights.
+
+    MMSegmentation's own way leaves weights that do not fit at random values, takes the
+    classes of another data set where a checkpoint names none, and on the maintained
+    package set runs code that a checkpoint holds.
 
     Args:
         cfg: Its `model`, and the data set of its `test_dataloader`.
         weights: Checkpoint, of our training or converted.
+        trust: Read objects besides tensors and plain values too. A file made for it
+            then runs any code.
 
     Returns:
         A model in eval mode; its `dataset_meta` has `classes` and `palette`.
 
     Raises:
-        ValueError: When the checkpoint does not fit the config.
+        CheckpointError: When the file is missing, does not fit the config, or holds
+            objects.
+        ValueError: When neither checkpoint nor config names the classes.
     """
     model = init_model(cfg, device='cpu')
-    try:
-        checkpoint = load_checkpoint(
-            model, str(weights), map_location='cpu', strict=True)
-        check_normalization(model, checkpoint)
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(
-            f'{weights} does not fit the config; give the config of its training: '
-            f'{error}') from error
-    model.dataset_meta = checkpoint.get('meta', {}).get('dataset_meta')
-    if model.dataset_meta is None:  # of converted checkpoints
-        model.dataset_meta = _config_meta(cfg, model.num_classes)
-    model.switch_to_deploy()
+    checkpoint = read_checkpoint(weights, trust)
+    load_weights(model, checkpoint, weights)
+    meta = read_dataset_meta(checkpoint)
+    if meta is None:  # of converted checkpoints
+        meta = _config_meta(cfg, model.num_result_classes)
+    model.dataset_meta = check_dataset_meta(
+        meta, model.num_result_classes, str(weights))
     return model
 
 
 def _config_meta(cfg: Config, num_classes: int) -> dict:
     """Returns classes and palette of the data set that a config tests on."""
-    dataset = cfg.test_dataloader.dataset
-    meta = {**DATASETS.get(dataset.type).METAINFO, **dataset.get('metainfo', {})}
+    dataset = next(inner_configs(part_config(cfg, 'test') or {}))
+    kind = dataset.get('type')  # a class in a pure Python config
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    meta = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
     classes = meta.get('classes', ())
     if len(classes) != num_classes:
         raise ValueError(
@@ -143,13 +155,13 @@ class TileNetwork:
             tile: (height, width) px.
 
         Raises:
-            torch.OutOfMemoryError: When not even one tile fits.
+            torch.cuda.OutOfMemoryError: When not even one tile fits.
         """
         best, fastest = 1, self._seconds(1, tile)
         while best < MAX_BATCH:
             try:
                 seconds = self._seconds(2 * best, tile)
-            except torch.OutOfMemoryError:
+            except torch.cuda.OutOfMemoryError:
                 torch.cuda.empty_cache()
                 return best
             if seconds > MIN_GAIN * fastest:

@@ -49,6 +49,17 @@ class BandStore:
                 part.write_text(str(choose_batch_size()))
         self.batch_size = int(batch_file.read_text())
 
+    def save_damage(self, band: int, damaged: set[tuple[int, int, int]]) -> None:
+        """Keeps which blocks of the slide were damaged, see `SlideReader`."""
+        if damaged:
+            with complete_file(self.folder / f'damaged_{band:05d}.json') as part:
+                part.write_text(json.dumps(sorted(damaged)))
+
+    def load_damage(self) -> set[tuple[int, int, int]]:
+        """Returns all blocks that were found damaged, by any run or process."""
+        return {tuple(block) for path in self.folder.glob('damaged_*.json')
+                for block in json.loads(path.read_text())}
+
     def missing(self, bands: range) -> list[range]:
         """Returns runs of neighbouring bands that are still to be done."""
         runs = []
@@ -223,6 +234,7 @@ class SlideResults:
             tables: As in `write`.
             own: Files of an earlier run, as in `refuse_others_files`.
         """
+        facts = self.job.facts  # reading for pages may find more damage
         counts = self.write(tables, self.suffixes)
         info = self.job.info
         return self._write_summary(dict(
@@ -230,7 +242,8 @@ class SlideResults:
             seen_mm2=round(self.job.seen_mm2, 6), cells=int(counts.sum()),
             cells_by_class=dict(zip(info.classes[1:], counts[1:].tolist(),
                                     strict=True)),
-            settings=self.settings, files=own | self._digests(self.suffixes)))
+            **facts, settings=self.settings,
+            files=own | self._digests(self.suffixes)))
 
     def add(self, tables: Iterable[CellTable], suffixes: Sequence[str],
             summary: dict) -> dict:
@@ -275,15 +288,19 @@ class SlideResults:
                          self._read_crop)
 
     def _thumbnail(self) -> np.ndarray:
-        """Returns the whole input, (h, w, 3) uint8 RGB, no side above the report's."""
-        reader = self.job.reader
-        shrink = max(max(reader.shape) / THUMBNAIL_SIDE, 1)
+        """Returns what `info.shape` is the size of, (h, w, 3) uint8 RGB, no side above
+        the report's."""
+        info, reader = self.job.info, self.job.reader
+        shrink = max(max(info.shape) / THUMBNAIL_SIDE, 1)
         canvas = SlideCanvas(reader, reader.mpp * shrink)
-        return canvas.read(0, 0, *canvas.shape[::-1])
+        place = np.array([info.origin, info.shape[::-1]]) / canvas.scale
+        return canvas.read(*np.rint(place).astype(int).ravel().tolist())
 
     def _read_crop(self, x: int, y: int, size: int) -> np.ndarray:
-        """Returns the (size, size, 3) RGB square of level 0 around a px."""
-        return self.job.reader.read(0, x - size // 2, y - size // 2, size, size)
+        """Returns the (size, size, 3) RGB square of level 0 around a cell's px."""
+        left, top = self.job.info.origin
+        return self.job.reader.read(
+            0, left + x - size // 2, top + y - size // 2, size, size)
 
     def _path(self, suffix: str) -> Path:
         return self.out_dir / f'{self.job.info.name}{suffix}'

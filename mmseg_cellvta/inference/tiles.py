@@ -235,6 +235,7 @@ class TileReader:
 
     def __init__(self, canvas: SlideCanvas, plan: TilePlan, batch_size: int,
                  pool: SharedPool) -> None:
+        self.damaged = canvas.reader.damaged
         self.canvas = canvas if not pool.num_workers else pickle.dumps(canvas)
         self.plan = plan
         self.batch_size = batch_size
@@ -272,7 +273,7 @@ class TileReader:
                     job[1])))
             (found, lefts), place, future = ahead[0]
             assert found == row
-            future.result()
+            self.damaged |= future.result()
             pixels = self.pool.array(place, (len(lefts), *plan.tile, 3), np.uint8)
             yield TileBatch(row, lefts, pixels)
             ahead.popleft()
@@ -280,8 +281,12 @@ class TileReader:
 
 
 def read_tiles(memory: memoryview, canvas: SlideCanvas | bytes, tile: tuple[int, int],
-               top: int, lefts: Sequence[int]) -> None:
-    """Reads tiles (h, w, 3) uint8 RGB of one row one behind the other into `memory`."""
+               top: int, lefts: Sequence[int]) -> set[tuple[int, int, int]]:
+    """Reads tiles (h, w, 3) uint8 RGB of one row one behind the other into `memory`.
+
+    Returns:
+        The damaged blocks of the slide that this process knows; see `SlideReader`.
+    """
     if isinstance(canvas, bytes):
         canvas = _unpickle(canvas)
     height, width = tile
@@ -289,6 +294,7 @@ def read_tiles(memory: memoryview, canvas: SlideCanvas | bytes, tile: tuple[int,
     for left, target in zip(
             lefts, pixels.reshape(-1, height, width, 3), strict=True):
         target[:] = canvas.read(left, top, width, height)
+    return set(canvas.reader.damaged)
 
 
 @lru_cache(maxsize=1)  # in a worker: the slide stays open from batch to batch

@@ -13,7 +13,30 @@ from scipy import ndimage
 
 # Distances along a column are uint8, of which the last means far.
 MAX_REACH, NONE = 254, 255  # px
+MAX_UM = 25.0  # as far as QuPath goes
 ROWS = 64  # worked on at once: they stay in the processor's cache
+
+
+def check_expansion(expand_um: float | None, markers: str = 'rising') -> None:
+    """Refuses cells that are none, or whose nuclei neighbouring windows may not share.
+
+    Args:
+        expand_um: How far cells reach from their nuclei, µm; None for nuclei only.
+        markers: Of the post-processor.
+
+    Raises:
+        ValueError: Says what is expected.
+    """
+    if expand_um is None:
+        return
+    if not 0 < expand_um <= MAX_UM:
+        raise ValueError(f'expand_um={expand_um:g}: expected more than 0 and at most '
+                         f'{MAX_UM:g} µm; leave it out for nuclei only')
+    if markers != 'rising':
+        raise ValueError(
+            f'expand_um with markers={markers!r} of the post-processor: neighbouring '
+            'windows may then disagree about a nucleus, and cells would overlap; take '
+            "model.post_processor.markers='rising'")
 
 
 class KeyForm(NamedTuple):

@@ -4,6 +4,7 @@ import math
 import cv2
 import numpy as np
 
+from ..utils.pixel_size import OBJECTIVE_MPP
 from .reader import SlideReader, read_on_white
 
 LEVEL_TOLERANCE = 0.01  # relative; sizes of levels and canvas are rounded to whole px
@@ -43,9 +44,13 @@ class SlideCanvas:
 
     def __init__(self, reader: SlideReader, mpp: float) -> None:
         if reader.mpp is None:
+            fix = '; give it with --mpp (µm/px, often 0.25 for 40x, 0.5 for 20x)'
+            if reader.objective:
+                usual = f'{OBJECTIVE_MPP / reader.objective:.3g}'
+                fix = (f', but it states a {reader.objective:g}x objective, usually '
+                       f'{usual} µm/px; give --mpp {usual}')
             raise ValueError(
-                f'{reader.name}: the size of its pixels is not known; give it with '
-                '--mpp (µm/px, often 0.25 for 40x, 0.5 for 20x)')
+                f'{reader.name}: the size of its pixels is not known{fix}')
         self.reader = reader
         self.mpp = mpp
         height, width = reader.shape

@@ -8,6 +8,7 @@ import numpy as np
 import shapely
 
 from ..utils.files import complete_file
+from ..utils.names import check_class_names
 
 # Outlines lie on multiples of 1/8 px: exact in binary, short in a file.
 GRID_PX = 0.125
@@ -15,6 +16,8 @@ FEATURE_PREFIX = 'features/'  # of their names in a saved table
 # Columns of outlines, and the arrays of points and lengths of a saved table.
 RING_ARRAYS = dict(outlines=('points', 'lengths'),
                    cell_outlines=('cell_points', 'cell_lengths'))
+TWO_AXES = ('centroids', 'class_probs', 'embeddings',
+            *(points for points, _ in RING_ARRAYS.values()))
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,11 @@ class SlideInfo:
             can be written when it is None.
         classes: C class names, background first.
         palette: C colours, RGB 0-255.
+        origin: (x, y) px of level 0 from which the cells are counted, the corner of
+            what `shape` is the size of; (0, 0) unless that is a part of the slide.
+
+    Raises:
+        ValueError: When two classes have one name, see `check_class_names`.
     """
 
     name: str
@@ -35,6 +43,10 @@ class SlideInfo:
     mpp: float | None
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
+    origin: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        check_class_names(self.classes, self.name)
 
 
 @dataclass
@@ -84,6 +96,15 @@ class CellTable:
                for name, rings in self._rings().items()},
             **{name: getattr(self, name)[rows] for name in _array_columns()})
 
+    def moved(self, offset: tuple[float, float]) -> 'CellTable':
+        """Returns the table with all places moved by (x, y) px."""
+        if not any(offset):
+            return self
+        return replace(
+            self, centroids=self.centroids + offset,
+            **{name: [ring + offset for ring in rings]
+               for name, rings in self._rings().items()})
+
     @staticmethod
     def concatenate(tables: Sequence['CellTable']) -> 'CellTable':
         """Joins the rows of tables, at least one, with equal columns."""
@@ -109,9 +130,26 @@ class CellTable:
 
     @staticmethod
     def load(path: str | os.PathLike) -> 'CellTable':
-        """Reads what `save` wrote."""
-        with np.load(Path(path), allow_pickle=False) as file:
-            arrays = dict(file)
+        """Reads what `save` wrote.
+
+        Raises:
+            OSError: When there is no such file.
+            ValueError: When the file is damaged.
+        """
+        try:
+            with np.load(Path(path), allow_pickle=False) as file:
+                return CellTable._from_arrays(dict(file))
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # numpy and zipfile raise many types
+            raise ValueError(f'{path}: damaged ({type(error).__name__}); delete it and '
+                             'its cells are found again') from error
+
+    @staticmethod
+    def _from_arrays(arrays: dict[str, np.ndarray]) -> 'CellTable':
+        if any(array.ndim != 1 + (name in TWO_AXES) or array.dtype.kind not in 'fiu'
+               for name, array in arrays.items()):
+            raise ValueError('an array has other axes or values')
         return CellTable(
             **{name: split_rings(arrays[points], arrays[lengths])
                for name, (points, lengths) in RING_ARRAYS.items() if points in arrays},

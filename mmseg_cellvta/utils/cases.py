@@ -59,7 +59,7 @@ def run_cases(cases: list[Case], deadline: Deadline) -> Iterator[tuple[Case, Res
             result = run_apart(
                 case.call, deadline.left()) if case.apart else case.call()
         except Exception as error:
-            full = isinstance(error, torch.OutOfMemoryError)
+            full = isinstance(error, torch.cuda.OutOfMemoryError)
             result = Result({}, one_sentence(error), case.required and not full)
         _free_memory()  # here, where the frames of an exception no longer hold it
         yield case, result
@@ -74,7 +74,7 @@ def _free_memory() -> None:
 
 def one_sentence(error: Exception) -> str:
     """Returns what an exception says, without addresses and advice on many lines."""
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.cuda.OutOfMemoryError):
         return 'out of memory'
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = ' '.join(lines[:2])

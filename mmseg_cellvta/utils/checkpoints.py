@@ -12,15 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.runner import CheckpointLoader, load_state_dict
+from mmseg.registry import DATASETS
 from torch import Tensor, nn
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from .files import complete_file
+from .plain_loading import CheckpointError, plain_loading
 
 KeyRules = list[tuple[str, str]]  # the authors' template, ours
-# How torch names what `weights_only` refuses; the wording differs by version.
-REFUSED_OBJECT = re.compile(r'(?:GLOBAL|Unsupported class) ([\w.]+)')
 OURS, RELEASED = 'state_dict', 'model_state_dict'  # where a checkpoint has its weights
 NORMALIZATION_KEY = 'normalization'  # in a checkpoint's meta
+# The data set of a published model by the numbers of its classes and tissues.
+RELEASED_ON = {(7, 1): 'CoNICDataset', (6, 19): 'PanNukeCellDataset'}
 # Blocks of the authors are (convolution, BatchNorm); ours have names for the two.
 BLOCK_PARTS = [('.block.0.', '.conv.'), ('.block.1.', '.bn.')]
 BRANCHES = dict(
@@ -31,7 +35,8 @@ def read_checkpoint(path: str | Path, trust: bool = False) -> dict:
     """Reads a checkpoint without running code that it may hold.
 
     Args:
-        path: A file with weights as `state_dict`, as `model_state_dict`, or bare.
+        path: A file with weights as `state_dict`, as `model_state_dict`, or bare; or
+            an address that MMEngine knows, such as https://...
         trust: Read objects besides tensors and plain values too. A file made for it
             then runs any code.
 
@@ -39,33 +44,49 @@ def read_checkpoint(path: str | Path, trust: bool = False) -> dict:
         What the file holds, with its weights by name as `state_dict`.
 
     Raises:
-        ValueError: When the file is missing, holds objects, or holds no weights.
+        CheckpointError: When the file is missing, holds objects, or holds no weights.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f'{path}: no such file')
-    try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=not trust)
-    except Exception as error:  # torch raises many unrelated types
-        raise ValueError(f'{path}: {_reason(error)}') from error
+    if '://' not in str(path) and not Path(path).is_file():
+        raise CheckpointError(f'{path}: no such file')
+    with plain_loading(trust):
+        checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')
     if not isinstance(checkpoint, dict):
         checkpoint = {}
     outer = next((key for key in (RELEASED, OURS) if key in checkpoint), None)
     weights = checkpoint if outer is None else checkpoint.pop(outer)
     if not isinstance(weights, dict) or not weights or not all(
             isinstance(value, Tensor) for value in weights.values()):
-        raise ValueError(f'{path}: expected named tensors, bare or as '
-                         f"'{RELEASED}' or '{OURS}'")
+        raise CheckpointError(f'{path}: expected named tensors, bare or as '
+                              f"'{RELEASED}' or '{OURS}'")
     return {OURS: weights} if outer is None else {**checkpoint, OURS: weights}
 
 
-def _reason(error: Exception) -> str:
-    refused = REFUSED_OBJECT.search(str(error))
-    if refused is None:
-        return f'not a readable checkpoint ({type(error).__name__})'
-    return (f'holds {refused[1]} besides tensors and plain values, and reading that '
-            'may run any code; give a checkpoint written with PlainCheckpointHook, or, '
-            'if you trust where the file comes from, convert it with --trust')
+def load_weights(model: nn.Module, checkpoint: dict, where: str | Path) -> None:
+    """Loads all weights of a model, which must be normalised as in their training.
+
+    Args:
+        model: The model to fill.
+        checkpoint: What `read_checkpoint` returned.
+        where: Its file, for errors.
+
+    Raises:
+        CheckpointError: When the checkpoint does not fit the model.
+    """
+    weights = checkpoint[OURS]
+    consume_prefix_in_state_dict_if_present(weights, 'module.')  # of several GPUs
+    try:
+        load_state_dict(model, weights, strict=True)
+        check_normalization(model, checkpoint)
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f'{where} does not fit the config; give the config of its training: '
+            f'{error}') from error
+
+
+def read_meta(checkpoint: dict) -> dict:
+    """Returns what a checkpoint says about itself; empty if it says nothing."""
+    meta = checkpoint.get('meta')
+    return meta if isinstance(meta, dict) else {}
 
 
 def read_normalization(model: nn.Module) -> dict[str, list[float]] | None:
@@ -90,14 +111,15 @@ def check_normalization(model: nn.Module, checkpoint: dict) -> None:
         checkpoint: With `meta`, in which `NormalizationHook` writes mean and std.
 
     Raises:
-        ValueError: When they differ: images would be segmented badly without any error.
+        CheckpointError: When they differ: images would be segmented badly without any
+            error.
     """
-    saved = checkpoint.get('meta', {}).get(NORMALIZATION_KEY)
+    saved = read_meta(checkpoint).get(NORMALIZATION_KEY)
     own = read_normalization(model)
     if saved is None or own is not None and all(
             np.allclose(saved[key], own[key], atol=1e-3) for key in saved):
         return
-    raise ValueError(
+    raise CheckpointError(
         f'the checkpoint was trained with images normalised by {saved}, but the data '
         f'preprocessor has {own}; set its mean and std to those of the training, or '
         'encoder.name to the encoder of the training')
@@ -165,8 +187,21 @@ def convert_checkpoint(src: Path, dst: Path, model: ReleasedModel,
         raise ValueError(f'{src}: {error}') from error
     dst.parent.mkdir(parents=True, exist_ok=True)
     with complete_file(dst) as path:
-        torch.save({RELEASED if reverse else OURS: converted}, path)
+        torch.save({RELEASED: converted} if reverse else
+                   {'meta': _released_meta(converted), OURS: converted}, path)
     return converted
+
+
+def _released_meta(weights: dict[str, Tensor]) -> dict:
+    """Returns the meta of a converted checkpoint, which `mmseg.apis` reads.
+
+    Classes and palette are in it if the outputs are those of a published model; of
+    others nobody knows them.
+    """
+    counts = tuple(len(weights.get(f'decode_head.{name}.weight', ()))
+                   for name in ('branches.nc.levels.3.2', 'tissue_head'))
+    dataset = RELEASED_ON.get(counts)
+    return {} if dataset is None else dict(dataset_meta=DATASETS.get(dataset).METAINFO)
 
 
 def _rename(key: str, rules: KeyRules, model: str) -> str:

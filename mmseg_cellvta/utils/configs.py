@@ -56,10 +56,26 @@ def load_config(path: str | Path,
     cfg = _read(path)
     if names:
         cfg = _read_with_names(path, cfg, names)
+    return set_options(cfg, options)
+
+
+def set_options(cfg: Config,
+                options: Mapping[str, Any] | Sequence[str] | None) -> Config:
+    """Sets dotted settings of a config that was read, and returns it.
+
+    Args:
+        cfg: The config.
+        options: As in `load_config`, without names of a file.
+
+    Raises:
+        ValueError: When there is no such setting.
+    """
+    options = dict(options if isinstance(options, Mapping) else parse_options(options))
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    for key in options:
+    # Another class first: it may have other arguments.
+    for key in sorted(options, key=lambda key: key.split('.')[-1] != 'type'):
         check_option(cfg._cfg_dict, key)
-    cfg.merge_from_dict(options)
+        cfg.merge_from_dict({key: options[key]})
     return cfg
 
 
@@ -139,19 +155,29 @@ def _read_again(path: Path, values: dict[str, Any]) -> Config:
             Config._substitute_predefined_vars(str(file), str(copy))
             copy.write_bytes(_assign(copy.read_bytes(), values))
         cfg = _read(Path(folder, path.resolve().relative_to(top)))
-    return Config(cfg._cfg_dict, filename=str(path))
+    result = Config(cfg._cfg_dict, filename=str(path))
+    # Of a pure Python config: what is imported is not part of it.
+    object.__setattr__(result, '_imported_names', cfg._imported_names)
+    return result
 
 
 def _with_bases(path: Path) -> Iterator[Path]:
     """Yields a config and all files that it inherits from."""
     yield path
+    # What an installed package holds, `::` or without a dot, is not copied.
     for node in ast.parse(path.read_bytes()).body:
+        bases = []
         if isinstance(node, ast.Assign) and getattr(
                 node.targets[0], 'id', None) == '_base_':
-            bases = ast.literal_eval(node.value)
-            for base in [bases] if isinstance(bases, str) else bases:
-                if '::' not in base:  # of an installed package: not copied
-                    yield from _with_bases((path.parent / base).resolve())
+            value = ast.literal_eval(node.value)
+            bases = [base for base in ([value] if isinstance(value, str) else value)
+                     if '::' not in base]
+        elif isinstance(node, ast.With):  # read_base() of a pure Python config
+            bases = ['../' * (part.level - 1) + part.module.replace('.', '/') + '.py'
+                     for part in node.body
+                     if isinstance(part, ast.ImportFrom) and part.level]
+        for base in bases:
+            yield from _with_bases((path.parent / base).resolve())
 
 
 def _assign(source: bytes, values: dict[str, Any]) -> bytes:

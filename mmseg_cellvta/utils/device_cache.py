@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .stacks import is_compiling
+
 KEPT = 8  # image sizes, such as those of validation beside those of training
 
 
@@ -29,7 +31,7 @@ class DeviceCache:
     def __call__(self, key: Hashable, device: torch.device) -> Any:
         """Returns what `make` returns for `key` on `device`."""
         # A compiled graph makes its own: what changes in a cache compiles it again.
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return self.make(key, device)
         made = self._made.get((key, device))
         if made is None:

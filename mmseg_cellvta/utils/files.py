@@ -1,9 +1,10 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Files and folders that appear only when they are complete, and arrays on the disk."""
+"""Files and folders that appear only when complete; text and arrays on the disk."""
 import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -13,9 +14,14 @@ from typing import Any
 import numpy as np
 
 SETTINGS, PROGRESS = 'conversion.json', 'progress.json'
+MAX_CHANGES = 5  # that a message names
 PART_NAME = re.compile(r'\.\d+\.(.+)', re.DOTALL)  # of complete_file
 # Bytes: up to so many, a file is read whole for its digest; above, pieces of it.
 DIGEST_WHOLE, DIGEST_PIECE = 256 << 20, 256 << 10
+
+
+class UnreadableError(ValueError):
+    """A file, or a part of it, that cannot be decoded."""
 
 
 @contextmanager
@@ -38,6 +44,40 @@ def complete_file(path: str | os.PathLike) -> Iterator[Path]:
             os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def complete_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Lends a hidden folder beside `path`, and gives it its name when it is filled.
+
+    After an exception nothing is left.
+
+    Args:
+        path: The folder to make; its parents are made, too.
+
+    Yields:
+        The folder to fill.
+
+    Raises:
+        FileExistsError: When there is something of that name.
+    """
+    path = Path(path)
+    refuse_existing(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{os.getpid()}.{path.name}')
+    part.mkdir()
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises FileExistsError when there is something of that name, a link too."""
+    if os.path.lexists(path):
+        raise FileExistsError(
+            f'{path}: exists already; delete it or choose another folder')
 
 
 @contextmanager
@@ -79,9 +119,7 @@ class PendingFolder:
 
     def __init__(self, path: str | Path, settings: dict) -> None:
         self.path = Path(path)
-        if os.path.lexists(self.path):
-            raise FileExistsError(f'{path}: exists already; delete it or choose '
-                                  'another folder')
+        refuse_existing(self.path)
         self.part = self.path.with_name(f'{self.path.name}.part')
         settings = json.loads(json.dumps(settings))
         begun = self._read(SETTINGS)
@@ -117,7 +155,16 @@ class PendingFolder:
 
     def _read(self, name: str) -> dict | None:
         path = self.part / name
-        return json.loads(path.read_text()) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            content = read_json(path)
+        except ValueError as error:
+            raise ValueError(f'{error}; delete {self.part} to start anew') from error
+        if not isinstance(content, dict):
+            raise ValueError(f'{path}: found a {type(content).__name__}, expected a '
+                             f'JSON object; delete {self.part} to start anew')
+        return content
 
     def _write(self, name: str, content: dict) -> None:
         """Replaces a file at once: a killed process leaves the old one or the new."""
@@ -170,22 +217,24 @@ def _piece_starts(size: int) -> Iterator[int]:
 
 
 def describe_changes(old: dict, new: dict) -> str:
-    """Says which settings differ and how: `amp=False, now True; tile.0=256, now 512`.
+    """Says which settings differ and how, such as `amp=False, now True`.
 
     Args:
-        old: Nested dicts and lists of JSON values.
+        old: Nested dicts of JSON values.
         new: The same.
     """
     old, new = dict(_leaves(old)), dict(_leaves(new))
-    return '; '.join(
-        f'{name}={old.get(name)!r}, now {new.get(name)!r}'
-        for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name))
+    names = sorted(name for name in old.keys() | new.keys()
+                   if old.get(name) != new.get(name))
+    said = [f'{name}={old.get(name)!r}, now {new.get(name)!r}'
+            for name in names[:MAX_CHANGES]]
+    more = [f'{len(names) - MAX_CHANGES} more'] * (len(names) > MAX_CHANGES)
+    return '; '.join(said + more)
 
 
-def _leaves(settings: dict | list, prefix: str = '') -> Iterator[tuple[str, Any]]:
-    items = settings.items() if isinstance(settings, dict) else enumerate(settings)
-    for name, value in items:
-        if isinstance(value, (dict, list)) and value:
+def _leaves(settings: dict, prefix: str = '') -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict) and value:
             yield from _leaves(value, f'{prefix}{name}.')
         else:
             yield f'{prefix}{name}', value
@@ -202,6 +251,32 @@ def settings_digest(settings: Any, digits: int = 16) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
+def read_text(path: str | os.PathLike) -> str:
+    """Reads a text file of the user, UTF-8 with or without a byte order mark.
+
+    Raises:
+        ValueError: When the file has another encoding.
+    """
+    try:
+        return Path(path).read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path}: not UTF-8 text ({error}); save it as UTF-8'
+                         ) from error
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Reads a JSON file of the user.
+
+    Raises:
+        ValueError: When the file is not JSON, or not in UTF-8.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{path}: not JSON ({error})') from error
+
+
 @lru_cache(maxsize=16)
 def open_npy(path: str) -> np.ndarray:
     """Maps a `.npy` file into memory, once per process; see `map_npy`."""
@@ -213,19 +288,36 @@ def map_npy(path: str) -> np.ndarray:
 
     Raises:
         FileNotFoundError: When there is no such file.
-        ValueError: When the file is truncated or no `.npy` file.
+        ValueError: When the file is truncated, no `.npy` file, or holds objects.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path}: no such file')
     try:
         array = np.load(path, mmap_mode='r')
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # numpy raises many types for a damaged header
+        if _holds_objects(path):
+            raise ValueError(
+                f'{path}: holds pickled Python objects, such as a dictionary, which '
+                'are not read because they can run code; save the arrays in it, each '
+                'with np.save') from error
         raise ValueError(
-            f'{path}: not a complete .npy file ({error}); found '
+            f'{path}: not a complete .npy file ({str(error)[:200]}); found '
             f'{Path(path).stat().st_size} bytes; copy or unpack it again') from error
     if not isinstance(array, np.ndarray):
         raise ValueError(f'{path}: an .npz archive; expected a single array, .npy')
     return array
+
+
+def _holds_objects(path: str) -> bool:
+    """Tells if the header of a `.npy` file announces Python objects."""
+    with open(path, 'rb') as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            read_header = (np.lib.format.read_array_header_1_0 if version == (1, 0)
+                           else np.lib.format.read_array_header_2_0)
+            return read_header(file)[2].hasobject
+        except Exception:  # as above
+            return False
 
 
 def read_item(path: str | Path, index: int) -> np.ndarray:

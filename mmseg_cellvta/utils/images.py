@@ -10,20 +10,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import BITSPERSAMPLE, IMAGELENGTH, IMAGEWIDTH
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH
 
-from .files import named_errors, open_npy
+from .files import UnreadableError, named_errors, open_npy
+from .tiff_rules import TiffImage, find_tiff_image, is_tiff
 
 COLOR_MODES = ('RGB', 'RGBA', 'L', 'LA', 'P', 'CMYK', 'YCbCr')
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap rows and columns
-
-
-class UnreadableError(ValueError):
-    """A file, or a part of it, that cannot be decoded."""
+UM_PER_INCH = 25400
 
 
 def read_image(path: str | os.PathLike, index: int | None = None) -> np.ndarray:
@@ -42,11 +41,13 @@ def read_image(path: str | os.PathLike, index: int | None = None) -> np.ndarray:
         FileNotFoundError: When there is no such file.
         UnreadableError: When the file is damaged or no image.
         ValueError: When the image has more than 8 bits per channel or an unknown colour
-            mode.
+            mode, or a TIFF file holds several; see `tiff_rules`.
     """
     if index is not None:
         return np.array(open_npy(str(path))[index])
-    with _open(path) as image:
+    with _open(path) as (image, tiff):
+        if tiff is not None:
+            tiff.check_pixels()
         _check_mode(path, image)
         image = _decode(path, image)
         if image.has_transparency_data:
@@ -58,25 +59,55 @@ def read_image(path: str | os.PathLike, index: int | None = None) -> np.ndarray:
 
 def read_image_size(path: str | os.PathLike) -> tuple[int, int]:
     """Returns (height, width), px, of the upright image, without decoding it."""
-    with _open(path) as image:
+    with _open(path) as (image, _):
         width, height = image.size
         if image.format == 'TIFF':  # Pillow may have swapped its size already
             width, height = (image.tag_v2[tag] for tag in (IMAGEWIDTH, IMAGELENGTH))
         return (width, height) if _orientation(image) in SIDEWAYS else (height, width)
 
 
-def read_image_dpi(path: str | os.PathLike) -> tuple[float, float] | None:
-    """Returns px per inch along x and y of the upright image; None if not stated."""
-    with _open(path) as image:
-        dpi_x, dpi_y = map(float, image.info.get('dpi', (0, 0)))
-        if not (dpi_x > 0 and dpi_y > 0):
-            return None
-        return (dpi_y, dpi_x) if _orientation(image) in SIDEWAYS else (dpi_x, dpi_y)
+class ImageFacts(NamedTuple):
+    """What an image file states beside its pixels.
+
+    Attributes:
+        mpp: Width and height of a pixel of the upright image, µm, which may be that of
+            a screen's 72 dpi; None if not stated.
+        objective: Magnification; None if not stated.
+        remark: Which images of a TIFF file are left out, a sentence; None if none.
+    """
+
+    mpp: tuple[float, float] | None
+    objective: float | None = None
+    remark: str | None = None
+
+
+def read_image_facts(path: str | os.PathLike) -> ImageFacts:
+    """Reads what an image file states, without decoding it."""
+    with _open(path) as (image, tiff):
+        if tiff is None:
+            dpi = [float(value) for value in image.info.get('dpi', (0, 0))]
+            mpp = tuple(UM_PER_INCH / value for value in dpi) if min(dpi) > 0 else None
+            facts = ImageFacts(mpp)
+        else:
+            facts = ImageFacts(tiff.mpp, tiff.objective, tiff.remark)
+        if facts.mpp and _orientation(image) in SIDEWAYS:
+            facts = facts._replace(mpp=facts.mpp[::-1])
+        return facts
 
 
 def read_id_image(path: str | os.PathLike) -> np.ndarray:
-    """Reads an image of ids: (H, W) of any dtype; of a palette, the indices."""
-    with _open(path) as image:
+    """Reads an image of ids: (H, W) of any dtype; of a palette, the indices.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        UnreadableError: When the file is damaged or no image.
+        ValueError: When the image has several channels or pages.
+    """
+    with _open(path) as (image, _):
+        with _damage(path):
+            pages = getattr(image, 'n_frames', 1)
+        if pages > 1:
+            raise ValueError(f'{path}: {pages} pages; expected one, of ids')
         ids = np.asarray(_decode(path, image))
     if ids.ndim != 2:
         raise ValueError(f'{path}: {ids.shape[2]} channels; expected one channel of '
@@ -90,27 +121,47 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     Raises:
         OSError: When the file cannot be written.
     """
-    # OpenCV itself would not say why it could not write.
-    _, encoded = cv2.imencode(Path(path).suffix, image[..., ::-1])
+    # OpenCV crashes on paths that are not UTF-8, and does not say why it cannot write.
+    _, content = cv2.imencode(Path(path).suffix, image[..., ::-1])
     with named_errors(Path(path)):
-        Path(path).write_bytes(encoded)
+        Path(path).write_bytes(content)
 
 
 @contextmanager
-def _open(path: str | os.PathLike) -> Iterator[Image.Image]:
+def _open(path: str | os.PathLike) -> Iterator[tuple[Image.Image, TiffImage | None]]:
+    """Lends an image that is not decoded yet and, of TIFF, the image that counts."""
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path}: no such file')
+    tiff = find_tiff_image(path) if is_tiff(path) else None
     # Pillow would map a path into memory, and mix up the rows of grey TIFF files that
     # are stored sideways.
     with _no_pixel_limit(), open(path, 'rb') as file:
         try:
             image = Image.open(file)
         except Exception as error:  # Pillow raises many types for a damaged file
+            if tiff is not None:
+                tiff.check_pixels()
             unknown = isinstance(error, UnidentifiedImageError)
             raise UnreadableError(
                 f'{path}: not a readable image{"" if unknown else f" ({error})"}; '
                 'expected png, jpg or tif with 8 bits per channel') from error
-        yield image
+        if tiff is not None:
+            if tiff.page is None:
+                raise UnreadableError(
+                    f'{path}: its image lies below another page; export it anew')
+            with _damage(path):
+                image.seek(tiff.page)
+        yield image, tiff
+
+
+@contextmanager
+def _damage(path: str | os.PathLike) -> Iterator[None]:
+    """Names the file in errors of Pillow, which are of many types."""
+    try:
+        yield
+    except Exception as error:
+        raise UnreadableError(
+            f'{path}: damaged image ({error}); copy it again') from error
 
 
 def _check_mode(path: str | os.PathLike, image: Image.Image) -> None:
@@ -119,11 +170,7 @@ def _check_mode(path: str | os.PathLike, image: Image.Image) -> None:
     Pillow would keep the upper 8 of 16 bits, in which the 12 bits of many cameras are
     almost black.
     """
-    bits = 8
-    if image.format == 'TIFF':
-        bits = max(image.tag_v2.get(BITSPERSAMPLE, (1,)))
-    elif f'{image.mode.removesuffix(";16")};16' in str(image.tile[:1]):
-        bits = 16
+    bits = 16 if f'{image.mode.removesuffix(";16")};16' in str(image.tile[:1]) else 8
     if image.mode not in COLOR_MODES or bits > 8:
         found = f'{bits} bits per channel' if bits > 8 else f'colour mode {image.mode}'
         raise ValueError(f'{path}: {found}; expected RGB or grey with 8 bits per '
@@ -132,11 +179,8 @@ def _check_mode(path: str | os.PathLike, image: Image.Image) -> None:
 
 def _decode(path: str | os.PathLike, image: Image.Image) -> Image.Image:
     """Decodes an image and turns it upright."""
-    try:
+    with _damage(path):
         image.load()
-    except Exception as error:  # Pillow raises many types for a damaged file
-        raise UnreadableError(
-            f'{path}: damaged image ({error}); copy it again') from error
     # Pillow turns TIFF while decoding and then states no orientation any more.
     if _orientation(image) != 1:
         ImageOps.exif_transpose(image, in_place=True)

@@ -9,6 +9,9 @@ from typing import Any
 
 from mmengine.logging import MessageHub
 
+from .pixel_size import mpp_problem
+from .type_names import type_name
+
 SCALED_TO = 'network_mpp'  # in the message hub, and of every sample that was scaled
 DEFAULT_MPP = 0.25  # µm/px, 40x
 
@@ -28,15 +31,23 @@ def network_mpp(model: dict) -> float:
     """Returns the µm/px that the config of a `CellSegmentor` states.
 
     A config of before `model.mpp` states it in its post-processor.
+
+    Raises:
+        ValueError: When no pixel has that size.
     """
     post_processor = model.get('post_processor') or {}
-    return model.get('mpp') or post_processor.get('mpp', DEFAULT_MPP)
+    mpp = model.get('mpp')
+    if mpp is None:
+        mpp = post_processor.get('mpp', DEFAULT_MPP)
+    if problem := mpp_problem(mpp):
+        raise ValueError(f'model.mpp={mpp}: {problem}')
+    return mpp
 
 
 def fill_network_mpp(cfg: Any, mpp: float) -> None:
     """Writes µm/px into every `ResizeToMpp` of a config that has no number."""
     if isinstance(cfg, dict):
-        if cfg.get('type') == 'ResizeToMpp':
+        if type_name(cfg) == 'ResizeToMpp':
             cfg.setdefault('mpp', mpp)
         cfg = cfg.values()
     elif not isinstance(cfg, (list, tuple)):

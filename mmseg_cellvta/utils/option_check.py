@@ -10,6 +10,8 @@ from mmengine.registry import Registry
 
 REGISTRIES = [value for value in vars(mmseg.registry).values()
               if isinstance(value, Registry)]
+# What builders take out before they call a class.
+OF_BUILDERS = ('constructor', 'paramwise_cfg', 'priority', 'convert_to_iter_based')
 ALIKE = 0.8  # 0-1, from which on a new key counts as a slip of the pen
 
 
@@ -49,7 +51,7 @@ def check_option(cfg: Mapping, key: str) -> None:
 
 def _check_new(part: Mapping, key: str, place: str, name: str) -> None:
     known = _arguments(part.get('type'))
-    if name.startswith('_') or known is not None and name in known:
+    if name.startswith('_') or name in (*OF_BUILDERS, *(known or ())):
         return
     meant = get_close_matches(name, {*part, *(known or ())}, 1, ALIKE)
     if known is not None or meant:

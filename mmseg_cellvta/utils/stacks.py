@@ -2,13 +2,18 @@
 """What differs between the maintained OpenMMLab builds and the official releases.
 
 Both install `mmcv`, `mmengine` and `mmseg`. Everything else of the package knows no
-difference between them.
+difference between them, nor between torch 2.1 and later versions.
 """
 import warnings
 from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.metadata import packages_distributions
 from io import StringIO
+
+try:
+    from torch.compiler import is_compiling as is_compiling
+except ImportError:  # torch before 2.3
+    from torch._dynamo.external_utils import is_compiling as is_compiling
 
 # The maintained builds print it at every start: an optional package is not there.
 NOISE = 'Could not import OneDL'

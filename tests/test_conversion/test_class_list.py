@@ -18,9 +18,35 @@ def test_names_may_be_lines_of_a_file(tmp_path):
     assert parse_classes(str(tmp_path / 'names.txt')) == CLASSES
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
+    (tmp_path / 'names.txt').write_text('tumour\r\nplasma cell\r\n', 'utf-8-sig')
+    assert parse_classes(str(tmp_path / 'names.txt')) == CLASSES
+
+
+def test_a_list_may_be_longer_than_a_file_name():
+    names = [f'class number {i}' for i in range(200)]
+    assert parse_classes(','.join(names)) == ['background', *names]
+
+
+@pytest.mark.parametrize('name', ['names.txt', 'folder/classes.CSV', 'c.json'])
+def test_a_file_that_is_not_there_is_no_class(name):
+    with pytest.raises(FileNotFoundError, match=f'{name}: no such file of class names'):
+        parse_classes(name)
+
+
+@pytest.mark.parametrize(('content', 'message'), [
+    ('tumour,plasma cell\n', "one line, 'tumour,plasma cell'; in a file every class"),
+    ('tumour\nTumour\n', "names.txt: class 'Tumour' is there twice"),
+    ('tumour\nplasma\xa0cell\n', 'cannot be printed')])
+def test_wrong_files_are_refused(tmp_path, content, message):
+    (tmp_path / 'names.txt').write_text(content, 'utf-8')
+    with pytest.raises(ValueError, match=message):
+        parse_classes(str(tmp_path / 'names.txt'))
+
+
 @pytest.mark.parametrize(('text', 'message'), [
     (',', 'names no class'), ('background', 'names no class'),
-    ('a,b,A', "class 'a' is there twice"), ('a,Background', "'Background' is there")])
+    ('a,b,A', "class 'A' is there twice"), ('a,Background', "'Background' is there")])
 def test_wrong_lists_are_refused(text, message):
     with pytest.raises(ValueError, match=message):
         parse_classes(text)

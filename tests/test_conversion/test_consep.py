@@ -115,8 +115,16 @@ def test_real_labels_come_through(shared_dir, tmp_path):
 @pytest.mark.parametrize(('gone', 'message'), [
     ('Train/Labels/train_2.mat', 'train_2.mat: no such label file'),
     ('Test/Images/test_1.png', 'Images: no .png file in it'),
+    ('Train/Images/train_10.png', 'train_10.mat: no image train_10.png in .*Images'),
     ('', 'holds neither Train nor Test')])
 def test_missing_files_are_named(source, tmp_path, gone, message):
     shutil.rmtree(source) if not gone else (source / gone).unlink()
     with pytest.raises(FileNotFoundError, match=message):
+        convert(source, tmp_path / 'out')
+
+
+def test_an_image_of_one_name_in_both_parts_is_not_lost(source, tmp_path):
+    for name in ('Images/train_2.png', 'Labels/train_2.mat'):
+        shutil.copy(source / 'Train' / name, source / 'Test' / name)
+    with pytest.raises(ValueError, match="several images, the first is 'train_2'"):
         convert(source, tmp_path / 'out')

@@ -1,4 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import os
 import shutil
 
 import numpy as np
@@ -28,7 +29,7 @@ def source(tmp_path):
     return tmp_path / 'own'
 
 
-def convert(source, out, classes=CLASSES, mpp=0.3, tiling=WHOLE,
+def convert(source, out, classes=CLASSES, mpp=0.6, tiling=WHOLE,
             split=SPLIT):
     with Progress(disable=True) as progress:
         return convert_custom(source, out, classes, mpp, tiling, split, progress)
@@ -47,7 +48,7 @@ def test_every_format_arrives_at_the_dataset(source, tmp_path):
     assert dataset.metainfo['classes'] == CLASSES and len(dataset) == 10
     for i, sample in enumerate(dataset):
         assert sample['sample_name'] == f'patient{i // 2}_{i}'
-        assert sample['img'].shape == (40 + i, 60, 3) and sample['mpp'] == 0.3
+        assert sample['img'].shape == (40 + i, 60, 3) and sample['mpp'] == 0.6
         assert sample['img'][0, 0].astype(int) == pytest.approx([10, 120, 200], abs=4)
         assert np.unique(sample['gt_inst_map']).tolist() == [0, 1, 2, 3]
         assert sample['gt_seg_map'][8, 4] == 1 and sample['gt_seg_map'][8, 12] == 2
@@ -138,6 +139,10 @@ def copy(name, to):
     (lambda source: [path.unlink() for path in (source / 'images').iterdir()],
      FileNotFoundError, 'images: no image in it'),
     (shutil.rmtree, FileNotFoundError, 'own: no such folder'),
+    (lambda source: shutil.copytree(source / 'images', source / 'images/more'),
+     ValueError, 'images/more: folders in images are not read; move the files'),
+    (lambda source: shutil.copytree(source / 'labels', source / 'labels/more'),
+     ValueError, 'labels/more: folders in labels are not read'),
     (lambda source: (source / 'train').mkdir(), ValueError,
      'own: holds images and also train'),
     (lambda source: (source / 'images/patient0_1.jpg').write_bytes(b'\xff\xd8'),
@@ -150,7 +155,74 @@ def test_wrong_files_are_named_and_nothing_appears(source, tmp_path, change, err
     assert not (tmp_path / 'out').exists()
 
 
-@pytest.mark.parametrize('mpp', [0, -1, float('nan')])
+@pytest.mark.parametrize(('name', 'message'), [
+    (os.fsdecode('caf\u00e9'.encode('latin-1')), 'its name is not in UTF-8; rename it'),
+    ('a\nb', 'expected one line'), (' a', 'without blanks around it')])
+def test_names_that_lists_cannot_hold_are_refused(source, tmp_path, name, message):
+    for folder, suffix in dict(images='.png', labels='.npy').items():
+        shutil.copy(source / f'{folder}/patient0_0{suffix}',
+                    source / f'{folder}/{name}{suffix}')
+    with pytest.raises(ValueError, match=message):
+        convert(source, tmp_path / 'out')
+    assert not list(tmp_path.glob('out*'))
+
+
+def test_a_label_of_a_format_that_is_not_read_is_called_so(source, tmp_path):
+    path = source / 'labels/patient0_0.npy'
+    path.rename(path.with_suffix('.npz'))
+    with pytest.raises(FileNotFoundError, match='no label .*; patient0_0.npz is there, '
+                       'but only .npy, .mat'):
+        convert(source, tmp_path / 'out')
+
+
+def to_ids(change):
+    def rewrite(source):
+        path = source / 'labels/patient0_0.npy'
+        labels = np.load(path).astype(np.float64)
+        np.save(path, change(labels))
+    return rewrite
+
+
+def put(row, col, channel, value):
+    def change(labels):
+        labels[row, col, channel] = value
+        return labels
+    return to_ids(change)
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    (to_ids(lambda labels: labels[:-1]), 'patient0_0.npy: .* its image patient0_0.png'),
+    (put(0, 20, 0, -1), 'instance id -1; ids must not be negative'),
+    (put(0, 20, 0, 0.5), 'patient0_0.npy: 0.5 at row 0, column 20'),
+    (put(0, 20, 0, np.nan), 'patient0_0.npy: nan at row 0, column 20'),
+    (put(0, 20, 1, np.inf), 'patient0_0.npy: inf at row 0, column 20'),
+    (put(6, 3, 1, 2), r'instance 3 has the classes \[1, 2\]'),
+    (put(6, 3, 1, 0), r'instance 3 has the classes \[0, 1\]|has class 0'),
+    (to_ids(lambda labels: labels * [1, 2]), 'class id 4 .* is outside the 3 classes')])
+def test_wrong_labels_are_named(source, tmp_path, change, message):
+    change(source)
+    with pytest.raises(ValueError, match=message):
+        convert(source, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_ids_above_16_bits_stay_apart(source, tmp_path):
+    put(5, 0, 0, 3)(source)
+    path = source / 'labels/patient0_0.npy'
+    labels = np.load(path)
+    labels[..., 0][labels[..., 0] == 900] = 3 + (1 << 16)
+    np.save(path, labels)
+    summary, _ = convert(source, tmp_path / 'out')
+    assert sum(summary.nuclei.values()).tolist() == [10, 20]
+
+
+def test_nuclei_of_an_unusual_size_are_remarked(source, tmp_path):
+    _, remarks = convert(source, tmp_path / 'out', mpp=0.15)
+    assert remarks == ['the median diameter of nuclei is 1.4 µm, 4 to 25 µm are '
+                       'usual: are the labels in px, and is --mpp right?']
+
+
+@pytest.mark.parametrize('mpp', [0, -1, float('nan'), 40, 0.001, float('inf')])
 def test_impossible_resolution_is_refused(source, tmp_path, mpp):
     with pytest.raises(ValueError, match=f'--mpp {mpp}: expected'):
         convert(source, tmp_path / 'out', mpp=mpp)

@@ -46,6 +46,15 @@ def test_a_fault_is_found_and_nothing_else(changes, finding):
     assert check(labels) == [finding] and finding[0] in FAULTS
 
 
+def test_a_frame_or_a_labelled_background_is_found():
+    labels = draw_labels()
+    labels[labels[..., 0] == 0] = 99, 1
+    height, width = labels.shape[:2]
+    assert check(labels) == [('frame', f'instance 99: {width} x {height} px')]
+    labels[:2], labels[:, :2] = 0, 0  # still more than 0.9 of both sides
+    assert check(labels) == [('frame', f'instance 99: {width - 2} x {height - 2} px')]
+
+
 def test_pieces_that_touch_at_a_corner_are_one():
     labels = np.zeros((20, 20, 2), np.int32)
     labels[2:6, 2:6] = labels[6:10, 6:10] = 5, 1

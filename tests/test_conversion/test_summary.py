@@ -47,3 +47,19 @@ def test_the_most_frequent_size_is_named(widths, title):
     for width in widths:
         summary.add('all', labels_of([1], (20, width)))
     assert title in ' '.join(printed(summary).split())
+
+
+def test_brackets_in_a_name_are_printed():
+    summary = DatasetSummary(['[red] cell', 'b'])
+    summary.add('all', labels_of([2, 1]))
+    assert row_of(printed(summary), '[red] cell') == ['2 (66.7 %)']
+
+
+@pytest.mark.parametrize(('mpp', 'remarked'), [(0.5, False), (0.1, True), (8, True)])
+def test_the_median_nucleus_tells_an_impossible_resolution(mpp, remarked):
+    summary = DatasetSummary(['a'])
+    assert summary.size_remarks(mpp) == []
+    labels = np.zeros((20, 20, 2), np.int32)
+    labels[:10, :10], labels[12:14, 12:14], labels[16:, :18] = (1, 1), (9, 1), (4, 1)
+    summary.add('all', labels)  # of 100, 4 and 72 px
+    assert bool(summary.size_remarks(mpp)) == remarked

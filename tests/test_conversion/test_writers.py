@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from little_room import little_room
 from own_data import SHAPE, label_maps, write_image
 from rich.progress import Progress
 
@@ -184,8 +185,8 @@ def test_image_taken_away_in_between_leaves_no_trace(start, convert, images):
     assert names_in(root / 'Labels') == ['a_1.npy', 'a_10.npy']
 
 
-def test_full_disk_is_an_error(convert, little_room):
-    with pytest.raises(OSError, match='File too large.*a_1.png'):
+def test_full_disk_is_an_error(convert):
+    with pytest.raises(OSError, match='File too large.*a_1.png'), little_room():
         convert()
 
 

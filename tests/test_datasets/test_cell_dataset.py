@@ -1,5 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import json
+import os
 import shutil
 
 import cv2
@@ -105,6 +106,30 @@ def test_wrong_list_is_named_with_its_line(folder, text, message):
         build(folder, ann_file='train.txt')
 
 
+@pytest.mark.parametrize('classes', [
+    ['background', 'a', 'a'], ['background', 'a', 'A'], ['background', 'a', ' b'],
+    ['background', 'a', 'Background']])
+def test_classes_of_one_name_are_refused_in_the_config_too(folder, classes):
+    with pytest.raises(ValueError, match='CellFolderDataset: metainfo: class '):
+        build(folder, metainfo=dict(classes=classes, palette=PALETTE))
+
+
+def test_an_image_whose_name_is_not_utf_8_is_refused(folder):
+    name = os.fsdecode('caf\u00e9'.encode('latin-1'))
+    for old in ('Images/a_1.png', 'Labels/a_1.npy'):
+        (folder / old).rename(folder / old.replace('a_1', name))
+    with pytest.raises(ValueError, match=r"Images: image 'caf.udce9': its name is not"):
+        build(folder)
+
+
+def test_images_in_deeper_folders_are_not_left_out_silently(folder):
+    shutil.copytree(folder / 'Images', folder / 'Images/more')
+    with pytest.raises(ValueError, match='more/a_.*.png: folders in Images are not re'):
+        build(folder)
+    (folder / 'train.txt').write_text('a_1\n')
+    assert len(build(folder, ann_file='train.txt')) == 1
+
+
 def test_mat_labels_are_read_too(folder):
     labels = np.load(folder / 'Labels/a_2.npy')
     (folder / 'Labels/a_2.npy').unlink()
@@ -130,7 +155,8 @@ def test_folder_without_description_needs_classes_and_resolution(folder):
         (dict(classes=['tumour', 'other']), '.*expected a list of "background"'),
         (dict(classes='tumour'), '.*expected a list of "background"'),
         (dict(palette=PALETTE[:2]), '.*for each of the 3 classes'),
-        (dict(mpp=0), 'mpp 0; expected'), (dict(mpp='40x'), 'mpp 40x; expected')))])
+        (dict(mpp=0), 'mpp 0; expected'), (dict(mpp=40), 'mpp 40; .*magnification'),
+        (dict(mpp='40x'), 'mpp 40x; expected')))])
 def test_damaged_or_impossible_description_is_named(folder, text, message):
     (folder / 'dataset.json').write_text(text)
     with pytest.raises(ValueError, match=f'dataset.json: {message}'):

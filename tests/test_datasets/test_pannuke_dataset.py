@@ -65,6 +65,17 @@ def test_absent_fold_names_the_converter(root):
         PanNukeCellDataset(data_root=str(root), folds=[1, 2])
 
 
+@pytest.mark.parametrize(('tissue', 'message'), [
+    ('', 'fold3/patch_info.csv: fold3_0001 has no tissue'),
+    ('bile-duct', "tissue 'bile-duct' is there twice .also as 'Bile-duct'"),
+    ('Breast ', "tissue 'Breast ' is there twice")])
+def test_tissues_that_cannot_be_told_apart_are_refused(root, tissue, message):
+    write_rows(root / 'fold3', [['patch_info', 'tissue'], ['fold3_0000', 'Breast'],
+                                ['fold3_0001', tissue]])
+    with pytest.raises(ValueError, match=message):
+        PanNukeCellDataset(data_root=str(root), folds=[1, 3])
+
+
 def test_names_without_tissue_are_an_error(root):
     write_rows(root / 'fold1', [['patch_info'], ['a'], ['b']])
     with pytest.raises(ValueError, match=r'fold1/patch_info\.csv: no column tissue'):

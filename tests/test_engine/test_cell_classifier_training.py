@@ -253,10 +253,31 @@ def stop():
     raise StopIteration
 
 
+@pytest.mark.parametrize(('meta', 'message'), [
+    (dict(dataset_meta=dict(classes=('background', 'a', 'b'))), 'names 3 classes'),
+    (dict(normalization=dict(mean=[1.0] * 3, std=[2.0] * 3)), 'normalised by')])
+def test_a_segmentor_that_does_not_fit_is_refused(work, tmp_path, meta, message):
+    content = torch.load(work / 'segmentor.pth')
+    torch.save(dict(content, meta=meta), tmp_path / 'other.pth')
+    error = run_tool('train_cell_classifier.py', work / 'config.py',
+                     tmp_path / 'other.pth', '--work-dir', tmp_path / 'out')
+    assert message in error and '\n' not in error
+
+
+def test_weights_that_do_not_fit_are_refused(work, tmp_path):
+    content = torch.load(work / 'segmentor.pth')
+    content['state_dict'].popitem()
+    torch.save(content, tmp_path / 'other.pth')
+    error = run_tool('train_cell_classifier.py', work / 'config.py',
+                     tmp_path / 'other.pth', '--work-dir', tmp_path / 'out')
+    assert 'other.pth does not fit the config' in error
+
+
 def test_the_checkpoint_of_the_segmentor_alone_is_refused_by_the_test_tool(work):
-    with pytest.raises(ValueError, match='fc1.weight is missing in the checkpoint'):
-        run_tool('test.py', work / 'config.py', work / 'segmentor.pth',
-                 '--work-dir', work / 'test')
+    error = run_tool('test.py', work / 'config.py', work / 'segmentor.pth',
+                     '--work-dir', work / 'test')
+    assert '4 weights of the config are not in the checkpoint' in error
+    assert 'cell_classifier.fc1' in error
 
 
 def test_missing_files_and_launchers_end_with_one_sentence(work, capsys):

@@ -23,12 +23,14 @@ from torch.utils.data import Dataset
 
 from mmseg_cellvta.engine import (
     CellVisualizationHook,
+    NormalizationHook,
     PlainCheckpointHook,
     SwitchToDeployHook,
     UnfreezeEncoderHook,
 )
 from mmseg_cellvta.models import CellTTAModel
 from mmseg_cellvta.models.encoders import TimmEncoder
+from mmseg_cellvta.utils.plain_loading import CheckpointError
 
 RUNNER = SimpleNamespace(iter=120)
 COUNTER = itertools.count()
@@ -202,11 +204,39 @@ def test_the_folded_weights_are_those_of_the_checkpoint(checkpoint, tmp_path):
     torch.testing.assert_close(*maps, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize('tta', [False, True])
+@pytest.mark.parametrize('key', [
+    'decode_head.branches.nc.levels.3.2.weight', 'backbone.level_embed',
+    'backbone.encoder.vit.blocks.1.norm1.weight'])
+def test_a_checkpoint_without_all_weights_is_not_tested(
+        checkpoint, tmp_path, key, tta):
+    content = torch.load(checkpoint)
+    del content['state_dict'][key]
+    torch.save(content, tmp_path / 'part.pth')
+    runner = make_test_runner(tmp_path, tmp_path / 'part.pth', tta=tta)
+    with pytest.raises(CheckpointError, match=f'part.pth: 1 weights .*first: {key}'):
+        runner.test()
+
+
 def test_weights_that_are_exchanged_after_the_test_stay_as_they_are(
         checkpoint, tmp_path):
     runner = make_test_runner(tmp_path, checkpoint, [EMAHook()])
     runner.test()
     assert not runner.model.deployed
+
+
+@pytest.mark.parametrize('tta', [False, True])
+def test_an_average_is_tested_with_the_weights_of_the_checkpoint(
+        checkpoint, tmp_path, tta):
+    runner = make_test_runner(tmp_path, checkpoint, [EMAHook()], tta)
+    runner.call_hook('before_run')
+    runner.load_or_resume()
+    runner.call_hook('before_test_epoch')  # from here on the average is in the model
+    model = runner.model.module if tta else runner.model
+    saved = torch.load(checkpoint, weights_only=True)['state_dict']
+    assert saved.keys() == model.state_dict().keys()
+    for key, value in model.state_dict().items():
+        assert torch.equal(saved[key], value), key
 
 
 def test_a_training_and_its_validation_never_switch(tmp_path):
@@ -280,12 +310,69 @@ def test_a_run_that_is_resumed_later_goes_on_as_if_never_stopped(tmp_path, weigh
     torch.testing.assert_close(rest.weights[0], whole.weights[3])
 
 
+EMA = dict(type='EMAHook', momentum=0.25)
+SWA = dict(type='EMAHook', ema_type='StochasticWeightAverage')
+
+
+def train_averaged(work_dir, weights, epochs, ema, **kwargs):
+    watch = Watch()
+    runner = make_runner(
+        work_dir, cellvit(weights), epochs,
+        hooks=[dict(ema), UnfreezeEncoderHook(epoch=2), NormalizationHook(),
+               PlainCheckpointHook(), watch], **kwargs)
+    runner.train()
+    return watch
+
+
+def encoder_weight(path, kind='state_dict', prefix=''):
+    return torch.load(path, weights_only=True)[kind][
+        f'{prefix}backbone.encoder.vit.blocks.0.mlp.fc1.weight']
+
+
+@pytest.mark.parametrize('ema, shares', [
+    (EMA, [0.25, 0.25]), (dict(EMA, update_buffers=True), [0.25, 0.25]),
+    (dict(EMA, begin_epoch=3), [1, 0.25]), (SWA, [1 / 3, 1 / 4])])
+def test_an_average_follows_the_encoder_from_its_epoch_on(
+        tmp_path, weights, ema, shares):
+    watch = train_averaged(tmp_path, weights, 4, ema)
+    expected = watch.weights[1]
+    for share, weight in zip(shares, watch.weights[2:], strict=True):
+        expected = expected + share * (weight - expected)
+    path = tmp_path / 'epoch_4.pth'
+    torch.testing.assert_close(encoder_weight(path), expected)
+    assert torch.equal(
+        encoder_weight(path, 'ema_state_dict', 'module.'), watch.weights[3])
+
+
+@pytest.mark.parametrize('ema', [EMA, dict(EMA, update_buffers=True)])
+@pytest.mark.parametrize('stop', [2, 3])
+def test_an_average_is_resumed_before_and_after_the_encoder_is_released(
+        tmp_path, weights, stop, ema):
+    train_averaged(tmp_path / 'whole', weights, 4, ema)
+    train_averaged(tmp_path / 'parts', weights, stop, ema)
+    train_averaged(tmp_path / 'parts', weights, 4, ema, resume=True)
+    for kind in ('state_dict', 'ema_state_dict'):
+        whole, parts = (
+            torch.load(tmp_path / part / 'epoch_4.pth', weights_only=True)[kind]
+            for part in ('whole', 'parts'))
+        assert whole.keys() == parts.keys()
+        for key, value in whole.items():
+            torch.testing.assert_close(parts[key], value, msg=key)
+
+
 def test_a_schedule_of_iterations_is_refused(tmp_path):
     runner = make_runner(
         tmp_path, cellvit(), hooks=[UnfreezeEncoderHook(epoch=2)],
         train_cfg=dict(by_epoch=False, max_iters=1))
     with pytest.raises(ValueError, match=r'epoch=2\) counts epochs.*EpochBased'):
         runner.train()
+
+
+def test_a_backbone_without_encoder_is_refused_before_training(tmp_path):
+    model = cellvit()
+    model.backbone = torch.nn.Identity()
+    with pytest.raises(ValueError, match='Identity has no encoder.*remove the hook'):
+        make_runner(tmp_path, model, hooks=[UnfreezeEncoderHook(epoch=2)]).train()
 
 
 def train_rank(rank: int, folder: str) -> None:

@@ -1,10 +1,12 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import collections
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -195,10 +197,47 @@ def test_values_of_the_running_training_are_not_modified():
     assert isinstance(best['score'], np.float64)
 
 
-def test_unknown_object_is_refused_with_its_place():
-    checkpoint = dict(meta=dict(deep=[1, object()]))
-    with pytest.raises(TypeError, match=r'meta\.deep\[1\] is a object'):
-        PlainCheckpointHook().before_save_checkpoint(None, checkpoint)
+class Kept:
+    """An object that some hook keeps."""
+
+
+OBJECTS = dict(
+    plain=Kept(), inside=dict(list=[1, Kept()], kept=2), type=Kept, path=Path('a'),
+    some={1, 2}, module=torch.nn.Linear(1, 1), array=np.array([Kept()]), number=3 + 1j,
+    exact=np.longdouble(1), date=np.datetime64('2026-01-01'))
+
+
+class KeepObjects(Hook):
+    """Puts objects into all parts of a checkpoint."""
+
+    def before_train(self, runner):
+        for name, value in OBJECTS.items():
+            runner.message_hub.update_info(name, value)
+        runner.train_dataloader.dataset.metainfo = dict(classes=('a', ), reader=Kept())
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        checkpoint['mine'] = Kept()
+        checkpoint['sampler_state_dict'] = dict(
+            weight=torch.ones(1), generator=np.random.default_rng(0))
+
+
+def test_a_training_goes_on_without_the_objects_that_hooks_keep(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        'mmseg_cellvta.engine.hooks.print_log',
+        lambda message, logger, level: said.append(message))
+    train(tmp_path, EPOCHS, hooks=[KeepObjects()])
+    hub = [f'message_hub.runtime_info.{name}' for name in OBJECTS if name != 'inside']
+    places = [*hub, 'message_hub.runtime_info.inside.list', 'meta.dataset_meta.reader',
+              'mine', 'sampler_state_dict.generator']
+    assert sorted(line.split(' is a ')[0] for line in said) == sorted(places)
+    assert 'a resumed training begins without it' in said[0]
+    saved = torch.load(tmp_path / 'epoch_2.pth', weights_only=True)
+    assert saved['message_hub']['runtime_info']['inside'] == dict(kept=2)
+    assert saved['meta']['dataset_meta'] == dict(classes=('a', ))
+    assert list(saved['sampler_state_dict']) == ['weight']
+    longer = dict(EPOCHS, max_epochs=3)
+    assert train(tmp_path, longer, hooks=[KeepObjects()], resume=True).iter == 12
 
 
 @pytest.mark.parametrize('checkpoint', [dict(state_dict={}), dict(message_hub={})])

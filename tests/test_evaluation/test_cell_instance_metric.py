@@ -276,6 +276,49 @@ def test_figures_of_batches_are_pooled():
         'cell/F1_long': 2 / 3})
 
 
+@pytest.mark.parametrize('metric', [CellInstanceMetric, CellClassMetric])
+@pytest.mark.parametrize(('classes', 'message'), [
+    (('background', 'round', 'round'), "class 'round' is there twice"),
+    (('background', 'round', 'Round'), "class 'Round' is there twice"),
+    (('background', 'det', 'long'), "class 'det': F1_det"),
+    (('background', 'round', 'conic'), "class 'conic': F1_conic and PQ_conic"),
+    (('background', 'round', 'background'), "'background' is there twice")])
+def test_classes_whose_figures_collide_are_refused_before_the_first_image(
+        metric, classes, message):
+    with pytest.raises(ValueError, match=message):
+        Evaluator(metric()).dataset_meta = META | dict(classes=classes)
+
+
+def test_shared_classes_whose_figures_collide_are_refused(other_dataset):
+    maps = CLASS_MAPS | dict(
+        pred_map=dict(disc='ignore', rod='det', star='det', dot='ball'),
+        true_map=dict(round='ball', long='det'))
+    with pytest.raises(ValueError, match="class 'det'"):
+        Evaluator(CellInstanceMetric(class_maps=maps)).dataset_meta = META
+
+
+@pytest.mark.parametrize('second', [
+    dict(img_path='two/a.png'), dict(img_path='one/a.png', img_index=3)])
+def test_images_of_one_name_do_not_replace_each_others_files(tmp_path, second):
+    first = make_sample(img_path='one/a.png')
+    with pytest.raises(ValueError, match="'a' is the name of several images, the last"):
+        evaluate(first, make_sample(**second), output_dir=str(tmp_path))
+
+
+def test_an_image_that_comes_again_is_written_again(tmp_path):
+    again = make_sample(img_path='one/a.png')  # as in each validation
+    evaluate(again, again, output_dir=str(tmp_path))
+    assert (tmp_path / 'a.geojson').is_file()
+
+
+@pytest.mark.parametrize('name', ['../a', 'slides/a', 'caf\udce9'])
+def test_names_that_are_no_file_names_are_refused(tmp_path, name):
+    with pytest.raises(ValueError, match='image .*; (rename|expected)'):
+        evaluate(make_sample(name), output_dir=str(tmp_path / 'out'))
+    assert not list((tmp_path / 'out').iterdir())
+    assert not (tmp_path / 'a.geojson').exists()
+
+
 def test_classes_become_shared_ones_and_the_others_are_left_out():
     mapping = ClassMapping(PRED, TRUE, PRED_MAP, TRUE_MAP)
     assert mapping.names == ['epithelial']  # the truth has no plasma, nor pred immune

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 from cell_tables import BANDS, INFO, squares
-from slide_files import color_field, halve
+from slide_files import color_field, halve, write_scn
 
 from mmseg_cellvta.exports import GeoParquetWriter, spatialdata_export
 from mmseg_cellvta.exports.spatialdata_export import export_spatialdata, to_spatialdata
@@ -181,6 +181,19 @@ def test_image_is_read_chunk_by_chunk_and_not_before_it_is_used(
         width * height for _, width, height in sizes) == 700 * 900
 
 
+def test_a_part_of_a_slide_lies_under_the_cells_that_are_counted_from_it(
+        spatialdata, tmp_path):
+    pixels = color_field(*INFO.shape)
+    slide = write_scn(tmp_path / 'slide.scn', pixels, (64, 32))
+    info = replace(INFO, origin=(64, 32))
+    data = to_spatialdata(write(tmp_path / 'cells.parquet', info=info), slide)
+    np.testing.assert_array_equal(
+        data['picture'].transpose('y', 'x', 'c').values, pixels)
+    with pytest.raises(ValueError, match='but the cells of .* were found on'):
+        to_spatialdata(
+            write(tmp_path / 'other.parquet', info=replace(info, origin=(1, 1))), slide)
+
+
 def other_image(tmp_path, parquet):
     cv2.imwrite(str(tmp_path / 'slide.png'), np.zeros((90, 70, 3), np.uint8))
 
@@ -208,7 +221,7 @@ def existing_output(tmp_path, parquet):
 
 @pytest.mark.parametrize('damage, message', [
     (other_image, 'slide.png: 70 x 90 px, but .* found on 900 x 700 px'),
-    (text_file, 'cells.parquet: is not Parquet .* expected a file that tools/infer.py'),
+    (text_file, 'cells.parquet: is not Parquet, .* expected a file that tools'),
     (saved_by_others, r'cells.parquet: .* metadata keys \[geo\]; expected a file'),
     (other_columns, r'has the columns x, y and the metadata keys \[\]; expected'),
     (no_file, 'cells.parquet'),

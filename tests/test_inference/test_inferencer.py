@@ -20,6 +20,7 @@ from mmseg_cellvta.inference.cells import (
     Window,
     find_window_cells,
 )
+from mmseg_cellvta.inference.inferencer import InputOptions
 from mmseg_cellvta.inference.network import TileNetwork
 from mmseg_cellvta.inference.progress import StageClock
 from mmseg_cellvta.inference.tiles import plan_tiles, window_margin
@@ -153,13 +154,14 @@ class TrueInferencer(CellInferencer):
         self.model = SimpleNamespace(
             mpp=MPP, post_processor=SimpleNamespace(constants=CONSTANTS, enlarge=1))
         self.reclassifies, self.embeddings, self.batch_size = False, True, 4
-        self.expand_um = expand_um
+        self.options = InputOptions(expand_um=expand_um)
         self.tile, self.clock = (256, 256), StageClock()
         self._make_pools(num_workers, self.network)
         canvas = CoordinateCanvas(inst_map.shape)
         plan = plan_tiles(canvas.shape, self.tile, (32, 32),
                           window_margin(MPP, expand_um), band_height=band_height)
-        self.job = SimpleNamespace(plan=plan, canvas=canvas, in_memory=False)
+        self.job = SimpleNamespace(plan=plan, canvas=canvas, in_memory=False,
+                                   info=SimpleNamespace(origin=(0, 0), mpp=MPP))
 
     def find_bands(self, bands):
         return self.scan(self.job, bands, self.batch_size)
@@ -179,7 +181,7 @@ class TrueInferencer(CellInferencer):
         picture = self.job.canvas.read(0, 0, width, height)
         tokens = np.mgrid[:-(-height // 16), :-(-width // 16)][::-1] + 0.5
         return find_window_cells(maps, picture, tokens, whole, NucleusSettings(
-            CONSTANTS, 1, MPP, (1.0, 1.0), self.expand_um))
+            CONSTANTS, 1, MPP, (1.0, 1.0), self.options.expand_um))
 
 
 def match(cells, others):

@@ -128,6 +128,12 @@ def test_a_cell_classifier_says_what_nuclei_are(stand_in, rule_model, tmp_path):
     np.testing.assert_allclose(probs, scores, rtol=1e-5)
 
 
+@pytest.mark.parametrize('mpp', [0, -0.5, 20, float('nan')])
+def test_a_size_that_no_pixel_has_is_refused(stand_in, rule_model, mpp):
+    with pytest.raises(ValueError, match=f'mpp={mpp}: expected µm/px'):
+        LazySlideModel(*rule_model, mpp=mpp)
+
+
 def test_normalised_tiles_are_refused(stand_in, rule_model):
     with pytest.raises(ValueError, match='torch.float32, expected torch.uint8 .*trans'):
         LazySlideModel(*rule_model).segment(torch.zeros(1, 3, 64, 64))

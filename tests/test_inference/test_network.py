@@ -10,6 +10,8 @@ from rule_segmentor import CLASSES as RULE_CLASSES
 from rule_segmentor import CONFIG, write_model
 from tiny_models import CLASSES, DIMS, SEGMENTOR, build
 
+from mmseg_cellvta.conversion.class_list import make_palette
+from mmseg_cellvta.datasets import CoNICDataset
 from mmseg_cellvta.inference.network import TileNetwork, load_segmentor
 from mmseg_cellvta.models.data_preprocessor import CellDataPreProcessor
 
@@ -51,9 +53,58 @@ def test_a_checkpoint_without_classes_has_those_of_the_config(checkpoint, tmp_pa
     assert model.dataset_meta['classes'] == metainfo['classes']
 
 
+@pytest.mark.parametrize('dataset', [
+    dict(type='ConcatDataset', datasets=[CONIC['test_dataloader']['dataset']]),
+    dict(type='RepeatDataset', times=2, dataset=dict(type='CoNICDataset')),
+    dict(type=CoNICDataset)])
+def test_classes_are_those_of_the_data_set_inside(checkpoint, tmp_path, dataset):
+    with pytest.raises(ValueError, match='has 7; expected 3, background included'):
+        load(tmp_path, dict(state_dict=checkpoint['state_dict']),
+             test_dataloader=dict(dataset=dataset))
+
+
 def test_classes_of_the_config_must_be_as_many(checkpoint, tmp_path):
     with pytest.raises(ValueError, match='has 7; expected 3, background included'):
         load(tmp_path, dict(state_dict=checkpoint['state_dict']), **CONIC)
+
+
+@pytest.mark.parametrize('config', [
+    {}, dict(test_dataloader=None),
+    dict(test_dataloader=dict(dataset=dict(type='Unknown')))])
+def test_classes_that_nobody_names_are_asked_for(checkpoint, tmp_path, config):
+    with pytest.raises(ValueError, match='has 0; expected 3, background included'):
+        load(tmp_path, dict(state_dict=checkpoint['state_dict']), **config)
+
+
+@pytest.mark.parametrize(('dataset_meta', 'fault'), [
+    (dict(classes=('background', 'red')), 'names 2 classes'),
+    (dict(classes=('background', 'red', 'red')), "names a class 'red' twice"),
+    (dict(classes=(0, 1, 2)), 'names a class 0')])
+def test_classes_of_the_checkpoint_must_be_the_models(
+        checkpoint, tmp_path, dataset_meta, fault):
+    meta = dict(dataset_meta=dataset_meta)
+    with pytest.raises(ValueError, match=rf'weights\.pth: dataset_meta {fault}'):
+        load(tmp_path, dict(checkpoint, meta=meta))
+
+
+@pytest.mark.parametrize('palette', [{}, dict(palette=[[0, 0, 0]])])
+def test_a_missing_palette_is_made(checkpoint, tmp_path, palette):
+    meta = dict(dataset_meta=dict(classes=RULE_CLASSES, **palette))
+    model = load(tmp_path, dict(checkpoint, meta=meta))
+    assert model.dataset_meta['palette'] == make_palette(3)
+
+
+def test_a_cell_classifier_has_class_names_of_its_own(tmp_path):
+    model_cfg = dict(CONFIG['model'], type='ReclassifyingRuleSegmentor',
+                     cell_classifier=dict(type='CellClassifier', num_classes=5))
+    names = ('background', 'a', 'b', 'c', 'd')
+    content = dict(state_dict=build(model_cfg).state_dict(),
+                   meta=dict(dataset_meta=dict(classes=names)))
+    model = load(tmp_path, content, model=model_cfg)
+    assert model.dataset_meta['classes'] == names
+    content['meta'] = dict(dataset_meta=dict(classes=RULE_CLASSES))
+    with pytest.raises(ValueError, match='names 3 classes.*predicts 5'):
+        load(tmp_path, content, model=model_cfg)
 
 
 @pytest.mark.parametrize('change, reason', [
@@ -134,7 +185,7 @@ def test_the_batch_grows_while_that_pays_and_fits(
         model, monkeypatch, seconds, expected):
     def time_batch(self, batch_size, tile):
         if batch_size not in seconds:
-            raise torch.OutOfMemoryError
+            raise torch.cuda.OutOfMemoryError
         return seconds[batch_size]
 
     monkeypatch.setattr(TileNetwork, '_seconds', time_batch)

@@ -8,7 +8,12 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
-from mmseg.apis import inference_model, init_model
+from mmseg.apis import MMSegInferencer, inference_model, init_model
+
+from mmseg_cellvta.utils.stock_inferencer import (
+    add_stock_loader,
+    without_stock_loader,
+)
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +47,44 @@ def test_arrays_and_paths_give_the_same_nuclei_at_the_size_of_the_image(
     assert of_array.pred_inst_map.shape == (height, width)
     assert torch.equal(of_array.pred_inst_map.data, of_path.pred_inst_map.data)
     assert of_path.sample_name == 'cells'
+
+
+def test_the_stock_inferencer_gives_the_nuclei_of_the_stock_functions(
+        cfg, model, tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (70, 101, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / 'cells.png'), image)
+    expected = inference_model(model, str(tmp_path / 'cells.png'))
+    cfg.dump(tmp_path / 'config.py')
+    inferencer = MMSegInferencer(
+        str(tmp_path / 'config.py'), str(tmp_path / 'model.pth'), device='cpu')
+    for inputs in (str(tmp_path / 'cells.png'), image):
+        found = inferencer(inputs, return_vis=True, out_dir=str(tmp_path / 'out'))
+        assert np.array_equal(found['predictions'], expected.pred_sem_seg.data[0])
+    sample = inferencer(str(tmp_path / 'cells.png'), return_datasamples=True)
+    assert torch.equal(sample.pred_inst_map.data, expected.pred_inst_map.data)
+    assert len([*(tmp_path / 'out/vis').iterdir()]) == 2
+
+
+def test_images_are_read_as_everywhere_not_by_the_stock_loader(cfg, model, tmp_path):
+    cfg.dump(tmp_path / 'config.py')
+    inferencer = MMSegInferencer(
+        str(tmp_path / 'config.py'), str(tmp_path / 'model.pth'), device='cpu')
+    cv2.imwrite(str(tmp_path / 'deep.png'), np.full((64, 64, 3), 60000, np.uint16))
+    with pytest.raises(ValueError, match='deep.png.*8 bits'):
+        inferencer(str(tmp_path / 'deep.png'))
+
+
+@pytest.mark.parametrize('config', ['cellvta_uni_conic', 'cellvta_uni_pannuke'])
+def test_a_config_that_a_model_has_keeps_serves_data_sets_too(config):
+    """The step for the inferencer is in it then."""
+    cfg = Config.fromfile(ROOT / f'configs/{config}.py')
+    before = list(cfg.test_dataloader.dataset.pipeline)
+    for _ in range(2):
+        add_stock_loader(cfg)
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    assert pipeline == [dict(type='LoadImageFromFile'), *before]
+    assert without_stock_loader(pipeline) == before == without_stock_loader(before)
+    assert cfg.test_pipeline == before
 
 
 def test_a_checkpoint_for_other_classes_is_refused(cfg, model, tmp_path):

@@ -31,14 +31,30 @@ def converted(tmp_path_factory, call):
     return folder
 
 
-def test_one_class_and_images_of_any_size_train_and_test(converted, call):
+@pytest.fixture(scope='module')
+def checkpoint(converted, call):
     done = call(converted, ROOT / 'tools/train.py', CONFIG, '--cfg-options', *SMALL)
     assert done.returncode == 0, done.stderr[-3000:]
-    checkpoint = converted / 'work_dirs/cellvta_tiny_custom/last_checkpoint'
-    done = call(converted, ROOT / 'tools/test.py', CONFIG, checkpoint.read_text(),
+    return (converted / 'work_dirs/cellvta_tiny_custom/last_checkpoint').read_text()
+
+
+def is_collection(path):
+    return json.loads(path.read_text())['type'] == 'FeatureCollection'
+
+
+def test_a_trained_model_finds_cells_in_an_image(converted, checkpoint, call):
+    """All that `make smoke` runs."""
+    done = call(converted, ROOT / 'tools/infer.py', CONFIG, checkpoint,
+                'own/images/a1.png', '--mpp', 0.4, '--out', 'found', '--cfg-options',
+                *SMALL)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert is_collection(converted / 'found/a1.geojson')
+
+
+def test_one_class_and_images_of_any_size_are_tested(converted, checkpoint, call):
+    done = call(converted, ROOT / 'tools/test.py', CONFIG, checkpoint,
                 '--out', 'cells', '--cfg-options', *SMALL)
     assert done.returncode == 0, done.stderr[-3000:]
     name, = (converted / 'data/custom/test.txt').read_text().split()
-    content = json.loads((converted / f'cells/{name}.geojson').read_text())
-    assert content['type'] == 'FeatureCollection'
+    assert is_collection(converted / f'cells/{name}.geojson')
     assert 'cell/bPQ' in json.loads((converted / 'cells/metrics.json').read_text())

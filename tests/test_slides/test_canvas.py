@@ -104,6 +104,16 @@ def test_unknown_size_of_pixels_is_refused_with_the_fix():
         SlideCanvas(ImageReader(IMAGE), 0.25)
 
 
+@pytest.mark.parametrize(('objective', 'usual'), [(20, 0.5), (40, 0.25), (63, 0.159)])
+def test_objective_that_a_file_states_is_quoted(objective, usual):
+    reader = ImageReader(IMAGE)
+    reader.objective = objective
+    with pytest.raises(ValueError, match=(
+            f'array: .*states a {objective}x objective, usually {usual} µm/px; give '
+            f'--mpp {usual}')):
+        SlideCanvas(reader, 0.25)
+
+
 def draw(height: int, width: int, color=GLASS) -> np.ndarray:
     """Noisy RGB image of one colour."""
     noise = np.random.default_rng(0).normal(0, 2, (height, width, 3))

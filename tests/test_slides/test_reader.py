@@ -9,7 +9,8 @@ from PIL import Image
 from slide_files import color_field, halve, write_slide
 
 from mmseg_cellvta.slides import ImageReader, open_slide
-from mmseg_cellvta.slides.reader import square_mpp, white_where_transparent
+from mmseg_cellvta.slides.reader import white_where_transparent
+from mmseg_cellvta.utils.pixel_size import square_mpp
 
 IMAGE = color_field(301, 417)
 KINDS = {'.tif': 'OpenSlideReader', '.ome.tif': 'TiffSlideReader',
@@ -80,10 +81,29 @@ def test_reading_goes_on_after_pickling_and_closing(path):
     np.testing.assert_array_equal(read_corner(reader), expected)
 
 
-def test_given_size_of_pixels_overrides_the_file(path):
-    assert open_slide(path, mpp=0.33).mpp == 0.33
-    with pytest.raises(ValueError, match='mpp=0; expected µm/px above 0'):
-        open_slide(path, mpp=0)
+@pytest.mark.parametrize(('given', 'force', 'expected'), [
+    (0.33, False, 0.5), (0.48, False, 0.48), (0.33, True, 0.33)])
+def test_stated_size_of_pixels_is_kept_unless_forced(path, given, force, expected):
+    reader = open_slide(path, mpp=given, force_mpp=force)
+    if not reader.is_slide:  # these files state none
+        expected = given
+    assert reader.mpp == pytest.approx(expected, rel=1e-4)
+    remark = f'{path.name}: it states 0.5 µm/px, which is kept; --mpp 0.33 needs'
+    kept = expected == 0.5
+    assert len(reader.remarks) == kept and all(
+        text.startswith(remark) for text in reader.remarks)
+
+
+@pytest.mark.parametrize(('mpp', 'problem'), [
+    (0, 'above 0'), (-0.5, 'above 0'), (np.nan, 'above 0'), (0.001, 'from 0.05 to 2.5'),
+    (40, '40x; is that a magnification?'), (np.inf, 'is that a magnification?'),
+    (5, 'is that a magnification?')])
+@pytest.mark.parametrize('force', [False, True])
+def test_sizes_that_no_microscope_has_are_refused(path, mpp, problem, force):
+    with pytest.raises(ValueError, match=f'{path.name}: mpp={mpp}; expected µm/px'
+                       ) as caught:
+        open_slide(path, mpp=mpp, force_mpp=force)
+    assert problem in str(caught.value)
 
 
 @pytest.mark.parametrize(('sizes', 'expected'), [

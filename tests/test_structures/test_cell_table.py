@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import shapely
 
-from mmseg_cellvta.structures import CellTable
+from mmseg_cellvta.structures import CellTable, SlideInfo
 from mmseg_cellvta.structures.cell_table import nucleus_outlines, ring_polygons
 
 SQUARE = np.array([[2, 3], [2, 6], [6, 6], [6, 3]])  # 5 x 4 px
@@ -60,6 +60,14 @@ def test_parts_of_a_table_make_the_whole():
 
 def test_without_embeddings_their_width_is_0():
     assert replace(make_table(3), embeddings=None).embeddings.shape == (3, 0)
+
+
+@pytest.mark.parametrize('classes', [
+    ('background', 'a', 'a'), ('background', 'a', 'A'), ('background', 'a\n', 'b')])
+def test_classes_that_share_a_column_are_refused(classes):
+    # prob_<class> in Parquet and CSV, measurements in GeoJSON, counts by class.
+    with pytest.raises(ValueError, match='slide: class '):
+        SlideInfo('slide', (8, 8), 0.25, classes, ((0, 0, 0), ) * 3)
 
 
 def test_columns_of_different_length_are_our_mistake():

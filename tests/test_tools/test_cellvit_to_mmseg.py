@@ -6,9 +6,12 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
+from mmseg.apis import init_model
 from mmseg.registry import MODELS
 from run_tool import run_script
 from torch.nn import functional as F
+
+from mmseg_cellvta.datasets import PanNukeCellDataset
 
 ROOT = Path(__file__).resolve().parents[2]
 D = 32  # channels of the encoder
@@ -101,14 +104,18 @@ def fill(table):
             for key, shape in table.items()}
 
 
-def build(name):
+def small_config(name):
     cfg = Config.fromfile(ROOT / f'configs/baselines/{name}_pannuke.py')
     cfg.model.decode_head.channels = 4
     cfg.model.backbone.encoder.update(
         weights=None, embed_dim=D, depth=4, num_heads=2)
     if name == 'cellvit_256':
         cfg.model.decode_head.update(bottleneck_channels=20, path_channels=(8, 12))
-    return MODELS.build(cfg.model).eval()
+    return cfg
+
+
+def build(name):
+    return MODELS.build(small_config(name).model).eval()
 
 
 @pytest.fixture
@@ -132,6 +139,14 @@ def test_every_name_and_value_fits_the_config(convert, name, table):
     assert len(ours) == len(state)
     assert all(torch.equal(a, b) for a, b in
                zip(ours.values(), state.values(), strict=True))
+
+
+@pytest.mark.parametrize(('name', 'table'), [
+    ('cellvit_sam_b', sam_table()), ('cellvit_256', vit256_table())])
+def test_the_stock_function_takes_the_converted_file(convert, name, table):
+    model = init_model(small_config(name), convert(fill(table)), device='cpu')
+    assert model.dataset_meta['classes'] == PanNukeCellDataset.METAINFO['classes']
+    assert model.dataset_meta['palette'] == PanNukeCellDataset.METAINFO['palette']
 
 
 def block(state, name, x):

@@ -9,6 +9,8 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from run_tool import run_script
 
+from mmseg_cellvta.datasets import CoNICDataset, PanNukeCellDataset
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs'
 # The weights that every complete checkpoint has.
@@ -59,6 +61,21 @@ def test_each_released_config_is_converted_back_and_forth(
     back = torch.load(tmp_path / 'back.pth')['state_dict']
     assert back.keys() == ours.keys()
     assert all(torch.equal(back[key], value) for key, value in ours.items())
+
+
+@pytest.mark.parametrize('classes, tissues, dataset', [
+    (7, 1, CoNICDataset), (6, 19, PanNukeCellDataset), (6, 3, None), (4, None, None)])
+def test_meta_names_the_classes_of_a_published_model(
+        convert, tmp_path, classes, tissues, dataset):
+    state = dict(STATE)
+    state['nuclei_type_maps_decoder.decoder0_header.2.weight'] = torch.rand(classes, 1)
+    if tissues:
+        state['encoder.head.weight'] = torch.rand(tissues, 1)
+    torch.save(dict(model_state_dict=state), tmp_path / 'src.pth')
+    convert(tmp_path / 'src.pth', tmp_path / 'dst.pth')
+    meta = torch.load(tmp_path / 'dst.pth', weights_only=True)['meta']
+    expected = {} if dataset is None else dict(dataset_meta=dataset.METAINFO)
+    assert meta == expected
 
 
 @pytest.mark.parametrize(('state', 'arguments', 'message'), [

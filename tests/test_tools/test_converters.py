@@ -82,7 +82,7 @@ def test_wrong_arguments_are_named(tmp_path, monkeypatch, capsys, args, message)
 @pytest.mark.parametrize(('tool', 'args', 'message'), [
     ('conic', ['--folds', 11], '11 folds: expected 2 to 10'),
     ('consep', ['--tile', 40, '--overlap', 40], 'tiles of 40 px'),
-    ('custom', ['--classes', 'tumour,TUMOUR', '--mpp', 1], "'tumour' is there twice"),
+    ('custom', ['--classes', 'tumour,TUMOUR', '--mpp', 1], "'TUMOUR' is there twice"),
     ('custom', ['--classes', 'a,b', '--mpp', 1], "class 'Tumour' is none of a, b"),
     ('custom', [*CUSTOM_ARGS, '--val-share', 0.9], 'shares of 0.9 and 0.2'),
     ('custom', [*CUSTOM_ARGS, '--group', 'p'], '--group p: expected round brackets')])

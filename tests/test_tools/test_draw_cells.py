@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from cell_tables import INFO, squares
 from run_tool import run_tool
-from slide_files import write_slide
+from slide_files import write_scn, write_slide
 
 from mmseg_cellvta.exports import GeoJsonWriter
 
@@ -67,6 +67,14 @@ def test_a_slide_is_drawn_smaller(files):
     image = drawing(files)
     assert image.shape == (256, 320, 3)
     assert extent(image, TUMOUR) == pytest.approx([25, 15, 30, 20], abs=2)
+
+
+def test_cells_that_are_counted_from_the_bounds_lie_where_they_are(files):
+    write_scn(files / 'brown.scn', brown(60, 80), (30, 40))
+    place = '--window', 30, 40, 80, 60
+    assert draw(files, '--origin', 'bounds', *place, image='brown.scn') == 0
+    image = drawing(files)
+    assert extent(image, IMMUNE) == pytest.approx([10, 20, 20, 30], abs=2)
 
 
 def test_the_legend_has_the_colour_of_every_class_of_the_file(files):

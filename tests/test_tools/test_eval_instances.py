@@ -54,6 +54,13 @@ def test_figures_of_tissues_are_in_the_file_only(files, run, capsys):
     assert 'bPQ_tissue_' not in capsys.readouterr().out
 
 
+def test_a_byte_order_mark_in_the_list_of_tissues_changes_nothing(files, run):
+    tissues = (files / 'tissue.json').read_text()
+    (files / 'tissue.json').write_text(tissues, encoding='utf-8-sig')
+    run(files / 'gt.npy', files / 'pred.npy', '--num-classes', 7,
+        '--tissue', files / 'tissue.json')
+
+
 def test_an_instance_with_two_classes_is_reported(files, run, capsys):
     pred = np.load(files / 'pred.npy')
     rows, cols = np.nonzero(pred[4, ..., 0] == 5)
@@ -78,10 +85,19 @@ def drop_tissue(files):
     (files / 'tissue.json').write_text('["colon"]')
 
 
+def name_tissues(name, last):
+    return lambda files: (files / 'tissue.json').write_text(
+        json.dumps([name] * 7 + [last]))
+
+
 @pytest.mark.parametrize('damage, message', [
     (shorten, r'pred.npy: shape (7, 128, 128, 2) does not match'),
     (change_class, 'gt.npy: class id 9 in image 6 at row 10, column 20'),
     (drop_tissue, 'tissue.json: 1 entries, expected a list of 8 tissue names'),
+    (name_tissues('colon', None), 'tissue.json: entry 7 is None; expected the name'),
+    (name_tissues('colon', ''), "tissue.json: entry 7 is ''; expected the name"),
+    (name_tissues('colon', 'Colon'), "tissue 'Colon' is there twice (also as 'colon')"),
+    (name_tissues('colon', 'colon '), "tissue 'colon ' is there twice"),
 ])
 def test_bad_files_give_one_line_and_write_nothing(files, run, damage, message):
     damage(files)

@@ -119,7 +119,7 @@ def test_names_that_are_there_twice_are_refused(config, out):
         'test_dataloader = dict(dataset=dict(type="ConcatDataset", datasets=['
         'dict(ann_file="val.txt", **inner), inner]))\n')
     config.write_text(text)
-    assert 'b_1: 2 images of the test data have this name' in export(config, out)
+    assert "several images, the first is 'b_1'" in export(config, out)
 
 
 def test_a_config_without_test_data_is_refused(config, out):

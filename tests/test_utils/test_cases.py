@@ -12,7 +12,7 @@ def test_what_fails_says_so_and_the_rest_goes_on():
 
     cases = [
         Case('a', '1', lambda: fail(RuntimeError('no compiler\nnear line 2\nmore'))),
-        Case('a', '2', lambda: fail(torch.OutOfMemoryError('tried 2 GiB')),
+        Case('a', '2', lambda: fail(torch.cuda.OutOfMemoryError('tried 2 GiB')),
              required=True),
         Case('a', '3', lambda: fail(RuntimeError('no kernel')), required=True),
         Case('a', '4', lambda: Result(dict(ms=1)))]

@@ -3,6 +3,7 @@ import pytest
 from stained_folder import write_folder
 
 from mmseg_cellvta.datasets import CellFolderDataset
+from mmseg_cellvta.datasets.transforms import ResizeToMpp
 from mmseg_cellvta.utils.configs import (
     build_cell_dataset,
     inner_configs,
@@ -43,6 +44,35 @@ def test_a_name_goes_wherever_the_file_hands_it(inheriting):
     assert part_config(cfg, 'val').pipeline[0].size == (3, 4)
     assert cfg.filename == str(inheriting)
     assert cfg.work_dir == str(inheriting.with_name('runs'))
+
+
+@pytest.fixture
+def in_python(tmp_path):
+    """The same in MMEngine's pure Python style, with a class in place of a name."""
+    (tmp_path / 'base.py').write_text(
+        'from mmseg_cellvta.datasets.transforms import ResizeToMpp\n'
+        "root, size = '/µ', (1, 2)\nsteps = [dict(type=ResizeToMpp, size=size)]\n"
+        'train_dataloader = dict(dataset=dict(data_root=root, pipeline=steps))\n')
+    (tmp_path / 'leaf/deeper').mkdir(parents=True)
+    (tmp_path / 'leaf/deeper/schedule.py').write_text('lr = 1e-3\n'
+                                                      'optim_wrapper = dict(lr=lr)\n')
+    (tmp_path / 'leaf/config.py').write_text(
+        'from mmengine.config import read_base\nwith read_base():\n'
+        '    from ..base import *\n    from .deeper.schedule import *\n'
+        'model = dict(mpp=0.5)\nval_dataloader = train_dataloader\n')
+    return tmp_path / 'leaf/config.py'
+
+
+def test_names_of_a_pure_python_config_go_there_too(in_python):
+    cfg = load_config(in_python, ['lr=0.5', 'root=/new', 'size=(3,4)', 'model.mpp=1'])
+    assert cfg.optim_wrapper.lr == 0.5 and cfg.model.mpp == 1
+    for part in ('train', 'val'):
+        dataset = part_config(cfg, part)
+        assert dataset.data_root == '/new'
+        assert dataset.pipeline[0] == dict(type=ResizeToMpp, size=(3, 4))
+    assert cfg.filename == str(in_python) and 'ResizeToMpp' in cfg.pretty_text
+    with pytest.raises(ValueError, match='rate: .*config.py has no rate'):
+        load_config(in_python, ['rate=1'])
 
 
 def test_parts_of_a_name_go_there_too(inheriting):

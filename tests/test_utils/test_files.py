@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from little_room import little_room
 
 from mmseg_cellvta.utils import files
 from mmseg_cellvta.utils.files import (
@@ -143,9 +144,10 @@ def save_array(part):
 @pytest.mark.parametrize('write', [
     lambda part: part.write_text(1000 * 'x'), save_array,
     lambda part: write_image(part, np.zeros((90, 90, 3), np.uint8))])
-def test_an_error_of_writing_names_the_file(tmp_path, little_room, write):
+def test_an_error_of_writing_names_the_file(tmp_path, write):
     path = tmp_path / 'results.bmp'
-    with pytest.raises(OSError, match=str(path)), complete_file(path) as part:
+    with pytest.raises(OSError, match=str(path)), little_room(), \
+            complete_file(path) as part:
         write(part)
     assert not list(tmp_path.iterdir())
 
@@ -193,9 +195,12 @@ def test_of_large_files_pieces_are_read_from_the_first_to_the_last(
 @pytest.mark.parametrize('old, new, expected', [
     (dict(amp=False, tile=[256, 256]), dict(amp=True, tile=[256, 256]),
      'amp=False, now True'),
-    (dict(tile=[256, 256]), dict(tile=[256, 512]), 'tile.1=256, now 512'),
+    (dict(tile=[256, 256]), dict(tile=[256, 512]),
+     'tile=[256, 256], now [256, 512]'),
     (dict(a=dict(b=1)), dict(a=dict(c=2)), 'a.b=1, now None; a.c=None, now 2'),
-    (dict(a=[]), dict(a=[1]), 'a=[], now None; a.0=None, now 1'),
+    (dict(a={}), dict(a=dict(b=1)), 'a={}, now None; a.b=None, now 1'),
+    (dict.fromkeys('abcdefg', 0), {}, '; '.join(
+        f'{name}=0, now None' for name in 'abcde') + '; 2 more'),
     (dict(a=dict(b=[1])), dict(a=dict(b=[1])), '')])
 def test_changed_settings_are_named(old, new, expected):
     assert describe_changes(old, new) == expected

@@ -1,5 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import importlib.util
+import os
 import warnings
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -16,7 +17,12 @@ from mmseg_cellvta.conversion.writers import Tiling
 from mmseg_cellvta.datasets.transforms import LoadCellAnnotations, LoadCellImage
 from mmseg_cellvta.slides import open_slide
 from mmseg_cellvta.utils import images
-from mmseg_cellvta.utils.images import read_id_image, read_image, read_image_size
+from mmseg_cellvta.utils.images import (
+    read_id_image,
+    read_image,
+    read_image_size,
+    write_image,
+)
 
 CLASSES, ORIENTATION = ['background', 'nucleus'], 274  # tag of EXIF and TIFF
 # How an image that is stored with each EXIF orientation is turned upright.
@@ -247,3 +253,17 @@ def test_ids_in_three_channels_are_refused(tmp_path):
     Image.fromarray(RGB).save(tmp_path / 'a.png')
     with pytest.raises(ValueError, match='a.png: 3 channels; expected one channel'):
         read_id_image(tmp_path / 'a.png')
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.jpg'])
+def test_folders_whose_names_are_not_utf_8_get_images(tmp_path, suffix):
+    folder = tmp_path / os.fsdecode('caf\u00e9'.encode('latin-1'))
+    folder.mkdir()
+    write_image(folder / f'a{suffix}', np.full((4, 5, 3), (9, 99, 199), np.uint8))
+    assert read_image(folder / f'a{suffix}').tolist()[0][0] == pytest.approx(
+        [9, 99, 199], abs=3)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(OSError, match='No such file or directory.*none/a.png'):
+        write_image(tmp_path / 'none/a.png', np.zeros((4, 5, 3), np.uint8))

@@ -9,9 +9,12 @@ from mmseg.registry import TRANSFORMS
 from mmseg.structures import SegDataSample
 from tiny_models import SEGMENTOR, build, square_sample
 
+from mmseg_cellvta.datasets.transforms import ResizeToMpp
 from mmseg_cellvta.utils.network_scale import (
     announce_network_mpp,
     announced_network_mpp,
+    fill_network_mpp,
+    network_mpp,
 )
 
 RESIZE = dict(type='ResizeToMpp', source_mpp=0.5)
@@ -39,6 +42,17 @@ def test_a_config_of_before_states_the_scale_in_its_post_processor():
     assert sizes(None) == (0.25, 0.25, 128)
 
 
+@pytest.mark.parametrize('mpp', [0, -1, 0.001, 40, float('nan'), float('inf')])
+def test_a_scale_that_no_microscope_has_is_refused(mpp):
+    own = dict(type='HoverPostProcessor', mpp=mpp)
+    for model in (dict(mpp=mpp), dict(post_processor=own)):
+        with pytest.raises(ValueError, match=f'model.mpp={mpp}: expected µm/px'):
+            network_mpp(model)
+    for name in ('mpp', 'source_mpp'):
+        with pytest.raises(ValueError, match=f'^{name}={mpp}: expected µm/px'):
+            TRANSFORMS.build(dict(type='ResizeToMpp', **{name: mpp}))
+
+
 def test_a_pipeline_without_a_model_says_what_is_missing():
     announce_network_mpp(None)
     resize = TRANSFORMS.build(RESIZE)
@@ -53,6 +67,14 @@ def test_a_resumed_run_has_the_scale_of_its_config():
     announce_network_mpp(0.25)
     MessageHub.get_current_instance().load_state_dict(checkpoint)
     assert announced_network_mpp() == 0.25
+
+
+@pytest.mark.parametrize('kind', [
+    'ResizeToMpp', 'mmseg.ResizeToMpp', ResizeToMpp])
+def test_a_pipeline_is_filled_however_it_names_the_step(kind):
+    cfg = dict(pipeline=[dict(type='TestTimeAug', transforms=[[dict(type=kind)]])])
+    fill_network_mpp(cfg, 0.4)
+    assert cfg['pipeline'][0]['transforms'][0][0]['mpp'] == 0.4
 
 
 def test_the_inference_api_keeps_the_scale_of_its_model():

@@ -34,7 +34,8 @@ def test_a_slip_of_the_pen_is_refused(option, said):
     'randomness.seed=3', 'env_cfg.cudnn_benchmark=True', 'compile=True',
     'train_dataloader.prefetch_factor=4', 'default_hooks.checkpoint.max_keep_ckpts=2',
     'default_hooks.checkpoint.rule=greater', 'param_scheduler.0.end=30',
-    'optim_wrapper.optimizer.amsgrad=True', 'test_dataloader.dataset.indices=3',
+    'optim_wrapper.optimizer.amsgrad=True', 'custom_hooks.0.priority=30',
+    'optim_wrapper.constructor=x', 'test_dataloader.dataset.indices=3',
     'train_cfg.val_begin=3'])
 def test_what_somebody_reads_is_taken(option):
     key, _, value = option.partition('=')
@@ -44,3 +45,11 @@ def test_what_somebody_reads_is_taken(option):
     assert str(cfg).lower() == value.lower() or float(cfg) == float(value)
 
 
+
+
+def test_arguments_of_another_class_are_taken_with_it():
+    cfg = load_config(CONFIG, ['optim_wrapper.dtype=float16',
+                               'optim_wrapper.type=AmpOptimWrapper'])
+    assert cfg.optim_wrapper.dtype == 'float16'
+    with pytest.raises(ValueError, match='has no dtype'):
+        load_config(CONFIG, ['optim_wrapper.dtype=float16'])

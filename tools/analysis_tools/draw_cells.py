@@ -27,6 +27,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--window', type=int, nargs=4, metavar=('X', 'Y', 'W', 'H'),
                         help='left, top, width and height, px of the image '
                         '(default: all of it)')
+    parser.add_argument('--origin', choices=('slide', 'bounds'), default='slide',
+                        help='from where the cells are counted, as tools/infer.py was '
+                        'told (default: slide)')
     parser.add_argument('--width', type=int,
                         help='width of the drawing, px (default: that of the window, '
                         f'at most {MAX_WIDTH})')
@@ -61,10 +64,17 @@ def read_cells(path: Path) -> tuple[list[np.ndarray], list[str], dict]:
             kind = feature['properties']['classification']
             outlines.append(np.array(feature['geometry']['coordinates'][0], float))
             names.append(kind['name'])
-            colors[kind['name']] = kind['color']
-    except (ValueError, KeyError, TypeError, EOFError, gzip.BadGzipFile) as error:
-        raise ValueError(f'{path}: no cells with outline, class, colour ({error!r}); '
-                         'expected a GeoJSON file of tools/infer.py') from error
+            colors[kind['name']] = np.array(kind['color'], np.uint8).tolist()
+        if not all(ring.shape == (len(ring), 2) and np.isfinite(ring).all()
+                   for ring in outlines):
+            raise ValueError('a point of an outline is not two numbers')
+        if not all(np.shape(color) == (3, ) for color in colors.values()):
+            raise ValueError('a colour is not three numbers')
+    except Exception as error:  # json, gzip and numpy raise many types
+        reason = str(error).partition('\n')[0][:100]
+        raise ValueError(
+            f'{path}: no cells with outline, class, colour ({type(error).__name__}: '
+            f'{reason}); expected a GeoJSON file of tools/infer.py') from error
     return outlines, names, colors
 
 
@@ -75,7 +85,9 @@ def draw(args: argparse.Namespace) -> np.ndarray:
     from mmseg_cellvta.visualization.drawing import draw_outlines, draw_panels
 
     outlines, names, colors = read_cells(args.geojson)
-    reader = open_slide(args.image, mpp=1.0)  # lengths are px, not µm
+    reader = open_slide(args.image, 1.0, force_mpp=True)  # lengths are px
+    if args.origin == 'bounds' and reader.bounds is not None:
+        outlines = [ring + reader.bounds[:2] for ring in outlines]
     x, y, width, height = args.window or (0, 0, *reader.shape[::-1])
     canvas = SlideCanvas(reader, width / (args.width or min(width, MAX_WIDTH)))
     corners = np.array([(x, y), (x + width, y + height)]) / canvas.scale

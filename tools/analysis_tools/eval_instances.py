@@ -9,7 +9,6 @@ Example:
     python tools/analysis_tools/eval_instances.py labels.npy pred.npy --num-classes 7
 """
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -47,15 +46,19 @@ def load_tissues(path: Path | None, num_images: int) -> list[str | None]:
     """Reads one name per image; without a file, None for each."""
     if path is None:
         return [None] * num_images
-    try:
-        tissues = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f'{path}: not JSON ({error})') from error
+    from mmseg_cellvta.utils.files import read_json
+    from mmseg_cellvta.utils.names import check_tissues
+    tissues = read_json(path)
     if not isinstance(tissues, list) or len(tissues) != num_images:
         found = f'{len(tissues)} entries' if isinstance(tissues, list) else 'no list'
         raise ValueError(f'{path}: {found}, expected a list of {num_images} tissue '
                          'names, one per image')
-    return [str(name) for name in tissues]
+    for index, name in enumerate(tissues):
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f'{path}: entry {index} is {name!r}; expected the name of '
+                             'a tissue')
+    check_tissues(dict.fromkeys(tissues), str(path))
+    return tissues
 
 
 def score_arrays(args: argparse.Namespace) -> list:

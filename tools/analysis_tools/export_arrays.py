@@ -16,7 +16,6 @@ Example:
 """
 import argparse
 import os
-from collections import Counter
 from pathlib import Path
 
 from rich.progress import track
@@ -49,6 +48,7 @@ def list_entries(args: argparse.Namespace) -> list[dict]:
         part_config,
         unchecked_configs,
     )
+    from mmseg_cellvta.utils.names import check_image_names
     dataset = part_config(load_config(args.config, args.cfg_options), 'test')
     if dataset is None:
         raise ValueError(f'{args.config}: has no test_dataloader with a dataset')
@@ -61,10 +61,7 @@ def list_entries(args: argparse.Namespace) -> list[dict]:
     for entry in entries:
         if entry.get('label_path') is None:
             raise ValueError(f'{entry["img_path"]}: has no labels to export')
-    name, count = Counter(entry['sample_name'] for entry in entries).most_common(1)[0]
-    if count > 1:
-        raise ValueError(f'{name}: {count} images of the test data have this name, '
-                         'so their predictions cannot be told apart')
+    check_image_names([entry['sample_name'] for entry in entries], args.config)
     return entries
 
 

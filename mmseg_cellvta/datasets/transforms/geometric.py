@@ -15,6 +15,7 @@ from mmseg.registry import TRANSFORMS
 from skimage.measure import label
 
 from ...utils.network_scale import SCALED_TO, announced_network_mpp
+from ...utils.pixel_size import mpp_problem
 from ...utils.tiling import tile_starts
 
 Motion = Callable[[np.ndarray, str], np.ndarray]  # of an array and its key, as 'img'
@@ -73,8 +74,8 @@ class ResizeToMpp(BaseTransform):
     def __init__(self, mpp: float | None = None,
                  source_mpp: float | None = None) -> None:
         for name, value in dict(mpp=mpp, source_mpp=source_mpp).items():
-            if value is not None and not value > 0:
-                raise ValueError(f'{name}={value}: expected µm/px above 0')
+            if value is not None and (problem := mpp_problem(value)):
+                raise ValueError(f'{name}={value}: {problem}')
         self.mpp = mpp or announced_network_mpp()
         self.source_mpp = source_mpp
 

@@ -20,11 +20,12 @@ class LoadCellImage(BaseTransform):
     """Loads an image file, or one image of a `.npy` stack of RGB images.
 
     Takes no argument, because `mmseg.apis.inference_model` turns the first transform of
-    a test pipeline into `LoadImageFromNDArray` and keeps its arguments.
+    a test pipeline into `LoadImageFromNDArray` and keeps its arguments. An array that
+    `MMSegInferencer` has put into the results already, without a path, stays.
 
     Required Keys:
 
-    - img_path
+    - img_path, or img (np.uint8): (H, W, 3), BGR, 0-255.
     - img_index (optional, for a `.npy` file)
 
     Added Keys:
@@ -38,6 +39,8 @@ class LoadCellImage(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Loads the image."""
         path = results['img_path']
+        if path is None and 'img' in results:
+            return results
         if 'img_index' in results:
             img = _to_bgr(read_image(path, results['img_index']))
         else:

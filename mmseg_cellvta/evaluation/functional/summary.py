@@ -10,6 +10,28 @@ import numpy as np
 
 from .scores import ImageScore
 
+# What stands in the place of a class in figures of all nuclei: F1_det, PQ_conic.
+NOT_CLASSES = ('det', 'conic')
+
+
+def check_figure_names(class_names: Sequence[str]) -> None:
+    """Checks that no figure of a class has the name of another figure.
+
+    Args:
+        class_names: The C-1 classes without background.
+
+    Raises:
+        ValueError: When a name is there twice, or figures of all nuclei have it.
+    """
+    for name in class_names:
+        if name in NOT_CLASSES:
+            raise ValueError(
+                f'class {name!r}: F1_{name} and PQ_{name} could not be told from the '
+                'figures of all nuclei; give the class another name')
+        if list(class_names).count(name) > 1:
+            raise ValueError(f'class {name!r} is there twice, but F1_{name} and '
+                             f'PQ_{name} are of one class; rename one of them')
+
 
 def summarize(
     scores: Sequence[ImageScore], class_names: Sequence[str]
@@ -23,7 +45,8 @@ def summarize(
       ground truth of the image (CellVTA, CellViT's image mean).
     - `PQ_<class>`: mean over the images whose ground truth holds the class.
     - `bPQ_tissue`, `mPQ_tissue`: mean over tissues of the mean over their images
-      (PanNuke, CellViT's paper); left out if no image has a tissue.
+      (PanNuke, CellViT's paper); images without tissue do not count, and it is left
+      out if no image has one.
     - `mPQ_plus`: counts pooled over the data set per class, mean over classes that
       occur in ground truth or prediction (CoNIC).
     - `PQ_conic`: mean over all images, 0 where the ground truth is empty (CoNIC).
@@ -39,10 +62,12 @@ def summarize(
         Figures by name, fractions 0-1, as Python floats.
 
     Raises:
-        ValueError: When there is no image.
+        ValueError: When there is no image, or a class name is wrong (see
+            `check_figure_names`).
     """
     if not scores:
         raise ValueError('no image was scored: the data set is empty')
+    check_figure_names(class_names)
     binary = _stack([score.binary for score in scores])
     classes = _stack([score.per_class for score in scores])
     has_nuclei = binary.tp + binary.fn > 0
@@ -92,7 +117,7 @@ def summarize_tissues(scores: Sequence[ImageScore]) -> dict[str, float]:
 def _tissue_means(scores) -> dict[str, dict[str, float]]:
     """Computes `mPQ` and `bPQ` of each tissue; empty without tissues."""
     tissues = np.array([score.tissue or '' for score in scores])
-    known = sorted({score.tissue for score in scores} - {None})
+    known = sorted({score.tissue for score in scores if score.tissue})
     if not known:
         return {}
     binary = _stack([score.binary for score in scores])

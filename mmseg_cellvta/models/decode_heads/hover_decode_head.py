@@ -11,6 +11,7 @@ from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from ...utils.device_cache import numbers_on
+from ...utils.plain_loading import CheckpointError
 from ..backbones.cellvta_adapter import PYRAMID_STRIDES
 from ..layers import recompute
 
@@ -53,10 +54,16 @@ class HoverDecodeHead(BaseDecodeHead):
         with_cp: Compute activations again in the backward pass instead of keeping them:
             less memory for more time.
 
+    Attributes:
+        class_outputs: How the names of those weights begin whose outputs are classes or
+            tissues; they alone depend on the data set.
+
     Raises:
         ValueError: When `in_channels` does not name five inputs, or no encoder leads
             from `in_strides` to the levels of the decoders.
     """
+
+    class_outputs = ('branches.nc.levels.3.2.', 'tissue_head.')
 
     def __init__(self,
                  in_channels: Sequence[int],
@@ -214,17 +221,16 @@ class HoverDecodeHead(BaseDecodeHead):
         """Refuses a checkpoint for another number of classes.
 
         Raises:
-            ValueError: When it has another number; MMEngine would only warn, and test
-                a random classifier.
+            CheckpointError: When it has another number; MMEngine would only warn, and
+                test a random classifier.
         """
         last = self.branches['nc'].levels[-1][-1]
-        found = state_dict.get(f'{prefix}branches.nc.levels.3.2.weight')
+        found = state_dict.get(f'{prefix}{self.class_outputs[0]}weight')
         if found is not None and len(found) != last.out_channels:
-            raise ValueError(
+            raise CheckpointError(
                 f'the checkpoint predicts {len(found)} classes with background, the '
-                f'model {last.out_channels}; set num_classes={len(found)}, or remove '
-                f'the keys {prefix}branches.nc.levels.3.2.* from the checkpoint to '
-                'train a new classifier')
+                f'model {last.out_channels}; set num_classes={len(found)}, or train '
+                'the new classes with tools/train.py --fine-tune')
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

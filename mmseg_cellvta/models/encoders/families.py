@@ -17,6 +17,7 @@ from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 
 from ...utils.device_cache import DeviceCache
+from ...utils.stacks import is_compiling
 
 
 class VitFamily:
@@ -139,9 +140,10 @@ class SamFamily:
     def embed(vit: VisionTransformerSAM, inputs: Tensor) -> Tensor:
         """Turns images (N, 3, H, W) into patch tokens (N, L, C)."""
         patches = vit.patch_embed(inputs)
-        positions = resample_abs_pos_embed_nhwc(vit.pos_embed, patches.shape[1:3])
-        return vit.norm_pre(vit.patch_drop(vit.pos_drop(patches + positions))).flatten(
-            1, 2)
+        if vit.pos_embed is not None:  # some have relative positions alone
+            patches = patches + resample_abs_pos_embed_nhwc(
+                vit.pos_embed, patches.shape[1:3])
+        return vit.norm_pre(vit.patch_drop(vit.pos_drop(patches))).flatten(1, 2)
 
     @staticmethod
     def run_blocks(vit: VisionTransformerSAM, tokens: Tensor, start: int, stop: int,
@@ -150,6 +152,6 @@ class SamFamily:
         patches = tokens.unflatten(1, grid)
         # timm makes the indices of relative positions on the default device. What
         # compiles a graph moves them itself, and cannot enter this context.
-        compiling = torch.compiler.is_compiling()
+        compiling = is_compiling()
         with contextlib.nullcontext() if compiling else tokens.device:
             return vit.blocks[start:stop](patches).flatten(1, 2)

@@ -6,12 +6,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...post_processing.instances import TOKEN_STRIDE
+from ...utils.plain_loading import CheckpointError
 from .encoder_table import EncoderEntry, find_encoder
 from .families import EvaFamily, SamFamily, VitFamily
 from .weights import fingerprint, load_encoder_weights
 
 FAMILIES = (VitFamily, EvaFamily, SamFamily)
 PUBLISHED = 'published'  # weights of the table of encoders
+# What timm's ViTs pool their tokens with; no backbone does.
+POOLING_PARTS = ('attn_pool.', 'fc_norm.')
 
 
 class TimmEncoder(nn.Module):
@@ -31,7 +34,7 @@ class TimmEncoder(nn.Module):
             need be with `/<file>`; a local file; None for random weights.
         frozen: Keep every weight as it is: no gradients, eval mode also in training.
             Checkpoints then hold a fingerprint of the weights instead of the weights,
-            unless they were random.
+            unless they were random, or a loaded checkpoint had others.
         drop_path_rate: Stochastic depth of the last block, rising linearly from 0. It
             stays active in a frozen encoder, as in the authors' released training.
         **model_kwargs: Further arguments of the timm model, such as `init_values`;
@@ -71,14 +74,14 @@ class TimmEncoder(nn.Module):
         self.num_prefix_tokens = self.vit.num_prefix_tokens
         self.patch_size = self.vit.patch_embed.patch_size[0]
         self.positions_in_blocks = self.family.positions_in_blocks
-        if frozen:
-            self.vit.requires_grad_(False)
+        self.has_other_weights = False  # than `weights` says
+        self._set_trainable(not frozen)
         self._register_state_dict_hook(_leave_out_frozen_weights)
 
     @property
     def in_checkpoint(self) -> bool:
         """True where a checkpoint must hold the weights: nothing else has them."""
-        return not self.frozen or self.weights is None
+        return not self.frozen or self.weights is None or self.has_other_weights
 
     def take_norm(self) -> nn.Module:
         """Takes out the final LayerNorm, which only a class-token head needs.
@@ -92,7 +95,13 @@ class TimmEncoder(nn.Module):
     def unfreeze(self) -> None:
         """Trains the encoder from now on; checkpoints then hold it."""
         self.frozen = False
-        self.vit.requires_grad_(True)
+        self._set_trainable(True)
+
+    def _set_trainable(self, trainable: bool) -> None:
+        # A trainable parameter that never gets a gradient ends DistributedDataParallel.
+        for name, parameter in self.vit.named_parameters():
+            parameter.requires_grad_(
+                trainable and not name.startswith(POOLING_PARTS))
 
     def embed(self, inputs: Tensor) -> Tensor:
         """Turns images into tokens, prefix tokens (class, registers) first.
@@ -142,23 +151,25 @@ class TimmEncoder(nn.Module):
         """Accepts a checkpoint without the frozen encoder if it is of this encoder.
 
         Raises:
-            ValueError: When the checkpoint was trained on another encoder.
+            CheckpointError: When the checkpoint was trained on another encoder.
         """
         saved = state_dict.pop(prefix + 'fingerprint', None)
         own = {f'{prefix}vit.{k}': v for k, v in self.vit.state_dict().items()}
         if saved is not None:
             if not saved.cpu().equal(fingerprint(self.vit)):
-                raise ValueError(
+                raise CheckpointError(
                     f'the checkpoint was trained on another encoder than {self.name} '
                     f'with weights {self.weights}; set encoder.name and '
                     'encoder.weights to those of its training')
             state_dict.update(own)
         for key, value in own.items():
             if key in state_dict and state_dict[key].shape != value.shape:
-                raise ValueError(
+                raise CheckpointError(
                     f'the checkpoint holds another encoder than {self.name}: {key} '
                     f'has shape {tuple(state_dict[key].shape)}, expected '
                     f'{tuple(value.shape)}; set encoder.name to that of its training')
+            if key in state_dict and not state_dict[key].to(value).equal(value):
+                self.has_other_weights = True
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

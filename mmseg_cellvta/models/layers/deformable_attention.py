@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...utils.stacks import find_compiled_attention
+from ...utils.stacks import find_compiled_attention, is_compiling
 from .row_sampling import sample_rows
 from .tokens import TokenLevels, tokens_to_map
 
@@ -120,7 +120,7 @@ class DeformableAttention(nn.Module):
 
 def _use_compiled(value: Tensor) -> bool:
     # A graph of `torch.compile` would break around an op that it cannot see into.
-    if not value.is_cuda or torch.compiler.is_compiling():
+    if not value.is_cuda or is_compiling():
         return False
     if COMPILED_ATTENTION is None:
         _warn_of_plain_form()

@@ -20,6 +20,7 @@ from ...utils.network_scale import (
     fill_network_mpp,
     network_mpp,
 )
+from ...utils.stock_inferencer import add_stock_loader
 from ...utils.tile_blend import TileBlend
 from ...utils.tiling import tile_starts
 from ..decode_heads.hover_decode_head import NP_CHANNELS, split_maps
@@ -27,9 +28,11 @@ from ..deploy import fold_segmentor
 from ..encoders import find_encoder
 
 SCALE_TOLERANCE = 0.05  # relative; scanners of one magnification differ as much
-FLIP_DIMS = dict(horizontal=-1, vertical=-2)
-# Which HV channel a flip turns around: x for horizontal, y for vertical.
-FLIP_SIGN_CHANNEL = dict(horizontal=NP_CHANNELS, vertical=NP_CHANNELS + 1)
+FLIP_DIMS = dict(horizontal=(-1, ), vertical=(-2, ), diagonal=(-1, -2))
+# Which HV channels a flip turns around: x for horizontal, y for vertical.
+FLIP_SIGN_CHANNELS = dict(
+    horizontal=[NP_CHANNELS], vertical=[NP_CHANNELS + 1],
+    diagonal=[NP_CHANNELS, NP_CHANNELS + 1])
 
 
 @MODELS.register_module()
@@ -77,6 +80,11 @@ class CellSegmentor(EncoderDecoder):
             dict(dict(mpp=self.mpp) | post_processor, num_classes=self.num_classes))
 
     @property
+    def num_result_classes(self) -> int:
+        """Number of classes that nuclei can get, background included."""
+        return self.num_classes
+
+    @property
     def cfg(self) -> Config | None:
         """The whole config, which MMSegmentation's inference API keeps in the model."""
         return self._cfg
@@ -85,6 +93,7 @@ class CellSegmentor(EncoderDecoder):
     def cfg(self, cfg: Config) -> None:
         # Its pipeline is built when an image comes, and another model may be by then.
         fill_network_mpp(getattr(cfg, '_cfg_dict', cfg), self.mpp)
+        add_stock_loader(cfg)
         self._cfg = cfg
 
     def switch_to_deploy(self) -> None:
@@ -324,7 +333,7 @@ def _unflip(maps: Tensor, meta: dict) -> Tensor:
     direction = meta['flip_direction']
     maps = maps.flip(FLIP_DIMS[direction])
     # A nucleus seen in a mirror has its centre on the other side.
-    maps[FLIP_SIGN_CHANNEL[direction]] *= -1
+    maps[FLIP_SIGN_CHANNELS[direction]] *= -1
     return maps
 
 
@@ -379,5 +388,10 @@ class CellTTAModel(BaseTTAModel):
 def _mean(views: Sequence):
     """Mean of tensors, or of each of the tensors in tuples."""
     if isinstance(views[0], Tensor):
+        if len({view.shape for view in views}) > 1:
+            sizes = ' and '.join(str(tuple(view.shape[-2:])) for view in views)
+            raise ValueError(
+                f'test-time augmentation: views of {sizes} px (rows, columns) of one '
+                'image; give all the same size, as by one ResizeToMpp, and vary flips')
         return torch.stack(views).mean(0)
     return tuple(_mean(part) for part in zip(*views, strict=True))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...post_processing import cell_tokens
+from ...utils.plain_loading import CheckpointError
 from .cell_segmentor import CellSegmentor, paint_classes
 
 
@@ -40,6 +41,7 @@ class CellClassifier(BaseModel):
                  dropout: float = 0.1,
                  class_weight: Sequence[float] | None = None) -> None:
         super().__init__()
+        self.num_classes = num_classes
         if class_weight is not None:
             if len(class_weight) != num_classes - 1:
                 raise ValueError(
@@ -87,15 +89,15 @@ class CellClassifier(BaseModel):
         """Refuses a checkpoint without this classifier.
 
         Raises:
-            ValueError: When weights are missing or of another shape; MMEngine would
-                only warn, and test a random classifier.
+            CheckpointError: When weights are missing or of another shape; MMEngine
+                would only warn, and test a random classifier.
         """
         own = self.state_dict()
         for key, value in own.items():
             found = state_dict.get(prefix + key)
             if found is None or found.shape != value.shape:
                 shape = 'missing' if found is None else f'of shape {tuple(found.shape)}'
-                raise ValueError(
+                raise CheckpointError(
                     f'{prefix}{key} is {shape} in the checkpoint, expected '
                     f'{tuple(value.shape)}; give the file that '
                     'tools/train_cell_classifier.py wrote with this config')
@@ -122,6 +124,11 @@ class ReclassifyingSegmentor(CellSegmentor):
         super().__init__(*args, **kwargs)
         self.cell_classifier = MODELS.build(
             dict(cell_classifier, in_channels=self.decode_head.in_channels[-1]))
+
+    @property
+    def num_result_classes(self) -> int:
+        """Number of classes that nuclei can get, background included."""
+        return self.cell_classifier.num_classes
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Refuses to compute maps alone: nuclei would get the segmentor's classes.

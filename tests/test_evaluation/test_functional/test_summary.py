@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mmseg_cellvta.evaluation.functional import (
+    check_figure_names,
     format_table,
     instance_classes,
     score_image,
@@ -117,6 +118,32 @@ def test_false_alarms_in_empty_images_reach_the_pooled_figures_only():
     assert metrics['bPQ'] == metrics['mPQ'] == pytest.approx(1, abs=1e-5)
     assert metrics['mPQ_plus'] == pytest.approx(2 / (2 + 0.5 * 2), abs=1e-5)
     assert metrics['F1_det'] == 4 / (4 + 2)
+
+
+@pytest.mark.parametrize(('names', 'message'), [
+    (['det', 'a'], "class 'det': F1_det and PQ_det could not be told"),
+    (['a', 'conic'], "class 'conic': F1_conic and PQ_conic"),
+    (['a', 'a'], "class 'a' is there twice, but F1_a and PQ_a are of one class")])
+def test_figures_do_not_replace_each_other(names, message):
+    scores = [score_image(FULL, FULL, [1, 2], [1, 2], 3, 3)]
+    for check in (check_figure_names, lambda names: summarize(scores, names)):
+        with pytest.raises(ValueError, match=message):
+            check(names)
+
+
+def test_names_that_only_resemble_other_figures_are_fine():
+    names = ['plus', 'tissue', 'Det', 'AJI', 'mPQ']
+    metrics = summarize([score_image(FULL, FULL, [1, 2], [1, 2], 6, 3, 'skin')], names)
+    assert len(metrics) == 7 + 2 + 3 + 3 + 2 * len(names)
+    assert metrics['mPQ_plus'] == pytest.approx(1, abs=1e-5)
+    assert math.isnan(metrics['PQ_AJI']) and metrics['AJI'] == 1
+
+
+def test_an_empty_name_is_no_tissue():
+    scores = [score_image(FULL, pred, [1, 1], [1, 1][:len(np.unique(pred)) - 1], 2, 3,
+                          tissue)
+              for pred, tissue in ((FULL, 'skin'), (EMPTY, ''), (EMPTY, None))]
+    assert summarize(scores, ['a'])['bPQ_tissue'] == pytest.approx(1, abs=1e-5)
 
 
 def test_without_nuclei_the_figures_are_nan_and_no_warning_appears(recwarn):

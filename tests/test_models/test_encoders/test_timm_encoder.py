@@ -90,6 +90,22 @@ def test_weights_that_nothing_else_holds_are_saved(weights, changes):
     assert 'vit.blocks.0.attn.qkv.weight' in encoder.state_dict()
 
 
+def test_frozen_weights_of_a_checkpoint_that_nothing_else_holds_are_saved(weights):
+    """As of a run that unfroze its encoder, or a converted checkpoint."""
+    trained = TimmEncoder(**ENCODER, weights=str(weights), frozen=False)
+    torch.nn.init.normal_(trained.vit.blocks[1].mlp.fc1.weight)
+    frozen = TimmEncoder(**ENCODER, weights=str(weights))
+    frozen.load_state_dict(trained.state_dict())
+    saved = frozen.state_dict()
+    again = TimmEncoder(**ENCODER, weights=str(weights))
+    again.load_state_dict(saved)
+    assert_same(vit_tensors(again), vit_tensors(trained))
+    frozen = TimmEncoder(**ENCODER, weights=str(weights))
+    frozen.load_state_dict(
+        TimmEncoder(**ENCODER, weights=str(weights), frozen=False).state_dict())
+    assert list(frozen.state_dict()) == ['fingerprint']
+
+
 @pytest.mark.parametrize('load', [torch.nn.Module.load_state_dict, mmengine_load])
 def test_slim_state_loads_strictly_and_keeps_the_encoder_it_is_of(weights, load):
     encoder = TimmEncoder(**ENCODER, weights=str(weights))

@@ -143,11 +143,13 @@ def test_nuclei_come_back_to_the_pixels_of_the_original_image():
         result.pred_instances.centroids, [[2 * 31.5 + 0.5, 27.5 / 2 - 0.25]], atol=1)
 
 
-@pytest.mark.parametrize('direction, axis', [('horizontal', 0), ('vertical', 1)])
-def test_a_flipped_view_is_turned_back_with_its_hv_sign(direction, axis):
+@pytest.mark.parametrize('direction, axes', [
+    ('horizontal', [0]), ('vertical', [1]), ('diagonal', [0, 1])])
+def test_a_flipped_view_is_turned_back_with_its_hv_sign(direction, axes):
     maps = square_maps()
-    flipped = maps.flip(2 - axis)
-    flipped[2 + axis] *= -1  # what a network sees in the mirror
+    flipped = maps.flip([2 - axis for axis in axes])
+    for axis in axes:
+        flipped[2 + axis] *= -1  # what a network sees in the mirror
     sample = square_sample(flip=True, flip_direction=direction)
     with FixedMaps(build(SEGMENTOR), flipped) as model:
         turned, = model.predict_maps(torch.zeros(1, 3, 64, 64), [sample])

@@ -84,12 +84,12 @@ def test_padding_is_cut_off_to_the_tokens_that_the_image_touches(model):
     assert tokens.shape == (DIMS, 4, 4)
 
 
-@pytest.mark.parametrize('direction', ['horizontal', 'vertical'])
+@pytest.mark.parametrize('direction', ['horizontal', 'vertical', 'diagonal'])
 def test_a_flipped_view_is_turned_back(model, direction):
     inputs = torch.randn(1, 3, 64, 96)
     (_, seen), = predict(model, inputs)
     (_, tokens), = predict(model, inputs, flip=True, flip_direction=direction)
-    axis = dict(horizontal=2, vertical=1)[direction]
+    axis = dict(horizontal=[2], vertical=[1], diagonal=[1, 2])[direction]
     torch.testing.assert_close(tokens, seen.flip(axis))
 
 
