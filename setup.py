@@ -70,7 +70,7 @@ setup(
     install_requires=read_requirements('runtime'),
     extras_require={
         name: read_requirements(name)
-        for name in ('onedl', 'openmmlab', 'tests', 'slides', 'export')
+        for name in ('onedl', 'openmmlab', 'tests', 'slides', 'export', 'spatial')
     },
     cmdclass={'build_py': BuildPyWithMim, 'sdist': SdistWithMim},
 )

@@ -25,7 +25,9 @@ CODE = {path: path.read_text() for path in SOURCES}
 FOLDERS = '(?:configs|docs|mmseg_cellvta|requirements|tests|tools)'
 # Files that a reader of the documents makes; names of other programs.
 MADE_BY_READERS = {'configs/my_data.py', 'config.py', 'my_data.py'}
-OPTIONS_OF_OTHERS = {'--no-crop'}  # QuPath's
+# QuPath's, Space Ranger's and Xenium Ranger's.
+OPTIONS_OF_OTHERS = {'--no-crop', '--image', '--nuclei', '--cells',
+                     '--coordinate-transform', '--expansion-distance'}
 CLASSES_OF_OTHERS = {
     'AmpOptimWrapper', 'CrossEntropyLoss', 'Dinov2Model', 'Dinov2WithRegistersModel',
     'FeatureCollection',

@@ -29,6 +29,7 @@ MODULES = {'scikit-image': 'skimage', 'scikit-learn': 'sklearn', 'pillow': 'PIL'
 OPTIONAL = dict(
     spatialdata_export={'spatialdata', 'geopandas', 'anndata', 'dask', 'xarray',
                         'pandas'},
+    bin_counts={'anndata', 'h5py', 'pandas'},
     lazyslide_model={'lazyslide_models'})
 FORBIDDEN = ('mmcv', 'mmengine', 'mmsegmentation', 'opencv')
 

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(days=30)
 # Keys of mmseg_cellvta.exports.FORMATS, which --help must not import.
-FORMATS = ('geojson', 'geojson.gz', 'parquet', 'csv', 'cellvit', 'labels')
+FORMATS = ('geojson', 'geojson.gz', 'parquet', 'csv', 'cellvit', 'labels',
+           'spaceranger', 'xenium')
 
 
 def parse_args() -> argparse.Namespace:
@@ -75,6 +76,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true', help='half precision')
     parser.add_argument('--embeddings', action='store_true',
                         help='keep what the encoder saw of each cell (parquet)')
+    parser.add_argument('--expand-um', type=float, metavar='D',
+                        help='make cells that reach up to D µm from their nuclei and '
+                        'do not overlap (default: nuclei only)')
     parser.add_argument('--quiet', action='store_true', help='print errors only')
     parser.add_argument('--profile', action='store_true',
                         help='print where the time went')
@@ -174,6 +178,7 @@ def main() -> None:
     from rich.console import Console
 
     from mmseg_cellvta.inference import CellInferencer, FolderRun
+    from mmseg_cellvta.post_processing.expansion import check_expansion
     from mmseg_cellvta.slides import list_inputs
     from mmseg_cellvta.utils.devices import check_device
     from mmseg_cellvta.utils.pixel_size import mpp_problem
@@ -184,6 +189,7 @@ def main() -> None:
     try:
         if args.device is not None:
             check_device(args.device)
+        check_expansion(args.expand_um)
         inputs = list_inputs(args.inputs)
         report_inputs(inputs, console, args.quiet)
         if not inputs.paths:
@@ -193,7 +199,7 @@ def main() -> None:
             inferencer = CellInferencer(
                 cfg, weights, choose_device(args), args.batch_size,
                 args.num_workers, args.amp, args.embeddings, args.trust,
-                args.force_mpp, args.skip_damaged, args.origin)
+                args.force_mpp, args.skip_damaged, args.origin, args.expand_um)
         run = FolderRun(
             inferencer, args.out, args.formats, args.report, args.mpp,
             False if args.no_tissue_mask else None, args.quiet)

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from xarray import DataArray, DataTree
 
 CENTRE_COLUMNS = ['x_px', 'y_px']
+CELL_COLUMN = 'cell_geometry'
 REQUIRED_COLUMNS = {'cell_id', 'geometry', 'label', *CENTRE_COLUMNS}
 CHUNK = 1024  # px; 3 MiB of RGB
 # Names of the elements in a store.
-OUTLINES, TABLE, IMAGE = 'cells', 'cells_table', 'picture'
+OUTLINES, TABLE, IMAGE, NUCLEI = 'cells', 'cells_table', 'picture', 'nuclei'
 
 
 def export_spatialdata(parquet: str | os.PathLike, out: str | os.PathLike,
@@ -69,7 +70,8 @@ def to_spatialdata(parquet: str | os.PathLike,
             read when they are used, in chunks.
 
     Returns:
-        Shapes `cells` (outlines, index `cell_id`), table `cells_table` (X float32:
+        Shapes `cells` (outlines, index `cell_id`) and, of cells around nuclei, `nuclei`
+        (the same of those), table `cells_table` (X float32:
         measurements; obs: class; obsm: centres (x, y) px, embeddings), image `picture`
         (RGB uint8, 0-255, level 0 and halves of it down to `CHUNK` px).
 
@@ -89,7 +91,12 @@ def to_spatialdata(parquet: str | os.PathLike,
         'global': Identity(), 'um': Scale([info.mpp, info.mpp], axes=('x', 'y'))}
     data = SpatialData()
     if len(cells):
-        data[OUTLINES] = _outlines(cells, transformations)
+        nuclei = _outlines(cells, 'geometry', transformations)
+        if CELL_COLUMN in cells.column_names:
+            data[OUTLINES] = _outlines(cells, CELL_COLUMN, transformations)
+            data[NUCLEI] = nuclei
+        else:
+            data[OUTLINES] = nuclei
     data[TABLE] = _table(cells, info)
     if image is not None:
         reader = open_slide(image, info.mpp, force_mpp=True)
@@ -123,12 +130,12 @@ def _read_cells(parquet: str | os.PathLike) -> tuple[pa.Table, SlideInfo]:
                          ) from error
 
 
-def _outlines(cells: pa.Table,
+def _outlines(cells: pa.Table, column: str,
               transformations: dict[str, 'BaseTransformation']) -> 'GeoDataFrame':
     from geopandas import GeoDataFrame
     from spatialdata.models import ShapesModel
 
-    frame = GeoDataFrame(geometry=shapely.from_wkb(cells['geometry'].to_numpy()))
+    frame = GeoDataFrame(geometry=shapely.from_wkb(cells[column].to_numpy()))
     frame.index = cells['cell_id'].to_pandas()
     return ShapesModel.parse(frame, transformations=transformations)
 

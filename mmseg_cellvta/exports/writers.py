@@ -1,13 +1,9 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Cells to files: GeoJSON, GeoParquet, CSV, CellViT's JSON, a label image."""
+"""Cells to files: GeoJSON, GeoParquet, CSV, CellViT's JSON."""
 import csv
-import errno
 import gzip
 import io
 import json
-import os
-import shutil
-import tempfile
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -16,23 +12,22 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
-import tifffile
 
 from ..structures import CellTable, SlideInfo
-from ..structures.cell_table import ring_polygons
+from ..structures.cell_table import ring_polygons, split_rings
 from ..utils.files import complete_file
 
 # UUIDs of our files are made with it: equal names, equal ids.
 UUID_NAMESPACE = uuid.UUID('6d1b8a52-6a3c-5b53-9d38-0d0c0e7e4c11')
 GEOJSON_HEAD = '{"type": "FeatureCollection", "features": [\n'
 GEOJSON_TAIL = '\n]}\n'
-GEOPARQUET_METADATA = dict(
-    version='1.1.0', primary_column='geometry',
-    # Without a coordinate system of the earth: px of the slide.
-    columns=dict(geometry=dict(encoding='WKB', geometry_types=['Polygon'], crs=None)))
-LABEL_TILE = 512  # px, side of a tile of the label image
+# Without a coordinate system of the earth: px of the slide.
+GEOPARQUET_COLUMN = dict(encoding='WKB', geometry_types=['Polygon'], crs=None)
+# Columns of outlines, and what a `CellTable` calls them.
+GEOMETRIES = dict(geometry='outlines', cell_geometry='cell_outlines')
 
 
 class CellWriter(ABC):
@@ -93,11 +88,10 @@ class CellWriter(ABC):
         """Writes what comes after the last cell."""
 
 
-class GeoJsonWriter(CellWriter):
-    """QuPath detections, one feature per cell, in px of level 0 (RFC 7946).
+class FeatureWriter(CellWriter):
+    """A FeatureCollection (RFC 7946, in pixels instead of degrees), a feature a line.
 
-    A path that ends with `.gz` is compressed. Ids are the same for the same slide name
-    and number.
+    A path that ends with `.gz` is compressed.
     """
 
     def _open(self, path: Path, stack: ExitStack) -> None:
@@ -108,35 +102,82 @@ class GeoJsonWriter(CellWriter):
                 gzip.GzipFile('', 'wb', compresslevel=6, fileobj=file, mtime=0))
         self.file = stack.enter_context(io.TextIOWrapper(file, encoding='utf-8'))
         self.file.write(GEOJSON_HEAD)
+        self.separator = ''
 
     def _write(self, cells: CellTable, first_id: int) -> None:
+        for geometries, others in self._features(cells, first_id):
+            texts = [f'"{name}": {text}' for name, text in geometries.items()]
+            # The rest goes on where the first brace was.
+            texts.append(json.dumps(others, allow_nan=False)[1:])
+            self.file.write(f'{self.separator}{{"type": "Feature", {", ".join(texts)}')
+            self.separator = ',\n'
+
+    def _finish(self) -> None:
+        self.file.write(GEOJSON_TAIL)
+
+    @abstractmethod
+    def _features(self, cells: CellTable,
+                  first_id: int) -> Iterator[tuple[dict[str, str], dict]]:
+        """Yields the features of cells with ids from `first_id` on.
+
+        Each is its geometries as JSON, by their names, and its other members.
+        """
+
+    def _uuid(self, cell_id: int) -> str:
+        """Returns what is the same for the same slide name and number."""
+        return str(uuid.uuid5(UUID_NAMESPACE, f'{self.info.name}/{cell_id}'))
+
+
+def polygon_texts(rings: Sequence[np.ndarray]) -> list[str]:
+    """Returns closed rings (K, 2) of (x, y) as GeoJSON; json takes thrice as long."""
+    if not len(rings):
+        return []
+    x, y = (pc.cast(pa.array(np.ascontiguousarray(column)), pa.string())
+            for column in np.concatenate(rings).T)
+    lists = pa.ListArray.from_arrays(
+        np.cumsum([0, *map(len, rings)]).astype(np.int32),
+        pc.binary_join_element_wise(x, y, ', '))
+    return [f'{{"type": "Polygon", "coordinates": [[[{points}]]]}}'
+            for points in pc.binary_join(lists, '], [').to_pylist()]
+
+
+class GeoJsonWriter(FeatureWriter):
+    """QuPath detections, or cells with nuclei, one feature per cell, px of level 0."""
+
+    def _features(self, cells: CellTable,
+                  first_id: int) -> Iterator[tuple[dict[str, str], dict]]:
         classifications = [
             dict(name=name, color=[int(value) for value in color])
             for name, color in zip(self.info.classes, self.info.palette, strict=True)]
         measurements = {
             name: np.round(np.asarray(column, np.float64), 4).tolist()
             for name, column in measurement_columns(cells, self.info.classes).items()}
-        rows = zip(cells.outlines, cells.labels, *measurements.values(), strict=True)
-        for cell_id, (ring, label, *values) in enumerate(rows, start=first_id):
-            feature = dict(
-                type='Feature',
-                geometry=dict(type='Polygon', coordinates=[ring.tolist()]),
+        rows = zip(cell_geometries(cells), cells.labels, *measurements.values(),
+                   strict=True)
+        for cell_id, (geometries, label, *values) in enumerate(rows, start=first_id):
+            yield geometries, dict(
                 properties=dict(
-                    objectType='detection',
+                    objectType='cell' if len(geometries) > 1 else 'detection',
                     classification=classifications[label],
-                    measurements=dict(zip(measurements, values, strict=True))),
-                id=str(uuid.uuid5(UUID_NAMESPACE, f'{self.info.name}/{cell_id}')))
-            if cell_id > 1:
-                self.file.write(',\n')
-            self.file.write(json.dumps(feature))
+                    # JSON knows no NaN, which is the stain of no cytoplasm.
+                    measurements={name: value for name, value in zip(
+                        measurements, values, strict=True) if value == value}),
+                id=self._uuid(cell_id))
 
-    def _finish(self) -> None:
-        self.file.write(GEOJSON_TAIL)
+
+def cell_geometries(cells: CellTable) -> Iterator[dict[str, str]]:
+    """Yields `geometry` and, of cells around nuclei, `nucleusGeometry` as GeoJSON."""
+    nuclei = polygon_texts(cells.outlines)
+    if cells.cell_outlines is None:
+        return (dict(geometry=nucleus) for nucleus in nuclei)
+    return (dict(geometry=cell, nucleusGeometry=nucleus) for cell, nucleus in zip(
+        polygon_texts(cells.cell_outlines), nuclei, strict=True))
 
 
 class GeoParquetWriter(CellWriter):
     """A GeoParquet 1.1 table with a row per cell, in px of level 0.
 
+    The outlines of nuclei are `geometry`, those of cells around them `cell_geometry`.
     Name, size, µm/px, classes and palette of the slide are in the file's metadata under
     `cells`, and the px of the slide from which is counted where that is not (0, 0).
     """
@@ -166,11 +207,14 @@ class GeoParquetWriter(CellWriter):
             pa.array(cells.labels, pa.int16()), pa.array(info.classes))
         columns = dict(
             cell_id=np.arange(first_id, first_id + len(cells)),
-            geometry=pa.array(
-                shapely.to_wkb(ring_polygons(cells.outlines)), pa.binary()),
+            geometry=_to_wkb(cells.outlines),
             x_px=cells.centroids[:, 0], y_px=cells.centroids[:, 1],
             label=cells.labels, **{'class': names})
         columns |= measurement_columns(cells, info.classes)
+        geometries = dict(geometry=GEOPARQUET_COLUMN)
+        if cells.cell_outlines is not None:
+            columns['cell_geometry'] = _to_wkb(cells.cell_outlines)
+            geometries['cell_geometry'] = GEOPARQUET_COLUMN
         width = cells.embeddings.shape[1]
         if width:
             columns['embedding'] = pa.FixedSizeListArray.from_arrays(
@@ -179,16 +223,22 @@ class GeoParquetWriter(CellWriter):
                      classes=info.classes, palette=info.palette)
         if any(info.origin):
             about['origin'] = info.origin
+        geo = dict(version='1.1.0', primary_column='geometry', columns=geometries)
         return pa.table(columns).replace_schema_metadata(
-            dict(geo=json.dumps(GEOPARQUET_METADATA), cells=json.dumps(about)))
+            dict(geo=json.dumps(geo), cells=json.dumps(about)))
 
 
-def read_parquet(path: Path, num_cells: int) -> Iterator[CellTable] | None:
+def _to_wkb(rings: Sequence[np.ndarray]) -> pa.Array:
+    return pa.array(shapely.to_wkb(ring_polygons(rings)), pa.binary())
+
+
+def read_parquet(path: Path, num_cells: int | None = None
+                 ) -> Iterator[CellTable] | None:
     """Reads what `GeoParquetWriter` wrote, table by table.
 
     Args:
         path: A Parquet file.
-        num_cells: How many cells it must hold.
+        num_cells: How many cells it must hold; None for any number.
 
     Returns:
         The tables that were written, without empty ones; one empty table where there
@@ -201,11 +251,24 @@ def read_parquet(path: Path, num_cells: int) -> Iterator[CellTable] | None:
         known = {'cell_id', 'geometry', 'x_px', 'y_px', 'label', 'class', 'score',
                  *(f'prob_{name}' for name in classes)}
         complete = known <= set(file.schema_arrow.names)
-        if not complete or file.metadata.num_rows != num_cells:
+        if not complete or num_cells not in (None, file.metadata.num_rows):
             return None
     except Exception:  # pyarrow and json raise many types for a damaged file
         return None
     return _read_groups(path, file, classes)
+
+
+def read_parquet_info(path: Path) -> SlideInfo | None:
+    """Reads on what the cells of a file of `GeoParquetWriter` were found.
+
+    Returns:
+        None when the file is none of it.
+    """
+    try:
+        metadata = pq.ParquetFile(path).schema_arrow.metadata
+        return SlideInfo(**json.loads(metadata[b'cells']))
+    except Exception:  # pyarrow and json raise many types for another file
+        return None
 
 
 def _read_groups(path: Path, file: pq.ParquetFile,
@@ -221,22 +284,26 @@ def _read_groups(path: Path, file: pq.ParquetFile,
 
 def _from_arrow(table: pa.Table, classes: Sequence[str]) -> CellTable:
     columns = {name: table[name].to_numpy() for name in table.column_names
-               if name not in ('cell_id', 'geometry', 'class', 'embedding')}
+               if name not in ('cell_id', 'class', 'embedding', *GEOMETRIES)}
     embeddings = None
     if 'embedding' in table.column_names:
         column = table['embedding'].combine_chunks()
         embeddings = column.flatten().to_numpy().reshape(len(table), -1)
-    rings = shapely.get_exterior_ring(
-        shapely.from_wkb(table['geometry'].to_numpy(zero_copy_only=False)))
-    points, owners = shapely.get_coordinates(rings, return_index=True)
+    rings = {field: _from_wkb(table[name]) for name, field in GEOMETRIES.items()
+             if name in table.column_names}
     probs = [columns.pop(f'prob_{name}') for name in classes]
     return CellTable(
         centroids=np.stack([columns.pop('x_px'), columns.pop('y_px')], axis=1),
         labels=columns.pop('label'), scores=columns.pop('score'),
         class_probs=np.stack(probs, axis=1),
-        outlines=np.split(points, np.flatnonzero(np.diff(owners)) + 1)
-        if len(table) else [],
-        features=columns, embeddings=embeddings)
+        features=columns, embeddings=embeddings, **rings)
+
+
+def _from_wkb(column: pa.ChunkedArray) -> list[np.ndarray]:
+    rings = shapely.get_exterior_ring(
+        shapely.from_wkb(column.to_numpy(zero_copy_only=False)))
+    return split_rings(
+        shapely.get_coordinates(rings), shapely.get_num_coordinates(rings))
 
 
 class CsvWriter(CellWriter):
@@ -298,78 +365,6 @@ class CellVitWriter(CellWriter):
 
     def _finish(self) -> None:
         self.file.write('\n]}\n')
-
-
-class LabelImageWriter(CellWriter):
-    """A tiled OME-TIFF of the size of level 0 whose pixels are cell ids.
-
-    A pixel belongs to the cell in whose outline its centre lies, to the first one where
-    outlines overlap. The image is drawn in a temporary file beside the target, with 4
-    bytes per px of the slide, because TIFF wants its tiles in one go.
-    """
-
-    def _open(self, path: Path, stack: ExitStack) -> None:
-        self.part = path
-        needed = 4 * int(np.prod(self.info.shape, dtype=np.int64))
-        # Writing to mapped memory on a full disk would end the process.
-        if shutil.disk_usage(path.parent).free < needed:
-            raise OSError(errno.ENOSPC, f'{os.strerror(errno.ENOSPC)}: {needed:,} '
-                          'bytes are needed for a while', str(path))
-        raw = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
-        self.labels = np.memmap(raw, np.uint32, 'w+', shape=tuple(self.info.shape))
-
-    def _write(self, cells: CellTable, first_id: int) -> None:
-        for cell_id, ring in enumerate(cells.outlines, start=first_id):
-            self._draw(ring, cell_id)
-
-    def _draw(self, ring: np.ndarray, cell_id: int) -> None:
-        height, width = self.info.shape
-        left, top = np.maximum(np.floor(ring.min(axis=0)), 0).astype(int)
-        right, low = np.minimum(
-            np.ceil(ring.max(axis=0)), (width, height)).astype(int)
-        if right <= left or low <= top:
-            return
-        window = self.labels[top:low, left:right]
-        window[_inside(ring - (left, top), *window.shape) & (window == 0)] = cell_id
-
-    def _finish(self) -> None:
-        slide_id = uuid.uuid5(UUID_NAMESPACE, self.info.name)
-        with tifffile.TiffWriter(self.part, bigtiff=True, ome=True) as tiff:
-            tiff.write(
-                self._tiles(), shape=tuple(self.info.shape), dtype=np.uint32,
-                tile=(LABEL_TILE, LABEL_TILE), compression='zlib', software=False,
-                metadata=dict(
-                    axes='YX', UUID=f'urn:uuid:{slide_id}',
-                    PhysicalSizeX=self.info.mpp, PhysicalSizeXUnit='µm',
-                    PhysicalSizeY=self.info.mpp, PhysicalSizeYUnit='µm'))
-
-    def _tiles(self) -> Iterator[np.ndarray]:
-        height, width = self.info.shape
-        for top in range(0, height, LABEL_TILE):
-            for left in range(0, width, LABEL_TILE):
-                tile = np.zeros((LABEL_TILE, LABEL_TILE), np.uint32)
-                part = self.labels[top:top + LABEL_TILE, left:left + LABEL_TILE]
-                tile[:part.shape[0], :part.shape[1]] = part
-                yield tile
-
-
-def _inside(ring: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Returns which pixel centres, (height, width) bool, lie in a ring of (x, y) px.
-
-    Even-odd rule along each row of centres; outlines end on multiples of 1/8 px and so
-    may run through centres, which then count to the left or upper cell. Three times as
-    fast as `skimage.draw.polygon2mask` on nuclei of 24 points.
-    """
-    centres = np.arange(height) + 0.5
-    (x1, y1), (x2, y2) = ring[:-1].T, ring[1:].T
-    crosses = (y1 < centres[:, None]) != (y2 < centres[:, None])
-    with np.errstate(divide='ignore', invalid='ignore'):
-        x = x1 + (centres[:, None] - y1) * (x2 - x1) / (y2 - y1)
-    rows, edges = np.nonzero(crosses)
-    first = np.clip(np.ceil(x[rows, edges] - 0.5), 0, width).astype(int)
-    flips = np.zeros((height, width + 1), np.int32)
-    np.add.at(flips, (rows, first), 1)
-    return np.cumsum(flips, axis=1)[:, :width] % 2 == 1
 
 
 def measurement_columns(cells: CellTable,

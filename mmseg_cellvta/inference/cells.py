@@ -1,5 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """From the maps of a window of a slide to its nuclei, each once (plain numpy)."""
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -7,19 +8,23 @@ import numpy as np
 import shapely
 from scipy.spatial import cKDTree
 
+from ..post_processing.expansion import expand_nuclei, trace_cells, trace_nuclei
 from ..post_processing.instance_map import HoverConstants
 from ..post_processing.instances import (
     TOKEN_STRIDE,
     cell_tokens,
     find_nuclei,
+    measure_cytoplasm,
     measure_nuclei,
 )
 from ..structures.cell_table import CellTable, nucleus_outlines, ring_polygons
+from ..structures.shared_outlines import shared_outlines
 
 # A nucleus whose centre lies so near to the window's own part is found by two windows,
 # so that none is lost where they disagree a little; SeamFilter keeps one of them.
 SLACK_UM = 2.0
 REACH_UM = 4.0  # centres of one nucleus in two windows do not lie farther apart
+LARGE_UM = 30.0  # twice what a nucleus reaches from its centre
 MIN_SHARED = 0.5  # of the smaller outline, from which on two nuclei are the same
 
 
@@ -77,12 +82,14 @@ class NucleusSettings(NamedTuple):
         enlarge: Times that the maps are enlarged before.
         mpp: Resolution of the maps, µm/px.
         scale: (x, y) px of level 0 per px of the maps.
+        expand_um: How far cells reach from their nuclei, µm; None for nuclei only.
     """
 
     constants: HoverConstants
     enlarge: int
     mpp: float
     scale: tuple[float, float]
+    expand_um: float | None = None
 
 
 def find_window_cells(maps: np.ndarray, image: np.ndarray, tokens: np.ndarray,
@@ -107,22 +114,32 @@ def find_window_cells(maps: np.ndarray, image: np.ndarray, tokens: np.ndarray,
         places = _slide_places(centroids, corner, enlarge)
         return _is_near(places, window.own, SLACK_UM / settings.mpp)
 
-    inst_map, found = find_nuclei(
+    inst_map, found, everything = find_nuclei(
         maps[:2], maps[2:4], maps[4:], settings.constants, enlarge, is_near)
     if enlarge > 1:
         image = cv2.resize(image, None, fx=enlarge, fy=enlarge)
-    scale = np.array(settings.scale)
+    scale, mpp = np.array(settings.scale), settings.mpp / enlarge
+    place = dict(offset=tuple(corner * enlarge), scale=tuple(scale / enlarge))
+    features = measure_nuclei(inst_map, image, mpp)
+    if settings.expand_um is None:
+        outlines = dict(outlines=nucleus_outlines(found['contours'], **place))
+    else:
+        seeds = np.where(inst_map > 0, inst_map, -everything)
+        nuclei = trace_nuclei(seeds, found['contours'], found['bboxes'])
+        cell_map = expand_nuclei(seeds, settings.expand_um / mpp)
+        cells = trace_cells(seeds, cell_map, nuclei)
+        outlines = dict(outlines=shared_outlines(nuclei, **place),
+                        cell_outlines=shared_outlines(cells, **place))
+        features |= measure_cytoplasm(everything, cell_map, image, mpp)
     return CellTable(
         centroids=_slide_places(found['centroids'], corner, enlarge) * scale,
         labels=found['labels'],
         scores=found['scores'],
         class_probs=found['class_probs'],
-        outlines=nucleus_outlines(
-            found['contours'], offset=tuple(corner * enlarge),
-            scale=tuple(scale / enlarge)),
-        features=measure_nuclei(inst_map, image, settings.mpp / enlarge),
+        features=features,
         embeddings=cell_tokens(tokens, found['bboxes'] / enlarge)
-        if len(tokens) else None)
+        if len(tokens) else None,
+        **outlines)
 
 
 def find_cells(memory: memoryview, window: Window,
@@ -156,13 +173,15 @@ class SeamFilter:
     """Keeps one of the nuclei that two windows or bands have both found.
 
     Two nuclei are the same if their outlines share more than half of the smaller one;
-    the one that comes first stays. Bands come from top to bottom.
+    the one that comes first stays. Bands come from top to bottom. Cells of two bands do
+    not overlap, see `without_overlap`.
 
     Args:
         mpp: Size of a pixel of level 0, µm.
     """
 
     def __init__(self, mpp: float) -> None:
+        self.mpp = mpp
         self.reach = REACH_UM / mpp
         self.before = None
 
@@ -175,6 +194,8 @@ class SeamFilter:
             if not dropped[first]:
                 dropped[second] = True
         kept = band.select(~dropped[known:])
+        if known:
+            kept = without_overlap(self.before, kept, self.mpp)
         self.before = kept
         return kept
 
@@ -190,3 +211,60 @@ class SeamFilter:
         smaller = np.minimum(shapely.area(first), shapely.area(second))
         shared = shapely.area(shapely.intersection(first, second))
         return pairs[shared > MIN_SHARED * smaller]
+
+
+def without_overlap(first: CellTable, second: CellTable, mpp: float) -> CellTable:
+    """Leaves out the cells of a window or band that overlap those of another.
+
+    Only those of nuclei of over LARGE_UM can, on which windows may disagree because
+    none sees them as a whole.
+
+    Args:
+        first: Cells that stay.
+        second: Cells of another window or band.
+        mpp: Size of a pixel of level 0, µm.
+
+    Returns:
+        What stays of `second`.
+    """
+    if first.cell_outlines is None or not (len(first) and len(second)):
+        return second
+    boxes, large = zip(*((_boxes(table.cell_outlines), np.ptp(
+        _boxes(table.outlines), axis=1).max(axis=1) * mpp > LARGE_UM)
+        for table in (first, second)), strict=True)
+    # What lies where the other table has anything.
+    rows = [np.flatnonzero(_meet(own, np.stack(
+        [other[:, 0].min(axis=0), other[:, 1].max(axis=0)])))
+        for own, other in (boxes, boxes[::-1])]
+    pairs = _meet(boxes[0][rows[0]][:, None], boxes[1][rows[1]])
+    pairs &= large[0][rows[0]][:, None] | large[1][rows[1]]
+    ones, others = (own[found] for own, found in zip(
+        rows, np.nonzero(pairs), strict=True))
+    shared = shapely.intersection(
+        ring_polygons([first.cell_outlines[row] for row in ones]),
+        ring_polygons([second.cell_outlines[row] for row in others]))
+    keep = np.ones(len(second), bool)
+    keep[others[shapely.area(shared) > 0]] = False
+    return second if keep.all() else second.select(keep)
+
+
+def join_windows(tables: Sequence[CellTable], mpp: float) -> CellTable:
+    """Joins the cells of the windows of a band, from left to right; see above."""
+    joined = [tables[0]]
+    for table in tables[1:]:
+        joined.append(without_overlap(joined[-1], table, mpp))
+    return CellTable.concatenate(joined)
+
+
+def _boxes(rings: list[np.ndarray]) -> np.ndarray:
+    """Returns the corners (N, 2, 2) of rings, the smaller first, as (x, y)."""
+    starts = np.cumsum([0, *map(len, rings[:-1])])
+    points = np.concatenate(rings)
+    return np.stack([np.minimum.reduceat(points, starts),
+                     np.maximum.reduceat(points, starts)], axis=1)
+
+
+def _meet(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Tells which boxes (..., 2, 2) have a common area."""
+    return ((boxes[..., 0, :] < others[..., 1, :])
+            & (others[..., 0, :] < boxes[..., 1, :])).all(axis=-1)

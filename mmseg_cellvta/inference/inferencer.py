@@ -14,16 +14,17 @@ from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
 from ..models.segmentors import ReclassifyingSegmentor
+from ..post_processing.expansion import check_expansion
 from ..slides import SlideCanvas, TissueMask, open_slide, result_name
 from ..structures import CellTable, SlideInfo
 from ..utils.model_folder import open_model
 from .band import RollingBand
-from .cells import NucleusSettings, SeamFilter, Window, no_cells
+from .cells import NucleusSettings, SeamFilter, Window, join_windows, no_cells
 from .handover import Handover
 from .network import MAX_BATCH, TileNetwork, load_segmentor, tile_geometry
 from .progress import NetworkTimer, StageClock
 from .settings import model_settings, older_model_settings
-from .tiles import BAND_HEIGHT, TilePlan, TileReader, plan_tiles, window_margin
+from .tiles import TilePlan, TileReader, band_height, plan_tiles, window_margin
 from .workers import SharedPool, default_num_workers
 
 # Up to so many tiles it does not pay to look for a batch size on a processor, or to
@@ -34,23 +35,26 @@ NICENESS = 5  # nuclei can wait, the network should not
 
 
 class InputOptions(NamedTuple):
-    """How inputs are taken.
+    """How inputs are taken, and what is made of them.
 
     Attributes:
         force_mpp: Take given µm/px also where a file states others.
         skip_damaged: Take damaged tiles of a slide for white glass.
         origin: From where cells are counted: 'slide', its upper left corner, or
             'bounds', that of the part that was scanned, from which QuPath counts.
+        expand_um: How far cells reach from their nuclei, µm; None for nuclei only.
     """
 
     force_mpp: bool = False
     skip_damaged: bool = False
     origin: str = 'slide'
+    expand_um: float | None = None
 
     @property
     def settings(self) -> dict:
         """Those on which results depend; without what earlier versions did anyway."""
-        found = dict(skip_damaged=self.skip_damaged, origin=self.origin)
+        found = dict(skip_damaged=self.skip_damaged, origin=self.origin,
+                     expand_um=self.expand_um)
         return {name: value for name, value in found.items()
                 if value != InputOptions._field_defaults[name]}
 
@@ -104,8 +108,10 @@ class SlideJob:
     def plan(self) -> TilePlan:
         """Tiles, bands and windows; looks for tissue when it is first asked for."""
         covers = self._find_tissue() if self.tissue_only else None
+        expand_um = self.options.expand_um
         return plan_tiles(self.canvas.shape, self.tile, self.overlap,
-                          window_margin(self.canvas.mpp), covers)
+                          window_margin(self.canvas.mpp, expand_um), covers,
+                          band_height(expand_um))
 
     @property
     def seen_mm2(self) -> float:
@@ -161,13 +167,15 @@ class CellInferencer:
             refusing the slide.
         origin: From where cells are counted: 'slide', its upper left corner, or
             'bounds', that of the part that was scanned, from which QuPath counts.
+        expand_um: Make cells that reach so far from their nuclei, µm, and do not
+            overlap; None for nuclei only.
 
     Attributes:
         clock: A `StageClock` of all that was done.
 
     Raises:
-        ValueError: When the checkpoint does not fit the config, or holds objects, or
-            there is no such origin.
+        ValueError: When the checkpoint does not fit the config, or holds objects, or an
+            option is none.
 
     Example:
         >>> inferencer = CellInferencer('config.py', 'weights.pth')
@@ -179,10 +187,10 @@ class CellInferencer:
                  num_workers: int | None = None, amp: bool = False,
                  embeddings: bool = False, trust: bool = False,
                  force_mpp: bool = False, skip_damaged: bool = False,
-                 origin: str = 'slide') -> None:
+                 origin: str = 'slide', expand_um: float | None = None) -> None:
         if origin not in ORIGINS:
             raise ValueError(f'origin={origin!r}: expected one of {ORIGINS}')
-        self.options = InputOptions(force_mpp, skip_damaged, origin)
+        self.options = InputOptions(force_mpp, skip_damaged, origin, expand_um)
         cfg = model if isinstance(model, Config) else Config.fromfile(model)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         if device is None:
@@ -190,6 +198,7 @@ class CellInferencer:
         self.model = load_segmentor(cfg, weights, trust)
         self.reclassifies = isinstance(self.model, ReclassifyingSegmentor)
         self.embeddings = embeddings
+        check_expansion(expand_um, self.model.post_processor.constants.markers)
         self.batch_size = batch_size
         self.tile, self.overlap = tile_geometry(self.model.test_cfg)
         with_tokens = embeddings or self.reclassifies
@@ -228,7 +237,8 @@ class CellInferencer:
         batch_bytes = tile_bytes * max(self.batch_size or 0, MAX_BATCH)
         self.readers = SharedPool(num_readers, batch_bytes, 2 * num_readers + 2)
         self.reader_here = SharedPool(0, batch_bytes, 1)
-        side = BAND_HEIGHT + 2 * window_margin(self.mpp)
+        side = band_height(self.options.expand_um) + 2 * window_margin(
+            self.mpp, self.options.expand_um)
         largest = Window((0, 0, side, side), (0, 0, side, side), network.num_maps,
                          network.token_dims)
         self.finders = SharedPool(
@@ -309,7 +319,7 @@ class CellInferencer:
         post_processor = self.model.post_processor
         settings = NucleusSettings(
             post_processor.constants, post_processor.enlarge, self.mpp,
-            job.canvas.scale)
+            job.canvas.scale, self.options.expand_um)
         none = no_cells(self.network.num_maps, self.network.token_dims, settings)
         handover, waiting = Handover(self.finders, settings), deque()
         with closing(self._compute(
@@ -319,9 +329,9 @@ class CellInferencer:
                 # One band stays with the workers, so that the network goes on.
                 while len(waiting) > 1:
                     band = waiting.popleft()
-                    yield band, self._collect(handover, band, none, job.info.origin)
+                    yield band, self._collect(handover, band, none, job.info)
         for band in waiting:
-            yield band, self._collect(handover, band, none, job.info.origin)
+            yield band, self._collect(handover, band, none, job.info)
 
     def _compute(self, job: SlideJob, bands: range, batch_size: int,
                  handover: Handover, progress: Callable[[int], None]) -> Iterator[int]:
@@ -359,10 +369,10 @@ class CellInferencer:
         clock.add_network(timer)
 
     def _collect(self, handover: Handover, band: int, none: CellTable,
-                 origin: tuple[int, int]) -> CellTable:
+                 info: SlideInfo) -> CellTable:
         with self.clock('nuclei'):
-            cells = CellTable.concatenate([none, *handover.collect(band)])
-            cells = cells.moved((-origin[0], -origin[1]))
+            cells = join_windows([none, *handover.collect(band)], info.mpp)
+            cells = cells.moved((-info.origin[0], -info.origin[1]))
         if self.reclassifies:
             labels, scores, class_probs = self.model.classify_tokens(cells.embeddings)
             cells = replace(

@@ -20,8 +20,9 @@ from .settings import find_changes
 THUMBNAIL_SIDE = 2000  # px, of the report
 SUMMARY, OVERLAY, REPORT = '_summary.json', '_overlay.png', '_report.html'
 WRITING = 'writing.json'  # in a store of bands
-CELLS = FORMATS['parquet'][0]  # holds all that is known of the cells
-ALL_SUFFIXES = (*(suffix for suffix, _ in FORMATS.values()), OVERLAY, REPORT)
+CELLS, = FORMATS['parquet']  # holds all that is known of the cells
+ALL_SUFFIXES = (*(suffix for files in FORMATS.values() for suffix in files), OVERLAY,
+                REPORT)
 
 
 class BandStore:
@@ -112,8 +113,8 @@ class SlideResults:
                  report: bool, settings: dict, older: dict) -> None:
         self.out_dir = out_dir
         self.job = job
-        self.formats = {FORMATS[name][0]: FORMATS[name][1]
-                        for name in ('parquet', *formats)}
+        self.formats = {suffix: writer for name in ('parquet', *formats)
+                        for suffix, writer in FORMATS[name].items()}
         self.pages = [OVERLAY] * (not job.reader.is_slide) + [REPORT] * report
         self.settings = settings
         self.older = older

@@ -19,8 +19,10 @@ from .workers import SharedPool
 # px of the network: 20,000 columns take about 1 GB. Windows are squares of it: wider
 # ones have less margin, but leave the processor's cache.
 BAND_HEIGHT = 1024
+WIDE_BAND_HEIGHT = 1536  # with cells around nuclei, whose margins cost less so
 # A nucleus reaches 15 µm from its centre, and what lies around it shapes its outline.
 MARGIN_UM = 20.0
+NUCLEUS_UM = 15.0
 
 
 @dataclass(frozen=True)
@@ -188,9 +190,20 @@ def plan_tiles(shape: Sequence[int], tile: Sequence[int], overlap: Sequence[int]
     return TilePlan(tuple(shape), tile, tuple(tops), rows, stride, band_height, margin)
 
 
-def window_margin(mpp: float) -> int:
-    """Returns what a window sees around its own, px of `mpp`, on the grid of tokens."""
-    return -(-round(MARGIN_UM / mpp) // TOKEN_STRIDE) * TOKEN_STRIDE
+def window_margin(mpp: float, expand_um: float | None = None) -> int:
+    """Returns what a window sees around its own, px of `mpp`, on the grid of tokens.
+
+    Cells that reach `expand_um` from their nuclei meet those of nuclei twice as far
+    away, which must be seen as far as their centres.
+    """
+    margin_um = MARGIN_UM if expand_um is None else (
+        MARGIN_UM + 2 * expand_um + NUCLEUS_UM)
+    return -(-round(margin_um / mpp) // TOKEN_STRIDE) * TOKEN_STRIDE
+
+
+def band_height(expand_um: float | None = None) -> int:
+    """Returns the rows of a band and columns of a window, px of the network."""
+    return BAND_HEIGHT if expand_um is None else WIDE_BAND_HEIGHT
 
 
 class TileBatch(NamedTuple):

@@ -32,7 +32,7 @@ TOKEN_STRIDE = 16  # px, one ViT patch: a token's side in the network's grid
 def find_nuclei(np_map: np.ndarray, hv_map: np.ndarray, nc_map: np.ndarray,
                 constants: HoverConstants, enlarge: int = 1,
                 is_wanted: Callable[[np.ndarray], np.ndarray] | None = None,
-                ) -> tuple[np.ndarray, dict]:
+                ) -> tuple[np.ndarray, dict, np.ndarray]:
     """Finds and classifies the nuclei, after enlarging the maps where asked for.
 
     Args:
@@ -45,20 +45,21 @@ def find_nuclei(np_map: np.ndarray, hv_map: np.ndarray, nc_map: np.ndarray,
             which it returns False are dropped before they are described.
 
     Returns:
-        (enlarge * H, enlarge * W) int32 map with ids 1..N without gaps, and its table,
-        see `describe_instances`.
+        (enlarge * H, enlarge * W) int32 map with ids 1..N without gaps, its table (see
+        `describe_instances`), and the map of all nuclei, with those that were dropped,
+        under ids of its own.
     """
     if enlarge > 1:
         np_map, hv_map, nc_map = (
             _enlarge(maps, enlarge) for maps in (np_map, hv_map, nc_map))
-    inst_map = segment_instances(np_map, hv_map, constants)
+    inst_map = everything = segment_instances(np_map, hv_map, constants)
     if is_wanted is not None:
         inst_map = renumber(
             inst_map, is_wanted(InstancePixels(inst_map).centroids()))
     # As published, NC may veto what NP and HV found, and one that has learned little
     # vetoes most nuclei.
-    return describe_instances(
-        inst_map, nc_map, drop_background=constants.markers == 'hovernet')
+    return *describe_instances(
+        inst_map, nc_map, drop_background=constants.markers == 'hovernet'), everything
 
 
 def _enlarge(maps: np.ndarray, factor: int) -> np.ndarray:
@@ -210,6 +211,36 @@ def measure_nuclei(inst_map: np.ndarray, image: np.ndarray,
         area_um2=pixels.areas * mpp**2, major_axis_um=major * mpp,
         minor_axis_um=minor * mpp, eccentricity=eccentricity,
         hematoxylin_od=pixels.mean(hematoxylin), eosin_od=pixels.mean(eosin))
+    return {name: column.astype(np.float32) for name, column in features.items()}
+
+
+def measure_cytoplasm(inst_map: np.ndarray, cell_map: np.ndarray, image: np.ndarray,
+                      mpp: float) -> dict[str, np.ndarray]:
+    """Measures cells and the stains around their nuclei.
+
+    Args:
+        inst_map: (H, W) int32, 0 background, nuclei.
+        cell_map: (H, W) int32, N cells with ids 1..N, cells of others negative.
+        image: (H, W, 3) uint8 RGB, 0-255.
+        mpp: Size of a pixel, µm.
+
+    Returns:
+        Columns (N,) float32 in the order of the ids: `cell_area_um2`, and
+        `cytoplasm_hematoxylin_od` and `cytoplasm_eosin_od` (optical density, mean over
+        the cell without nuclei; not a number where there is no such pixel).
+    """
+    num = cell_map.max(initial=0)
+    in_cell, in_nucleus = cell_map > 0, inst_map > 0
+    positions = np.flatnonzero(in_cell & ~in_nucleus)
+    ids = np.take(cell_map, positions).astype(np.intp)
+    counts = np.bincount(ids, minlength=num + 1)[1:]
+    nuclei = np.bincount(cell_map[in_cell & in_nucleus], minlength=num + 1)[1:]
+    features = dict(cell_area_um2=(counts + nuclei) * mpp**2)
+    stains = _stains(np.take(image.reshape(-1, 3), positions, axis=0))
+    for name, densities in zip(('hematoxylin', 'eosin'), stains, strict=True):
+        sums = np.bincount(ids, weights=densities, minlength=num + 1)[1:]
+        with np.errstate(invalid='ignore'):
+            features[f'cytoplasm_{name}_od'] = sums / counts
     return {name: column.astype(np.float32) for name, column in features.items()}
 
 

@@ -18,7 +18,8 @@ SLIDE_SUFFIXES = ('.svs', '.svslide', '.ndpi', '.mrxs', '.scn', '.bif', '.dcm',
 INPUT_SUFFIXES = IMAGE_SUFFIXES + TIFF_SUFFIXES + SLIDE_SUFFIXES
 # Ends of the names of what `tools/infer.py` writes beside <name>_summary.json and what
 # else would be an image.
-OUTPUT_ENDS, SUMMARY_END = ('_overlay.png', '_labels.ome.tiff'), '_summary.json'
+OUTPUT_ENDS = '_overlay.png', '_labels.ome.tiff', '_spaceranger.tiff'
+SUMMARY_END = '_summary.json'
 DICOM_MAGIC = slice(128, 132), b'DICM'
 
 

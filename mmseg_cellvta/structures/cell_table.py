@@ -13,7 +13,11 @@ from ..utils.names import check_class_names
 # Outlines lie on multiples of 1/8 px: exact in binary, short in a file.
 GRID_PX = 0.125
 FEATURE_PREFIX = 'features/'  # of their names in a saved table
-TWO_AXES = ('centroids', 'class_probs', 'embeddings', 'points')
+# Columns of outlines, and the arrays of points and lengths of a saved table.
+RING_ARRAYS = dict(outlines=('points', 'lengths'),
+                   cell_outlines=('cell_points', 'cell_lengths'))
+TWO_AXES = ('centroids', 'class_probs', 'embeddings',
+            *(points for points, _ in RING_ARRAYS.values()))
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class CellTable:
         features: Measurements by name, (N,) float32 each.
         embeddings: (N, D) float, the encoder's vector of each nucleus; D is 0 where
             none was asked for.
+        cell_outlines: N rings as `outlines`, of the cells around the nuclei; None where
+            cells were not asked for. Cells do not overlap.
     """
 
     centroids: np.ndarray
@@ -68,13 +74,14 @@ class CellTable:
     outlines: list[np.ndarray]
     features: dict[str, np.ndarray] = field(default_factory=dict)
     embeddings: np.ndarray | None = None
+    cell_outlines: list[np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         if self.embeddings is None:
             self.embeddings = np.zeros((len(self), 0), np.float32)
         assert all(len(column) == len(self) for column in (
             self.centroids, self.scores, self.class_probs, self.outlines,
-            self.embeddings, *self.features.values()))
+            self.embeddings, *self.features.values(), *self._rings().values()))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -84,22 +91,26 @@ class CellTable:
         rows = np.arange(len(self))[rows]
         return replace(
             self,
-            outlines=[self.outlines[row] for row in rows],
             features={name: column[rows] for name, column in self.features.items()},
+            **{name: [rings[row] for row in rows]
+               for name, rings in self._rings().items()},
             **{name: getattr(self, name)[rows] for name in _array_columns()})
 
     def moved(self, offset: tuple[float, float]) -> 'CellTable':
         """Returns the table with all places moved by (x, y) px."""
         if not any(offset):
             return self
-        return replace(self, centroids=self.centroids + offset,
-                       outlines=[ring + offset for ring in self.outlines])
+        return replace(
+            self, centroids=self.centroids + offset,
+            **{name: [ring + offset for ring in rings]
+               for name, rings in self._rings().items()})
 
     @staticmethod
     def concatenate(tables: Sequence['CellTable']) -> 'CellTable':
-        """Joins the rows of tables, at least one, with equal classes and features."""
+        """Joins the rows of tables, at least one, with equal columns."""
         return CellTable(
-            outlines=[ring for table in tables for ring in table.outlines],
+            **{name: [ring for table in tables for ring in table._rings()[name]]
+               for name in tables[0]._rings()},
             features={name: np.concatenate([table.features[name] for table in tables])
                       for name in tables[0].features},
             **{name: np.concatenate([getattr(table, name) for table in tables])
@@ -110,8 +121,10 @@ class CellTable:
         arrays = {name: getattr(self, name) for name in _array_columns()}
         arrays.update({
             FEATURE_PREFIX + name: column for name, column in self.features.items()})
-        arrays['points'] = np.concatenate([np.zeros((0, 2)), *self.outlines])
-        arrays['lengths'] = np.array([len(ring) for ring in self.outlines], np.int64)
+        for name, rings in self._rings().items():
+            points, lengths = RING_ARRAYS[name]
+            arrays[points] = np.concatenate([np.zeros((0, 2)), *rings])
+            arrays[lengths] = np.array([len(ring) for ring in rings], np.int64)
         with complete_file(path) as part, open(part, 'wb') as file:
             np.savez(file, **arrays)
 
@@ -137,18 +150,28 @@ class CellTable:
         if any(array.ndim != 1 + (name in TWO_AXES) or array.dtype.kind not in 'fiu'
                for name, array in arrays.items()):
             raise ValueError('an array has other axes or values')
-        ends = np.cumsum(arrays['lengths'])[:-1]
-        outlines = np.split(arrays['points'], ends) if len(arrays['lengths']) else []
         return CellTable(
-            outlines=outlines,
+            **{name: split_rings(arrays[points], arrays[lengths])
+               for name, (points, lengths) in RING_ARRAYS.items() if points in arrays},
             features={name.removeprefix(FEATURE_PREFIX): column
                       for name, column in arrays.items()
                       if name.startswith(FEATURE_PREFIX)},
             **{name: arrays[name] for name in _array_columns()})
 
+    def _rings(self) -> dict[str, list[np.ndarray]]:
+        """The columns of outlines that there are."""
+        return {name: getattr(self, name) for name in RING_ARRAYS
+                if getattr(self, name) is not None}
+
 
 def _array_columns() -> list[str]:
-    return [f.name for f in fields(CellTable) if f.name not in ('outlines', 'features')]
+    return [f.name for f in fields(CellTable)
+            if f.name not in ('features', *RING_ARRAYS)]
+
+
+def split_rings(points: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    """Splits the points (P, 2) of rings one behind the other by their numbers (N,)."""
+    return np.split(points, np.cumsum(lengths)[:-1]) if len(lengths) else []
 
 
 def nucleus_outlines(contours: Sequence[np.ndarray],

@@ -84,6 +84,16 @@ def test_outlines_classes_and_measurements_come_back(data_with_unused_class):
     assert 'embedding' not in table.obsm
 
 
+def test_cells_and_their_nuclei_are_two_elements(spatialdata, tmp_path):
+    bands = [replace(band, cell_outlines=[ring * 2 - ring[0] for ring in band.outlines])
+             for band in BANDS]
+    data = export(spatialdata, write(tmp_path / 'cells.parquet', bands))
+    assert data['cells'].area.tolist() == [400] * 3
+    assert data['nuclei'].area.tolist() == [100] * 3
+    assert data['nuclei'].index.tolist() == data['cells'].index.tolist() == [1, 2, 3]
+    assert data['cells_table'].obs['region'].unique().tolist() == ['cells']
+
+
 def test_every_class_has_its_colour_also_after_a_join(
         spatialdata, data_with_unused_class):
     colors = dict(immune='#141edc', tumour='#dc1e14')

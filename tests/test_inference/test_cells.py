@@ -1,4 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import shapely
@@ -10,6 +12,7 @@ from mmseg_cellvta.inference.cells import (
     SeamFilter,
     Window,
     find_window_cells,
+    without_overlap,
 )
 from mmseg_cellvta.post_processing.instance_map import hover_constants
 from mmseg_cellvta.structures import CellTable
@@ -117,3 +120,20 @@ def test_bands_without_nuclei_pass():
     seams = SeamFilter(0.25)
     assert [len(seams(squares())), len(seams(squares((0, 0)))), len(seams(squares()))
             ] == [0, 1, 0]
+
+
+def test_of_large_cells_that_overlap_the_first_stays():
+    """Of nuclei that no window sees as a whole; others are right by themselves."""
+    corners = (150, 0), (160, 0), (300, 0)
+    nucleus, cell = (squares((-grow, -grow), side=140.0 + 3 * grow) for grow in (0, 10))
+    large = replace(nucleus, cell_outlines=cell.outlines)  # to 160 px
+    small = squares(*corners, side=4.0)
+    small = replace(small, cell_outlines=small.outlines)
+    left, right = (without_overlap(*tables, mpp=0.25)
+                   for tables in ((small, large), (large, small)))
+    assert len(left) == 0 and right.centroids[:, 0].tolist() == [162, 302]
+    assert len(without_overlap(large, small, mpp=0.2)) == 3  # 28 µm
+    nuclei = [replace(table, cell_outlines=None) for table in (large, small)]
+    assert len(without_overlap(*nuclei, mpp=0.25)) == 3
+    seams = SeamFilter(mpp=0.25)
+    assert [len(seams(large)), len(seams(small))] == [1, 2]

@@ -15,6 +15,7 @@ import torch
 from mmengine.config import Config
 from rule_segmentor import PALETTE, draw_slide
 
+from mmseg_cellvta.exports import FORMATS
 from mmseg_cellvta.inference import (
     CellInferencer,
     FolderRun,
@@ -27,7 +28,7 @@ from mmseg_cellvta.inference.folder_run import lockstep
 from mmseg_cellvta.utils.locks import InUseError, working_alone
 
 ROOT = Path(__file__).resolve().parents[2]
-ALL_FORMATS = ('geojson', 'geojson.gz', 'parquet', 'csv', 'cellvit', 'labels')
+ALL_FORMATS = tuple(FORMATS)
 
 
 def write_picture(path, height=300, width=200, seed=0):
@@ -96,6 +97,36 @@ def test_what_is_wanted_later_is_written_without_the_network(
     assert result.error is None and not result.skipped
     assert result.summary['cells'] == num_cells
     assert contents(tmp_path / 'out') == contents(tmp_path / 'at_once')
+
+
+def test_cells_around_nuclei_are_kept_for_formats_that_are_wanted_later(
+        rule_model, tmp_path, monkeypatch):
+    source = write_picture(tmp_path / 'cells.png')
+    expanding = CellInferencer(
+        *rule_model, device='cpu', batch_size=4, num_workers=0, expand_um=4.0)
+    run(expanding, tmp_path / 'at_once', [source], formats=ALL_FORMATS, report=True)
+    run(expanding, tmp_path / 'out', [source], formats=[])
+    monkeypatch.setattr(expanding, 'network', None)
+    run(expanding, tmp_path / 'out', [source], formats=ALL_FORMATS, report=True)
+    assert contents(tmp_path / 'out') == contents(tmp_path / 'at_once')
+    feature = json.loads((tmp_path / 'out/cells.geojson').read_text())['features'][0]
+    assert feature['properties']['objectType'] == 'cell'
+    assert len(list((tmp_path / 'out').glob('cells_spaceranger.*'))) == 2
+    with open(tmp_path / 'out/cells_centroids.csv') as file:
+        assert 'cytoplasm_eosin_od' in next(file)
+
+
+def test_nuclei_and_cells_around_them_are_not_mixed(inferencer, rule_model, tmp_path):
+    source = write_picture(tmp_path / 'cells.png')
+    run(inferencer, tmp_path / 'out', [source])
+    assert 'expand_um' not in inferencer.settings  # older results know no such word
+    for before, after in (('None', '4.0'), ('4.0', '5.0')):
+        expanding = CellInferencer(*rule_model, device='cpu', batch_size=4,
+                                   num_workers=0, expand_um=float(after))
+        result, = run(expanding, tmp_path / 'out', [source])
+        assert f'expand_um={before}, now {after}' in str(result.error)
+        shutil.rmtree(tmp_path / 'out')
+        run(expanding, tmp_path / 'out', [source])
 
 
 def test_without_the_cells_of_the_first_run_they_are_found_again(inferencer, tmp_path):

@@ -20,12 +20,14 @@ from mmseg_cellvta.inference.cells import (
     Window,
     find_window_cells,
 )
+from mmseg_cellvta.inference.inferencer import InputOptions
 from mmseg_cellvta.inference.network import TileNetwork
 from mmseg_cellvta.inference.progress import StageClock
 from mmseg_cellvta.inference.tiles import plan_tiles, window_margin
 from mmseg_cellvta.inference.workers import SharedPool
 from mmseg_cellvta.post_processing.instance_map import hover_constants
 from mmseg_cellvta.structures import CellTable
+from mmseg_cellvta.structures.cell_table import ring_polygons
 
 
 def assert_found(cells, centres, classes, tolerance):
@@ -154,18 +156,19 @@ class TrueInferencer(CellInferencer):
     """One that needs no model: its network is always right."""
 
     def __init__(self, inst_map, class_map, num_classes, band_height=512,
-                 num_workers=0):
+                 num_workers=0, expand_um=None):
         self.network = TrueNetwork(inst_map, class_map, num_classes)
         self.model = SimpleNamespace(
             mpp=MPP, post_processor=SimpleNamespace(constants=CONSTANTS, enlarge=1))
         self.reclassifies, self.embeddings, self.batch_size = False, True, 4
+        self.options = InputOptions(expand_um=expand_um)
         self.tile, self.clock = (256, 256), StageClock()
         self._make_pools(num_workers, self.network)
         canvas = CoordinateCanvas(inst_map.shape)
-        plan = plan_tiles(canvas.shape, self.tile, (32, 32), window_margin(MPP),
-                          band_height=band_height)
+        plan = plan_tiles(canvas.shape, self.tile, (32, 32),
+                          window_margin(MPP, expand_um), band_height=band_height)
         self.job = SimpleNamespace(plan=plan, canvas=canvas, in_memory=False,
-                                   info=SimpleNamespace(origin=(0, 0)))
+                                   info=SimpleNamespace(origin=(0, 0), mpp=MPP))
 
     def find_bands(self, bands):
         return self.scan(self.job, bands, self.batch_size)
@@ -185,7 +188,7 @@ class TrueInferencer(CellInferencer):
         picture = self.job.canvas.read(0, 0, width, height)
         tokens = np.mgrid[:-(-height // 16), :-(-width // 16)][::-1] + 0.5
         return find_window_cells(maps, picture, tokens, whole, NucleusSettings(
-            CONSTANTS, 1, MPP, (1.0, 1.0)))
+            CONSTANTS, 1, MPP, (1.0, 1.0), self.options.expand_um))
 
 
 def match(cells, others):
@@ -220,6 +223,62 @@ def test_dense_discs_are_found_once_each_whatever_seam_they_lie_on(num_workers):
     assert nearest.max() < 1e-3  # px
 
 
+def assert_cells(cells, whole, expand_um):
+    """Equal to those found at once, apart from each other, around their nuclei."""
+    _, partner = cKDTree(whole.centroids).query(cells.centroids)
+    assert len(cells) == len(whole) == len(np.unique(partner))
+    for name in ('outlines', 'cell_outlines'):
+        for ring, row in zip(getattr(cells, name), partner, strict=True):
+            np.testing.assert_array_equal(ring, getattr(whole, name)[row])
+    for name in ('cell_area_um2', 'cytoplasm_hematoxylin_od', 'cytoplasm_eosin_od'):
+        np.testing.assert_array_equal(
+            cells.features[name], whole.features[name][partner])
+    nuclei, around = map(ring_polygons, (cells.outlines, cells.cell_outlines))
+    assert shapely.is_valid(around).all() and shapely.covers(around, nuclei).all()
+    first, second = shapely.STRtree(around).query(around, predicate='intersects')
+    apart = first < second
+    shared = shapely.intersection(around[first[apart]], around[second[apart]])
+    assert len(shared) and not shapely.area(shared).any()
+    points, owners = shapely.get_coordinates(around, return_index=True)
+    distance = shapely.distance(nuclei[owners], shapely.points(points))
+    assert distance.max() <= expand_um / MPP + 0.5
+
+
+@pytest.mark.parametrize('expand_um, step', [(1.0, 26), (6.0, 34), (12.0, 100)])
+def test_cells_of_bands_are_those_of_the_whole_and_do_not_overlap(expand_um, step):
+    """In the last case cells meet 44 px away from their nuclei."""
+    labels = discs((1100, 700), step, radius=12)
+    exact = TrueInferencer(*labels, 4, band_height=256, expand_um=expand_um)
+    cells = exact.find_in_bands()
+    assert_cells(cells, exact.find_whole(), expand_um)
+    without = TrueInferencer(*labels, 4, band_height=256).find_in_bands()
+    assert without.cell_outlines is None
+    assert 'cell_area_um2' not in without.features
+    nearest, _ = cKDTree(without.centroids).query(cells.centroids)
+    assert len(without) == len(cells) and nearest.max() < 1e-3
+
+
+def test_a_slide_without_nuclei_has_no_cells_around_them():
+    empty = np.zeros((600, 300), np.int32)
+    cells = TrueInferencer(empty, empty, 4, expand_um=5.0).find_in_bands()
+    assert cells.cell_outlines == [] and 'cell_area_um2' in cells.features
+
+
+@pytest.mark.parametrize('expand_um, said', [
+    (0.0, 'expand_um=0: expected more than 0'), (26.0, 'expand_um=26: .* most 25 µm'),
+    (float('nan'), 'expand_um=nan')])
+def test_cells_that_are_none_are_refused(rule_model, expand_um, said):
+    with pytest.raises(ValueError, match=said):
+        CellInferencer(*rule_model, device='cpu', expand_um=expand_um)
+
+
+def test_cells_on_whose_nuclei_windows_may_disagree_are_refused(rule_model):
+    cfg = Config.fromfile(rule_model[0])
+    cfg.model.post_processor.markers = 'hovernet'
+    with pytest.raises(ValueError, match="take model.post_processor.markers='rising'"):
+        CellInferencer(cfg, rule_model[1], device='cpu', expand_um=5.0)
+
+
 def test_cells_carry_the_tokens_of_their_place():
     exact = TrueInferencer(*discs((1100, 700), step=23, radius=12), 4)
     cells = exact.find_in_bands()
@@ -249,20 +308,29 @@ def test_bands_found_apart_are_those_found_in_one_go():
             np.testing.assert_array_equal(ring, same)
 
 
-def test_real_nuclei_in_a_large_mosaic(shared_dir):
-    """CoNSeP's training images side by side, 4096 x 4096 px, with their true maps."""
-    side, step = 4096, 1000
+def consep_mosaic(shared_dir, side):
+    """CoNSeP's training images side by side, `side` x `side` px: ids and classes."""
+    step, num = 1000, -(-side // 1000)
     inst_map = np.zeros((side, side), np.int32)
     class_map = np.zeros((side, side), np.int32)
     paths = sorted((shared_dir / 'data/CoNSeP/Train/Labels').glob('*.mat'))
-    for path, (row, col) in zip(paths, np.ndindex(5, 5), strict=False):
+    for path, (row, col) in zip(paths, np.ndindex(num, num), strict=False):
         window = (slice(row * step, min((row + 1) * step, side)),
                   slice(col * step, min((col + 1) * step, side)))
         ids, classes = (labels[:side - row * step, :side - col * step]
                         for labels in read_mat_labels(str(path)))
         inst_map[window] = np.where(ids > 0, ids + inst_map.max(), 0)
         class_map[window] = classes
-    exact = TrueInferencer(inst_map, class_map, 5, band_height=1024)
+    return inst_map, class_map
+
+
+def test_cells_around_real_nuclei_in_bands(shared_dir):
+    exact = TrueInferencer(*consep_mosaic(shared_dir, 1400), 5, expand_um=5.0)
+    assert_cells(exact.find_in_bands(), exact.find_whole(), 5.0)
+
+
+def test_real_nuclei_in_a_large_mosaic(shared_dir):
+    exact = TrueInferencer(*consep_mosaic(shared_dir, 4096), 5, band_height=1024)
     cells, whole = exact.find_in_bands(), exact.find_whole()
     iou = match(cells, whole)
     print(f'{len(cells)} cells in tiles, {len(whole)} whole; '

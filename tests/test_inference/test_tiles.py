@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from true_maps import CoordinateCanvas
 
-from mmseg_cellvta.inference.tiles import TileReader, plan_tiles
+from mmseg_cellvta.inference.tiles import (
+    TileReader,
+    band_height,
+    plan_tiles,
+    window_margin,
+)
 from mmseg_cellvta.inference.workers import SharedPool
 from mmseg_cellvta.utils.images import UnreadableError
 
@@ -153,3 +158,11 @@ def test_after_damage_all_places_are_free_again(num_workers):
         for batches in rows:
             list(batches)
     assert {reader.pool.borrow() for _ in range(2)} == {0, 1}
+
+
+@pytest.mark.parametrize('mpp, expand_um, margin', [
+    (0.5, None, 48), (0.25, None, 80), (0.5, 5.0, 96), (0.25, 5.0, 192),
+    (0.25, 25.0, 352)])
+def test_windows_see_the_nuclei_that_cells_meet(mpp, expand_um, margin):
+    assert window_margin(mpp, expand_um) == margin
+    assert band_height(expand_um) == (1024 if expand_um is None else 1536)

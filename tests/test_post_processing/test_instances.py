@@ -11,6 +11,7 @@ from skimage.measure import regionprops_table
 from mmseg_cellvta.post_processing import cell_tokens
 from mmseg_cellvta.post_processing.instances import (
     describe_instances,
+    measure_cytoplasm,
     measure_nuclei,
     rescale_instances,
 )
@@ -265,3 +266,20 @@ def test_nuclei_keep_their_order_and_none_gives_none():
 def test_a_box_outside_or_empty_is_named(box):
     with pytest.raises(ValueError, match=rf'box \[{box[0]}.0, .* inside the 64 x 48'):
         cell_tokens(TOKENS, np.array([box]))
+
+
+def test_cells_have_the_area_of_all_and_the_stain_of_the_rest():
+    cell_map = np.array([[1, 1, 1, -3], [2, 2, 0, -3], [3, 3, 3, 0]], np.int32)
+    nuclei = np.array([[7, 0, 0, 5], [6, 6, 0, 0], [0, 8, 8, 9]], np.int32)
+    image = np.full((3, 4, 3), 255, np.uint8)
+    image[0, 1:3] = (120, 60, 150), (60, 60, 150)  # of two pixels the mean
+    image[2, 0] = 220, 120, 160
+    found = measure_cytoplasm(nuclei, cell_map, image, mpp=0.5)
+    assert found['cell_area_um2'].tolist() == [0.75, 0.5, 0.75]
+    for row, pixels in ((0, image[0, 1:3]), (2, image[2, :1])):
+        whole = measure_nuclei(np.ones((1, len(pixels)), np.int32), pixels[None], 0.5)
+        for stain in ('hematoxylin_od', 'eosin_od'):
+            assert found[f'cytoplasm_{stain}'][row] == pytest.approx(whole[stain][0])
+            assert np.isnan(found[f'cytoplasm_{stain}'][1])  # all of it is nucleus
+    none = measure_cytoplasm(0 * nuclei, 0 * cell_map, image, mpp=0.5)
+    assert [len(column) for column in none.values()] == [0, 0, 0]

@@ -65,7 +65,8 @@ def test_files_whose_results_would_share_a_name_are_refused(folder):
         list_inputs([folder, folder / 'inner'])
 
 
-@pytest.mark.parametrize('output', ['x_overlay.png', 'x_labels.ome.tiff'])
+@pytest.mark.parametrize('output', [
+    'x_overlay.png', 'x_labels.ome.tiff', 'x_spaceranger.tiff'])
 @pytest.mark.parametrize('given', ['', '*', '{output}'])
 def test_what_an_earlier_run_wrote_is_no_input(tmp_path, output, given):
     for name in ('x.png', 'other_overlay.png', output, 'x_summary.json'):

@@ -35,11 +35,32 @@ def assert_same(table, other):
     for name in ('centroids', 'labels', 'scores', 'class_probs', 'embeddings'):
         np.testing.assert_array_equal(getattr(table, name), getattr(other, name))
         assert getattr(table, name).dtype == getattr(other, name).dtype
-    for ring, same in zip(table.outlines, other.outlines, strict=True):
-        np.testing.assert_array_equal(ring, same)
+    assert (table.cell_outlines is None) == (other.cell_outlines is None)
+    for name in ('outlines', 'cell_outlines'):
+        for ring, same in zip(getattr(table, name) or [], getattr(other, name) or [],
+                              strict=True):
+            np.testing.assert_array_equal(ring, same)
     assert table.features.keys() == other.features.keys()
     for name, column in table.features.items():
         np.testing.assert_array_equal(column, other.features[name])
+
+
+def with_cells(table):
+    return replace(table, cell_outlines=[ring * 2 for ring in table.outlines])
+
+
+@pytest.mark.parametrize('num', [0, 1, 7])
+def test_cells_around_nuclei_are_saved_selected_joined_and_moved(tmp_path, num):
+    table = with_cells(make_table(num))
+    table.save(tmp_path / 'band.npz')
+    assert_same(CellTable.load(tmp_path / 'band.npz'), table)
+    odd = np.arange(num) % 2 == 1
+    parts = table.select(~odd), table.select(odd)
+    order = np.argsort(np.concatenate([np.flatnonzero(~odd), np.flatnonzero(odd)]))
+    assert_same(CellTable.concatenate(parts).select(order), table)
+    moved = table.moved((3, -5))
+    for ring, before in zip(moved.cell_outlines, table.cell_outlines, strict=True):
+        np.testing.assert_array_equal(ring, before + (3, -5))
 
 
 @pytest.mark.parametrize('num', [0, 1, 7])

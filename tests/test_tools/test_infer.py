@@ -7,6 +7,7 @@ import sys
 
 import cv2
 import pytest
+import tenx_rules
 from rule_segmentor import draw_slide
 from run_tool import TOOLS, run_tool
 
@@ -37,6 +38,11 @@ def infer(rule_model, tmp_path):
     (['--device', 'gpu'], '--device gpu: no such device; this machine has cpu'),
     (['--device', 'cuda:99'], '--device cuda:99: no such device'),
     (['--device', 'meta'], '--device meta: no such device'),
+    (['--expand-um', '0'], 'expand_um=0: expected more than 0 and at most 25 µm'),
+    (['--expand-um', '-3'], 'expand_um=-3: expected'),
+    (['--expand-um', '26'], 'expand_um=26: expected'),
+    (['--expand-um', 'nan'], 'expand_um=nan: expected'),
+    (['--expand-um', 'far'], "invalid float value: 'far'"),
     (['--cfg-options', 'model.backbne.with_cp=True'], 'did you mean backbone?'),
     (['--cfg-options', 'model.post_processor.marker=x'], 'did you mean markers?'),
     (['--cfg-options', 'model.mpp'], 'expected key=value')])
@@ -66,6 +72,16 @@ def test_an_address_is_no_checkpoint(rule_model, source, tmp_path):
 def test_a_format_that_is_named_twice_is_written_once(infer, source, tmp_path):
     assert infer(source, '--formats', 'geojson', 'geojson', 'parquet') == 0
     assert len(list((tmp_path / 'out').glob('*.geojson'))) == 1
+
+
+def test_cells_are_written_for_those_who_want_them(infer, source, tmp_path):
+    assert infer(source, '--expand-um', 4, '--formats', 'spaceranger', 'xenium') == 0
+    name, shape = source.stem, (130, 100)
+    folder = tmp_path / 'out'
+    assert tenx_rules.spaceranger_geojson(folder / f'{name}_spaceranger.geojson') == []
+    assert tenx_rules.spaceranger_mask(folder / f'{name}_spaceranger.tiff', shape) == []
+    assert tenx_rules.xenium_geojson(
+        folder / f'{name}_xenium.geojson', shape[::-1]) == []
 
 
 def test_quiet_is_quiet(infer, source, tmp_path, capfd):

@@ -1,0 +1,311 @@
+# Copyright (c) CellVTA-MMSeg contributors.
+"""From nuclei to cells that do not overlap (numpy, OpenCV).
+
+A pixel belongs to the nearest nucleus, pixel centre to pixel centre, if that is not
+too far away. Among equally near pixels of nuclei the leftmost counts, and the upper one
+of a column: a rule of places, not of ids, so that neighbouring parts of a slide agree.
+"""
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+# Distances along a column are uint8, of which the last means far.
+MAX_REACH, NONE = 254, 255  # px
+MAX_UM = 25.0  # as far as QuPath goes
+ROWS = 64  # worked on at once: they stay in the processor's cache
+
+
+def check_expansion(expand_um: float | None, markers: str = 'rising') -> None:
+    """Refuses cells that are none, or whose nuclei neighbouring windows may not share.
+
+    Args:
+        expand_um: How far cells reach from their nuclei, µm; None for nuclei only.
+        markers: Of the post-processor.
+
+    Raises:
+        ValueError: Says what is expected.
+    """
+    if expand_um is None:
+        return
+    if not 0 < expand_um <= MAX_UM:
+        raise ValueError(f'expand_um={expand_um:g}: expected more than 0 and at most '
+                         f'{MAX_UM:g} µm; leave it out for nuclei only')
+    if markers != 'rising':
+        raise ValueError(
+            f'expand_um with markers={markers!r} of the post-processor: neighbouring '
+            'windows may then disagree about a nucleus, and cells would overlap; take '
+            "model.post_processor.markers='rising'")
+
+
+class KeyForm(NamedTuple):
+    """Numbers that order the pixels of nuclei near a pixel: distance, then column.
+
+    Attributes:
+        bits: Of the column, behind the squared distance in px².
+        far: The number that stands for none; what is added to it changes nothing.
+        dtype: As small as can be, which is faster.
+    """
+
+    bits: int
+    far: int
+    dtype: type
+
+    @staticmethod
+    def of(reach: int) -> 'KeyForm':
+        """Returns the form for distances below `reach` + 1 px."""
+        bits = (2 * reach).bit_length()
+        if (reach + 1)**2 << bits <= 1 << 15:
+            return KeyForm(bits, 1 << 15, np.uint16)
+        return KeyForm(bits, 1 << 30, np.int32)
+
+
+def expand_nuclei(seeds: np.ndarray, distance: float) -> np.ndarray:
+    """Gives the pixels around nuclei to the nearest one.
+
+    Args:
+        seeds: (H, W) int32, 0 background. Nuclei have positive ids; those of others,
+            which only keep their pixels, negative ones.
+        distance: Px up to which, itself included, a nucleus reaches.
+
+    Returns:
+        (H, W) int32 ids of cells, those of their nuclei; 0 where none is near. Where
+        others reach to is only said near nuclei with positive ids.
+
+    Raises:
+        ValueError: When the distance is longer than `MAX_REACH`.
+    """
+    if not distance <= MAX_REACH:
+        raise ValueError(f'cells of {distance:g} px around nuclei: expected at most '
+                         f'{MAX_REACH} px')
+    reach = int(distance)
+    cells = seeds.copy()
+    if not (seeds > 0).any():
+        return cells
+    near = _around(seeds > 0, 2 * reach)
+    part = cells[near].copy()
+    form = KeyForm.of(reach)
+    keys, below = _nearest_of_column(part != 0, reach, form)
+    keys = _nearest_of_row(keys, reach, form)
+    _fill(part, keys, below, int(distance**2), reach, form)
+    _part_crossings(part)
+    cells[near] = part
+    return cells
+
+
+def _around(mask: np.ndarray, border: int) -> tuple[slice, slice]:
+    """Returns the rows and columns where a mask is, and `border` more on each side."""
+    used = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return tuple(slice(max(own[0] - border, 0), own[-1] + border + 1) for own in used)
+
+
+def _nearest_of_column(nuclei: np.ndarray, reach: int, form: KeyForm
+                       ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns keys of the nearest pixels of nuclei in each column; which lie below.
+
+    The two maps (h, w) have the form's type and bool; keys have no column yet.
+    """
+    steps = np.where(nuclei, 0, 1).astype(np.uint8)
+    above, below = steps * NONE, steps * NONE
+    for row in range(1, len(steps)):
+        _step(above[row - 1], steps[row], above[row])
+        _step(below[-row], steps[-row - 1], below[-row - 1])
+    gaps = np.arange(NONE + 1)
+    keys = np.where(gaps <= reach, gaps * gaps << form.bits, form.far)
+    return cv2.LUT(np.minimum(above, below), keys.astype(form.dtype)), below < above
+
+
+def _step(before: np.ndarray, steps: np.ndarray, target: np.ndarray) -> None:
+    """Counts on from the row before, up to NONE; begins anew without a step."""
+    np.minimum(before, MAX_REACH, out=target)
+    target += steps
+    target *= steps
+
+
+def _nearest_of_row(keys: np.ndarray, reach: int, form: KeyForm) -> np.ndarray:
+    """Returns keys of the nearest pixels of nuclei, with columns from -reach on."""
+    width = keys.shape[1]
+    nearest = np.full_like(keys, form.far)
+    far = min(reach, width - 1)
+    for top in range(0, len(keys), ROWS):
+        rows = slice(top, top + ROWS)
+        for shift in range(-far, far + 1):
+            target = nearest[rows, max(-shift, 0):width - max(shift, 0)]
+            source = keys[rows, max(shift, 0):width - max(-shift, 0)]
+            other = source + form.dtype((shift * shift << form.bits) + shift + reach)
+            np.minimum(target, other, out=target)
+    return nearest
+
+
+def _fill(cells: np.ndarray, keys: np.ndarray, below: np.ndarray, most: int,
+          reach: int, form: KeyForm) -> None:
+    """Gives pixels around nuclei their labels, up to a squared distance of `most`.
+
+    `cells` (h, w) int32 is changed, and must lie in memory as a whole.
+    """
+    found = np.flatnonzero(
+        (keys >= 1 << form.bits) & (keys < most + 1 << form.bits))
+    keys = np.take(keys, found).astype(np.int32)
+    columns = (keys & (1 << form.bits) - 1) - reach
+    roots = np.sqrt(np.arange(most + 1)).astype(np.int32)  # of squares: exact
+    rows = np.take(roots, (keys >> form.bits) - columns * columns)
+    found_in = found + columns
+    np.negative(rows, out=rows, where=~np.take(below, found_in))
+    labels = cells.reshape(-1)
+    labels[found] = np.take(labels, found_in + rows * cells.shape[1])
+
+
+def _part_crossings(cells: np.ndarray) -> None:
+    """Takes a pixel away where two cells would cross each other at a pixel's corner."""
+    first, second = cells[:-1, :-1], cells[:-1, 1:]
+    crossing = (first == cells[1:, 1:]) & (second == cells[1:, :-1]) & (
+        first != second) & (first != 0) & (second != 0)
+    second[crossing] = 0
+
+
+def trace_nuclei(seeds: np.ndarray, contours: list[np.ndarray],
+                 bboxes: np.ndarray) -> list[np.ndarray]:
+    """Follows the borders of nuclei; of one in parts the largest stays in the map.
+
+    Of the other parts nobody would see why there is a cell around them.
+
+    Args:
+        seeds: See `expand_nuclei`; is changed.
+        contours: Of the N nuclei with positive ids, as `describe_instances` gives them.
+        bboxes: (N, 4) the same, x1, y1, x2, y2 px.
+
+    Returns:
+        Borders of these nuclei: (K, 2) int32 x, y px, each pixel of the outer border in
+        turn, counter-clockwise on a screen.
+    """
+    borders = _every_pixel(contours)
+    areas = np.bincount(seeds[seeds > 0], minlength=len(borders) + 1)[1:]
+    rows = zip(areas.tolist(), borders, bboxes.tolist(), strict=True)
+    for inst_id, (area, border, (left, top, right, low)) in enumerate(rows, start=1):
+        if area != _count_inside(border):
+            _keep_largest(seeds, np.s_[top:low, left:right], inst_id)
+    for inst_id, box in enumerate(ndimage.find_objects(np.maximum(-seeds, 0)), start=1):
+        if box is not None:
+            _keep_largest(seeds, box, -inst_id)
+    return borders
+
+
+def _every_pixel(contours: list[np.ndarray]) -> list[np.ndarray]:
+    """Fills in the pixels that contours leave out where they run straight."""
+    if not contours:
+        return []
+    points = np.concatenate(contours)
+    lengths = np.array([len(contour) for contour in contours])
+    ends = np.cumsum(lengths)
+    after = np.arange(1, len(points) + 1)
+    after[ends - 1] = ends - lengths
+    way = points[after] - points
+    counts = np.maximum(np.abs(way).max(axis=1), 1)  # 1: a single pixel
+    starts = np.cumsum(counts) - counts
+    steps = np.arange(counts.sum()) - np.repeat(starts, counts)
+    filled = np.repeat(points, counts, axis=0) + (
+        steps[:, None] * np.repeat(np.sign(way), counts, axis=0))
+    return np.split(filled.astype(np.int32), np.add.reduceat(
+        counts, ends - lengths).cumsum()[:-1])
+
+
+def _count_inside(border: np.ndarray) -> float:
+    """Returns the pixels on and within a border, by Pick's theorem."""
+    return cv2.contourArea(border) + len(border) / 2 + 1 if len(border) > 1 else 1
+
+
+def _keep_largest(seeds: np.ndarray, box: tuple[slice, slice], inst_id: int) -> None:
+    """Erases all parts of a nucleus but the one with the largest area in its border."""
+    part = seeds[box]
+    mask = (part == inst_id).view(np.uint8)
+    borders = _borders(mask, box)
+    if len(borders) > 1:
+        largest = max(borders, key=cv2.contourArea)
+        # What `trace_nuclei` does not see in one window it must not see in another.
+        if np.count_nonzero(mask) != _count_inside(largest):
+            _, numbers = cv2.connectedComponents(mask, connectivity=8)
+            x, y = largest[0] - (box[1].start, box[0].start)
+            part[(mask > 0) & (numbers != numbers[y, x])] = 0
+
+
+def trace_cells(seeds: np.ndarray, cell_map: np.ndarray,
+                nuclei: list[np.ndarray]) -> list[np.ndarray]:
+    """Follows the borders of cells, each of which becomes one part.
+
+    A cell around another one is slit open there, because an outline has no holes; its
+    nucleus too, where it is in the way.
+
+    Args:
+        seeds: (H, W) int32, nuclei, as `trace_nuclei` leaves them.
+        cell_map: See `expand_nuclei`; is changed.
+        nuclei: Their N borders; are changed.
+
+    Returns:
+        Borders of the N cells, as those of `trace_nuclei`.
+    """
+    cells = []
+    # Where cells would have crossed, one has lost a pixel, which may be of its nucleus.
+    cut = set(np.unique(seeds[(cell_map == 0) & (seeds > 0)]).tolist())
+    boxes = ndimage.find_objects(np.maximum(cell_map, 0))
+    for cell_id, box in enumerate(boxes, start=1):
+        part = cell_map[box]
+        mask = (part == cell_id).view(np.uint8)
+        borders = _borders(mask, box)
+        if cell_id in cut or len(borders) > 1 or (
+                np.count_nonzero(mask) != _count_inside(borders[0])):
+            mask, nucleus = _one_part_each(
+                mask, mask * (seeds[box] == cell_id), (part != 0) & (mask == 0))
+            part[(part == cell_id) & (mask == 0)] = 0
+            borders = _borders(mask, box)
+            nuclei[cell_id - 1], = _borders(nucleus, box)
+        cells.append(borders[0])
+    return cells
+
+
+def _borders(mask: np.ndarray, box: tuple[slice, slice]) -> list[np.ndarray]:
+    """Returns the outer borders (K, 2) x, y px of a mask in a box of the map."""
+    contours, _ = cv2.findContours(
+        mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE,
+        offset=(box[1].start, box[0].start))
+    return [contour[:, 0] for contour in contours]
+
+
+def _one_part_each(mask: np.ndarray, nucleus: np.ndarray, foreign: np.ndarray
+                   ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a cell (h, w) uint8 as one part that is not around others; its nucleus.
+
+    Args:
+        mask: (h, w) uint8, 1 in the cell.
+        nucleus: (h, w) uint8, 1 in its nucleus.
+        foreign: (h, w) bool, where other cells are.
+    """
+    mask, nucleus, foreign = (np.pad(part, 1) for part in (mask, nucleus, foreign))
+    while True:
+        filled = np.zeros_like(mask)
+        borders, _ = cv2.findContours(
+            mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        cv2.drawContours(filled, borders, -1, 1, cv2.FILLED)
+        enclosed = np.argwhere(foreign & (filled > 0))
+        if not len(enclosed):
+            break
+        _slit(mask, nucleus, tuple(enclosed[0]), filled == 0)
+    _, parts = cv2.connectedComponents(nucleus & mask, connectivity=8)
+    nucleus = (parts == 1 + np.bincount(parts.ravel())[1:].argmax()).view(np.uint8)
+    _, parts = cv2.connectedComponents(mask, connectivity=8)
+    mask = (parts == parts[nucleus > 0][0]).view(np.uint8)
+    return tuple(np.ascontiguousarray(part[1:-1, 1:-1]) for part in (mask, nucleus))
+
+
+def _slit(mask: np.ndarray, nucleus: np.ndarray, start: tuple[int, int],
+          outside: np.ndarray) -> None:
+    """Takes a line out of a mask, through as little of the nucleus as can be."""
+    # Only here: few slides need it.
+    from skimage.graph import MCP
+
+    costs = np.where(nucleus > 0, 1000.0, np.where(mask > 0, 2.0, 1.0))
+    paths = MCP(costs, fully_connected=False)
+    totals, _ = paths.find_costs([start])
+    end = np.argmin(np.where(outside, totals, np.inf))
+    line = paths.traceback(np.unravel_index(end, mask.shape))
+    mask[tuple(np.transpose(line))] = 0
