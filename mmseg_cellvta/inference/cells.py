@@ -114,13 +114,13 @@ def find_window_cells(maps: np.ndarray, image: np.ndarray, tokens: np.ndarray,
         places = _slide_places(centroids, corner, enlarge)
         return _is_near(places, window.own, SLACK_UM / settings.mpp)
 
-    inst_map, found, everything = find_nuclei(
+    inst_map, found, everything, pixels = find_nuclei(
         maps[:2], maps[2:4], maps[4:], settings.constants, enlarge, is_near)
     if enlarge > 1:
         image = cv2.resize(image, None, fx=enlarge, fy=enlarge)
     scale, mpp = np.array(settings.scale), settings.mpp / enlarge
     place = dict(offset=tuple(corner * enlarge), scale=tuple(scale / enlarge))
-    features = measure_nuclei(inst_map, image, mpp)
+    features = measure_nuclei(inst_map, image, mpp, pixels)
     if settings.expand_um is None:
         outlines = dict(outlines=nucleus_outlines(found['contours'], **place))
     else:

@@ -10,10 +10,12 @@ from mmengine.dist import all_gather_object, get_dist_info
 from ..slides import result_name, slide_files
 from ..utils.files import content_digest
 from ..utils.locks import working_alone
+from .band_store import BandStore, read_begun
 from .cells import SeamFilter
-from .inferencer import CellInferencer, SlideJob
+from .inferencer import CellInferencer
 from .progress import RunProgress
-from .results import BandStore, SlideResults, find_leftovers, read_begun
+from .results import SlideResults, find_leftovers
+from .slide_job import SlideJob
 
 
 class InputResult(NamedTuple):

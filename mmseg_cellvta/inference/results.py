@@ -1,8 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""What an input leaves on disk: its bands while it is worked on, then its files."""
 import json
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,86 +9,17 @@ import numpy as np
 from ..exports import FORMATS, read_parquet
 from ..slides import SlideCanvas
 from ..structures import CellTable
-from ..utils.files import PART_NAME, PendingFolder, complete_file, content_digest
+from ..utils.files import PART_NAME, complete_file, content_digest
 from ..utils.images import write_image
 from ..visualization.drawing import draw_outlines
-from .inferencer import SlideJob
 from .settings import find_changes
+from .slide_job import SlideJob
 
 THUMBNAIL_SIDE = 2000  # px, of the report
 SUMMARY, OVERLAY, REPORT = '_summary.json', '_overlay.png', '_report.html'
-WRITING = 'writing.json'  # in a store of bands
 CELLS, = FORMATS['parquet']  # holds all that is known of the cells
 ALL_SUFFIXES = (*(suffix for files in FORMATS.values() for suffix in files), OVERLAY,
                 REPORT)
-
-
-class BandStore:
-    """The finished bands of an input on disk, from which interrupted work goes on.
-
-    Args:
-        path: They lie in `<path>.part`, which several processes may share.
-        settings: What the bands depend on, JSON values.
-        choose_batch_size: Called by the first run only.
-
-    Attributes:
-        batch_size: That of the first run: another one may round differently.
-
-    Raises:
-        FileExistsError: When bands of other settings lie there.
-    """
-
-    def __init__(self, path: Path, settings: dict,
-                 choose_batch_size: Callable[[], int]) -> None:
-        self.folder = PendingFolder(path, settings).part
-        batch_file = self.folder / 'batch_size.txt'
-        if not batch_file.is_file():
-            with complete_file(batch_file) as part:
-                part.write_text(str(choose_batch_size()))
-        self.batch_size = int(batch_file.read_text())
-
-    def save_damage(self, band: int, damaged: set[tuple[int, int, int]]) -> None:
-        """Keeps which blocks of the slide were damaged, see `SlideReader`."""
-        if damaged:
-            with complete_file(self.folder / f'damaged_{band:05d}.json') as part:
-                part.write_text(json.dumps(sorted(damaged)))
-
-    def load_damage(self) -> set[tuple[int, int, int]]:
-        """Returns all blocks that were found damaged, by any run or process."""
-        return {tuple(block) for path in self.folder.glob('damaged_*.json')
-                for block in json.loads(path.read_text())}
-
-    def missing(self, bands: range) -> list[range]:
-        """Returns runs of neighbouring bands that are still to be done."""
-        runs = []
-        for band in bands:
-            if self._path(band).is_file():
-                continue
-            if runs and runs[-1].stop == band:
-                runs[-1] = range(runs[-1].start, band + 1)
-            else:
-                runs.append(range(band, band + 1))
-        return runs
-
-    def save(self, band: int, cells: CellTable) -> None:
-        """Keeps the cells of a band."""
-        cells.save(self._path(band))
-
-    def load(self, bands: Sequence[int]) -> Iterator[CellTable]:
-        """Returns the cells of bands, one band in memory at a time."""
-        return (CellTable.load(self._path(band)) for band in bands)
-
-    def begin_writing(self, suffixes: Sequence[str]) -> None:
-        """Notes which files of the results are about to be written."""
-        with complete_file(self.folder / WRITING) as part:
-            part.write_text(json.dumps(list(suffixes)))
-
-    def remove(self) -> None:
-        """Deletes the bands."""
-        shutil.rmtree(self.folder)
-
-    def _path(self, band: int) -> Path:
-        return self.folder / f'band_{band:05d}.npz'
 
 
 class SlideResults:
@@ -310,12 +239,6 @@ def _foreign(path: Path) -> FileExistsError:
     return FileExistsError(
         f'{path}: no earlier run wrote it, or it was changed since; move it away or '
         'choose another --out')
-
-
-def read_begun(store: Path) -> list[str]:
-    """Returns which files a run has begun to write that left its bands in a store."""
-    path = Path(f'{store}.part', WRITING)
-    return json.loads(path.read_text()) if path.is_file() else []
 
 
 def find_leftovers(folder: Path) -> dict[str, list[Path]]:

@@ -113,7 +113,7 @@ class HoverPostProcessor:
 def _process_image(maps: Maps, constants: HoverConstants, enlarge: int,
                    shape: tuple[int, int]) -> tuple[np.ndarray, dict]:
     """Works on one image; plain arrays go in and out, so that workers can do it."""
-    inst_map, table, _ = find_nuclei(*maps, constants, enlarge)
+    inst_map, table, *_ = find_nuclei(*maps, constants, enlarge)
     return rescale_instances(inst_map, table, shape)
 
 

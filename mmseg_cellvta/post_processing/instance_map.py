@@ -14,6 +14,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from skimage.segmentation import watershed
 
+from .instance_pixels import InstancePixels
+
 MARKER_MODES = ('hovernet', 'rising')
 # Edge strength from which a pixel separates two nuclei instead of marking one.
 EDGE_THRESHOLD = dict(hovernet=0.4, rising=0.0)
@@ -265,53 +267,6 @@ def _flood(depth: np.ndarray, blobs: np.ndarray, markers: np.ndarray,
         flooded = watershed(depth, markers * contested, mask=contested)
         np.copyto(inst_map, flooded, where=contested)
     return renumber(inst_map, np.concatenate([keep, np.ones_like(adopted, bool)]))
-
-
-class InstancePixels:
-    """The foreground of an instance map as a list of pixels, for sums and means.
-
-    Three passes of `np.bincount` over it replace `scipy.ndimage.mean` over the map,
-    which takes twice as long, and `skimage.measure.regionprops_table`, 8 times.
-
-    Args:
-        inst_map: (H, W) int32, 0 background, ids 1..N without gaps.
-        wanted: (1 + N,) bool, instances whose pixels are listed; None for all.
-
-    Attributes:
-        width: Columns of the map.
-        positions: (P,) int64, flat positions of the pixels in the map, row by row.
-        ids: (P,) int64, their instances.
-        areas: (N,) int64, px of each instance.
-    """
-
-    def __init__(self, inst_map: np.ndarray, wanted: np.ndarray | None = None) -> None:
-        self.width = inst_map.shape[1]
-        self.positions = np.flatnonzero(
-            inst_map > 0 if wanted is None else np.take(wanted, inst_map))
-        self.ids = np.take(inst_map, self.positions).astype(np.intp)
-        self.areas = np.bincount(self.ids)[1:]
-
-    def centroids(self) -> np.ndarray:
-        """Returns the mean position (N, 2) float64 x, y px of each instance."""
-        rows, cols = np.divmod(self.positions, self.width)
-        return np.stack([self.mean(cols), self.mean(rows)], axis=1)
-
-    def pick(self, values: np.ndarray) -> np.ndarray:
-        """Returns the values (..., P) at the pixels of maps (..., H, W)."""
-        flat = values.reshape(*values.shape[:-2], -1)
-        return np.take(flat, self.positions, axis=-1)
-
-    def sum(self, values: np.ndarray) -> np.ndarray:
-        """Returns the sums (N,) float64 of values (P,) over each instance."""
-        return np.bincount(self.ids, weights=values)[1:]
-
-    def mean(self, values: np.ndarray) -> np.ndarray:
-        """Returns the means (N,) float64 of values (P,) over each instance.
-
-        Those of instances without pixels are not a number.
-        """
-        with np.errstate(invalid='ignore'):
-            return self.sum(values) / self.areas
 
 
 def merge_fragments(inst_map: np.ndarray, hv_map: np.ndarray, reach: int) -> np.ndarray:

@@ -11,6 +11,7 @@ A table is a dict of columns with one row per nucleus, in the order of the ids:
 - `contours`: list of (K, 2) int32 x, y, px, pixel centres of the outer border.
 """
 from collections.abc import Callable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,20 +20,37 @@ from skimage.color import hed_from_rgb
 
 from .instance_map import (
     HoverConstants,
-    InstancePixels,
     renumber,
     segment_instances,
     to_float32,
 )
+from .instance_pixels import InstancePixels
 
 DARKEST_TRANSMISSION = 1 / 255  # a camera sees nothing below
 TOKEN_STRIDE = 16  # px, one ViT patch: a token's side in the network's grid
 
 
+class FoundNuclei(NamedTuple):
+    """Nuclei of maps of (H, W) px.
+
+    Attributes:
+        inst_map: (H, W) int32, ids 1..N without gaps.
+        table: Its table, see the module.
+        everything: (H, W) int32, all nuclei, with those that were dropped, under ids of
+            its own.
+        pixels: The pixels of `inst_map`.
+    """
+
+    inst_map: np.ndarray
+    table: dict
+    everything: np.ndarray
+    pixels: InstancePixels
+
+
 def find_nuclei(np_map: np.ndarray, hv_map: np.ndarray, nc_map: np.ndarray,
                 constants: HoverConstants, enlarge: int = 1,
                 is_wanted: Callable[[np.ndarray], np.ndarray] | None = None,
-                ) -> tuple[np.ndarray, dict, np.ndarray]:
+                ) -> FoundNuclei:
     """Finds and classifies the nuclei, after enlarging the maps where asked for.
 
     Args:
@@ -45,21 +63,21 @@ def find_nuclei(np_map: np.ndarray, hv_map: np.ndarray, nc_map: np.ndarray,
             which it returns False are dropped before they are described.
 
     Returns:
-        (enlarge * H, enlarge * W) int32 map with ids 1..N without gaps, its table (see
-        `describe_instances`), and the map of all nuclei, with those that were dropped,
-        under ids of its own.
+        The nuclei, in the enlarged maps.
     """
     if enlarge > 1:
         np_map, hv_map, nc_map = (
             _enlarge(maps, enlarge) for maps in (np_map, hv_map, nc_map))
     inst_map = everything = segment_instances(np_map, hv_map, constants)
+    pixels = InstancePixels(inst_map)
     if is_wanted is not None:
-        inst_map = renumber(
-            inst_map, is_wanted(InstancePixels(inst_map).centroids()))
+        wanted = is_wanted(pixels.centroids())
+        inst_map, pixels = renumber(inst_map, wanted), pixels.select(wanted)
     # As published, NC may veto what NP and HV found, and one that has learned little
     # vetoes most nuclei.
-    return *describe_instances(
-        inst_map, nc_map, drop_background=constants.markers == 'hovernet'), everything
+    keep, table = _describe(
+        inst_map, pixels, nc_map, drop_background=constants.markers == 'hovernet')
+    return FoundNuclei(renumber(inst_map, keep), table, everything, pixels.select(keep))
 
 
 def _enlarge(maps: np.ndarray, factor: int) -> np.ndarray:
@@ -89,7 +107,14 @@ def describe_instances(inst_map: np.ndarray, nc_map: np.ndarray,
         The instance map of the nuclei kept, ids 1..N without gaps, and their table (see
         the module).
     """
-    pixels = InstancePixels(inst_map)
+    keep, table = _describe(
+        inst_map, InstancePixels(inst_map), nc_map, drop_background)
+    return renumber(inst_map, keep), table
+
+
+def _describe(inst_map: np.ndarray, pixels: InstancePixels, nc_map: np.ndarray,
+              drop_background: bool) -> tuple[np.ndarray, dict]:
+    """Returns which instances (M,) are kept, and their table."""
     votes, class_probs = _class_statistics(pixels, nc_map)
     geometry = _measure(inst_map, pixels)
     voted = votes[:, 1:].any(axis=1)
@@ -100,7 +125,7 @@ def describe_instances(inst_map: np.ndarray, nc_map: np.ndarray,
         keep &= voted
     scores = np.take_along_axis(class_probs, labels[:, None], axis=1)[:, 0]
     table = dict(labels=labels, scores=scores, class_probs=class_probs, **geometry)
-    return renumber(inst_map, keep), _select(table, keep)
+    return keep, _select(table, keep)
 
 
 def _class_statistics(pixels: InstancePixels,
@@ -183,8 +208,8 @@ def rescale_instances(inst_map: np.ndarray, table: dict,
     return sampled, {**_select(table, keep), **geometry}
 
 
-def measure_nuclei(inst_map: np.ndarray, image: np.ndarray,
-                   mpp: float) -> dict[str, np.ndarray]:
+def measure_nuclei(inst_map: np.ndarray, image: np.ndarray, mpp: float,
+                   pixels: InstancePixels | None = None) -> dict[str, np.ndarray]:
     """Measures size, shape and stains of the nuclei of a map.
 
     Axes and eccentricity are those of the ellipse with the same second moments, as
@@ -196,13 +221,14 @@ def measure_nuclei(inst_map: np.ndarray, image: np.ndarray,
         inst_map: (H, W) int32, 0 background, ids 1..N without gaps.
         image: (H, W, 3) uint8 RGB, 0-255.
         mpp: Size of a pixel, µm.
+        pixels: Those of the map, where they are known already.
 
     Returns:
         Columns (N,) float32 in the order of the ids: `area_um2`, `major_axis_um`,
         `minor_axis_um`, `eccentricity` (0-1), `hematoxylin_od` and `eosin_od` (optical
         density).
     """
-    pixels = InstancePixels(inst_map)
+    pixels = pixels or InstancePixels(inst_map)
     major, minor = _axes(pixels, inst_map.shape[1])
     hematoxylin, eosin = _stains(
         np.take(image.reshape(-1, 3), pixels.positions, axis=0))

@@ -16,14 +16,7 @@ from mmengine.config import Config
 from rule_segmentor import PALETTE, draw_slide
 
 from mmseg_cellvta.exports import FORMATS
-from mmseg_cellvta.inference import (
-    CellInferencer,
-    FolderRun,
-    folder_run,
-)
-from mmseg_cellvta.inference import (
-    inferencer as inferencer_module,
-)
+from mmseg_cellvta.inference import CellInferencer, FolderRun, folder_run, slide_job
 from mmseg_cellvta.inference.folder_run import lockstep
 from mmseg_cellvta.utils.locks import InUseError, working_alone
 
@@ -150,11 +143,11 @@ def test_what_an_interruption_left_of_a_finished_input_is_removed(inferencer, tm
 
 def test_inputs_are_closed_also_after_an_error(inferencer, tmp_path, monkeypatch):
     closed = []
-    monkeypatch.setattr(inferencer_module.SlideJob, 'close',
+    monkeypatch.setattr(slide_job.SlideJob, 'close',
                         lambda job: closed.append(job))
     source = write_picture(tmp_path / 'cells.png')
     run(inferencer, tmp_path / 'out', [source])
-    monkeypatch.setattr(inferencer_module.SlideJob, 'plan', property(lambda job: 1 / 0))
+    monkeypatch.setattr(slide_job.SlideJob, 'plan', property(lambda job: 1 / 0))
     result, = run(inferencer, tmp_path / 'new', [source])
     assert isinstance(result.error, ZeroDivisionError) and len(closed) == 2
 
@@ -163,7 +156,7 @@ def test_for_what_is_finished_no_tissue_is_looked_for(
         inferencer, tmp_path, monkeypatch):
     source = write_picture(tmp_path / 'cells.png')
     run(inferencer, tmp_path / 'out', [source], tissue_only=True)
-    monkeypatch.setattr(inferencer_module, 'TissueMask', None)
+    monkeypatch.setattr(slide_job, 'TissueMask', None)
     again, = run(inferencer, tmp_path / 'out', [source], tissue_only=True)
     assert again.error is None and again.skipped
 

@@ -13,7 +13,8 @@ from run_tool import run_tool
 from slide_files import TILE, damage_tile, write_scn, write_slide
 
 from mmseg_cellvta.inference import CellInferencer, FolderRun
-from mmseg_cellvta.inference.results import BandStore, SlideResults
+from mmseg_cellvta.inference.band_store import BandStore
+from mmseg_cellvta.inference.results import SlideResults
 
 OFFSET = (200, 160)
 

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from mmseg_cellvta.inference.results import BandStore
+from mmseg_cellvta.inference.band_store import BandStore
 from mmseg_cellvta.structures import CellTable
 
 
