@@ -49,7 +49,8 @@ def frozen_model(tmp_path, tiny_encoder):
     config = json.loads(json.dumps(CONFIG))
     config['model']['backbone']['encoder'] = dict(
         name=tiny_encoder, weights='published', frozen=True)
-    config['test_dataloader'] = dict(dataset=dict(metainfo=dict()))
+    config.update(test_dataloader=dict(dataset=dict(metainfo=dict())), test_cfg={},
+                  test_evaluator=dict(type='CellInstanceMetric'))
     path = tmp_path / 'frozen.pth'
     torch.save(dict(
         meta=dict(dataset_meta=dict(

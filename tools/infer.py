@@ -93,7 +93,7 @@ def parse_args() -> argparse.Namespace:
     if num_names == 2:
         check_file('config', args.model[0])
         check_file('checkpoint', args.model[1])
-        if '://' in args.model[1]:
+        if '://' in args.model[1] and not is_model(args.model[1]):
             sys.exit(f'checkpoint {args.model[1]}: expected a local file; download it '
                      'first')
     if args.out.exists() and not args.out.is_dir():

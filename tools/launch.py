@@ -131,15 +131,17 @@ def read_config(path: str, options: list[str]) -> 'Config':
 def checked_checkpoints(trust: bool) -> Iterator[None]:
     """Reads checkpoints without running code that they may hold, unless trusted.
 
-    Ends the program with one sentence if a checkpoint is refused.
+    Ends the program with one sentence if a checkpoint is refused, or the encoder's
+    weights are not here.
     """
     find_package()
+    from mmseg_cellvta.models.encoders.weights import EncoderNotFoundError
     from mmseg_cellvta.utils.plain_loading import CheckpointError, plain_loading
 
     try:
         with plain_loading(trust):
             yield
-    except CheckpointError as error:
+    except (CheckpointError, EncoderNotFoundError) as error:
         sys.exit(f'error: {error}')
 
 

@@ -5,10 +5,12 @@ import json
 import cv2
 import pytest
 import torch
+from huggingface_hub import constants
 from mmengine.runner import Runner
 from rule_segmentor import draw_slide
 from run_tool import run_tool
 
+from mmseg_cellvta.publishing import publish_model
 from mmseg_cellvta.utils.plain_loading import plain_loading
 
 
@@ -70,6 +72,18 @@ def test_options_change_the_config_of_a_folder(published, image, tmp_path):
                  'model.post_processor.min_confidence=0.9') == 0
     summary = json.loads((tmp_path / 'out/region_summary.json').read_text())
     assert summary['settings']['model']['post_processor']['min_confidence'] == 0.9
+
+
+@pytest.mark.parametrize('tool', ['infer.py', 'test.py'])
+def test_a_gated_encoder_without_a_token_is_one_sentence(
+        frozen_model, hub, image, tmp_path, monkeypatch, tool):
+    folder = publish_model(*frozen_model, tmp_path / 'nuclei')
+    monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path / 'empty'))
+    hub.gated.add('lab/tiny')
+    code = infer(folder.path, image, '--out', tmp_path / 'out') if tool == 'infer.py' \
+        else run_tool('test.py', folder.path, '--work-dir', tmp_path / 'work')
+    assert code.startswith('error: ') and len(code.splitlines()) == 1
+    assert 'ask for access at https://huggingface.co/lab/tiny' in code
 
 
 @pytest.fixture

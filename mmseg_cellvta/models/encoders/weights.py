@@ -50,6 +50,10 @@ TRANSFORMERS_NAMES = {
 TRANSFORMERS_QUERY = '.attention.attention.query.'
 
 
+class EncoderNotFoundError(FileNotFoundError):
+    """Weights of an encoder that are not here; the message is a sentence."""
+
+
 def load_encoder_weights(vit: nn.Module, weights: str,
                          filter_weights: Callable[[dict, nn.Module], dict]) -> None:
     """Fills a ViT from a hub page or a local file.
@@ -63,8 +67,8 @@ def load_encoder_weights(vit: nn.Module, weights: str,
         filter_weights: timm's function that turns the authors' names into its own.
 
     Raises:
-        FileNotFoundError: When the file does not exist.
-        RuntimeError: When the hub cannot be reached, or the page is gated.
+        EncoderNotFoundError: When the file does not exist, the hub cannot be reached,
+            or the page is gated.
         ValueError: When the file cannot be read, holds several encoders, or the
             weights belong to another architecture.
     """
@@ -97,7 +101,7 @@ def _from_hub(weights: str) -> dict[str, Tensor]:
         return load_state_dict_from_hf(repository, weights_only=True, **where)
     except Exception as error:  # the hub client raises a dozen unrelated types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ''
-        raise RuntimeError(
+        raise EncoderNotFoundError(
             f'{weights}: the encoder could not be fetched ({type(error).__name__}: '
             f'{reason}); ask for access at https://huggingface.co/{repository} and log '
             'in with `hf auth login`, or set encoder.weights to a file that you have '
@@ -106,7 +110,7 @@ def _from_hub(weights: str) -> dict[str, Tensor]:
 
 def _from_file(weights: str) -> dict[str, Tensor]:
     if not Path(weights).is_file():
-        raise FileNotFoundError(
+        raise EncoderNotFoundError(
             f'{weights}: encoder weights not found; set encoder.weights to an existing '
             'file, to hf-hub:<owner>/<repository>, or to None for random weights')
     try:

@@ -162,7 +162,7 @@ def test_hub_that_cannot_be_reached_names_page_and_way_out(
         raise OSError('401 Client Error: gated\nmore lines')
 
     monkeypatch.setattr(HUB, refuse)
-    with pytest.raises(RuntimeError) as error:
+    with pytest.raises(OSError) as error:
         TimmEncoder(name, weights, embed_dim=32, depth=4, num_heads=2)
     message = str(error.value)
     assert f'https://huggingface.co/{asked[0]} and' in message
