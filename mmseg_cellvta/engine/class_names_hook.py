@@ -4,6 +4,7 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS, HOOKS
 
 from ..evaluation import CellInstanceMetric
+from ..utils.checkpoints import unwrap
 from ..utils.dataset_meta import check_dataset_meta, read_dataset_meta
 from ..utils.plain_loading import CheckpointError
 
@@ -29,9 +30,7 @@ class ClassNamesHook(Hook):
         Raises:
             CheckpointError: When they differ.
         """
-        model = runner.model
-        while hasattr(model, 'module'):  # of test-time augmentation, of several GPUs
-            model = model.module
+        model = unwrap(runner.model)
         if self.meta is None or not hasattr(model, 'num_result_classes'):
             return
         meta = check_dataset_meta(

@@ -8,18 +8,18 @@ import numpy as np
 import torch
 from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import HistoryBuffer, print_log
-from mmengine.model import BaseAveragedModel, BaseTTAModel, is_model_wrapper
+from mmengine.model import BaseAveragedModel, is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.visualization import Visualizer
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
-from torch import nn
 
 from ..datasets.transforms import LoadCellImage
 from ..utils.checkpoints import (
     NORMALIZATION_KEY,
     check_normalization,
     read_normalization,
+    unwrap,
 )
 from ..utils.plain_loading import CheckpointError
 
@@ -308,7 +308,7 @@ class SwitchToDeployHook(Hook):
         """
         found = {key.removeprefix('module.')
                  for key in checkpoint.get('state_dict', ())}
-        model = _unwrap(runner.model)
+        model = unwrap(runner.model)
         missing = sorted(
             key for key in model.state_dict().keys() - found
             if not key.startswith(ENCODER)
@@ -325,14 +325,7 @@ class SwitchToDeployHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         """Switches the model; what wraps it stays."""
-        model = _unwrap(runner.model)
+        model = unwrap(runner.model)
         exchanged = any(isinstance(hook, EMAHook) for hook in runner.hooks)
         if hasattr(model, 'switch_to_deploy') and not exchanged:
             model.switch_to_deploy()
-
-
-def _unwrap(model: nn.Module) -> nn.Module:
-    """Takes off DistributedDataParallel, then test-time augmentation."""
-    while isinstance(model, BaseTTAModel) or is_model_wrapper(model):
-        model = model.module
-    return model

@@ -94,7 +94,8 @@ def publish_model(cfg: Config, checkpoint: str | Path, out: str | Path,
             # It may be on this machine only as a file.
             config.model.backbone.encoder.weights = model.backbone.encoder.weights
         _check_same(weights, build_segmentor(config, folder.weights).state_dict())
-    return ModelFolder(out)
+    folder.path = Path(out)
+    return folder
 
 
 def publish_converted(src: Path, out: Path, released: ReleasedModel,

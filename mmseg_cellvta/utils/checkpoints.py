@@ -89,10 +89,16 @@ def read_meta(checkpoint: dict) -> dict:
     return meta if isinstance(meta, dict) else {}
 
 
+def unwrap(model: nn.Module) -> nn.Module:
+    """Takes off what wraps a model: test-time augmentation, several GPUs."""
+    while hasattr(model, 'module'):
+        model = model.module
+    return model
+
+
 def read_normalization(model: nn.Module) -> dict[str, list[float]] | None:
     """Returns mean and std of the data preprocessor, RGB 0-255; None if it has none."""
-    while hasattr(model, 'module'):  # of test-time augmentation, of several GPUs
-        model = model.module
+    model = unwrap(model)
     if not hasattr(model.data_preprocessor, 'mean'):
         return None
     # The buffers are float32: round to the digits that a config has.

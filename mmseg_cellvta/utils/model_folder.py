@@ -29,7 +29,6 @@ class ModelFolder:
     Attributes:
         path: The folder.
         manifest: What `model.json` holds.
-        weights: File of the weights.
 
     Args:
         path: The folder.
@@ -41,7 +40,6 @@ class ModelFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.weights = self.path / WEIGHTS
         self.manifest = _read_json(self.path / MANIFEST)
         if self.manifest.get('version') != VERSION:
             raise ValueError(
@@ -56,6 +54,11 @@ class ModelFolder:
                 raise ValueError(
                     f'{file}: is not the file that was published, its SHA-256 differs '
                     f'from that in {MANIFEST}; copy or download the model again')
+
+    @property
+    def weights(self) -> Path:
+        """File of the weights."""
+        return self.path / WEIGHTS
 
     @property
     def config(self) -> Config:

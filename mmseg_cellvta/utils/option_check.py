@@ -8,6 +8,8 @@ from typing import Any
 import mmseg.registry
 from mmengine.registry import Registry
 
+from .type_names import type_name
+
 REGISTRIES = [value for value in vars(mmseg.registry).values()
               if isinstance(value, Registry)]
 # What builders take out before they call a class.
@@ -56,7 +58,7 @@ def _check_new(part: Mapping, key: str, place: str, name: str) -> None:
     meant = get_close_matches(name, {*part, *(known or ())}, 1, ALIKE)
     if known is not None or meant:
         hint = f'; did you mean {meant[0]}?' if meant else (
-            f'; {_name(part["type"])} takes {", ".join(sorted(known))}')
+            f'; {type_name(part)} takes {", ".join(sorted(known))}')
         raise ValueError(f'--cfg-options {key}: {place} has no {name}{hint}')
 
 
@@ -80,7 +82,3 @@ def _arguments(kind: Any) -> set[str] | None:
 def _named(parameters: Iterable[inspect.Parameter]) -> list[inspect.Parameter]:
     return [one for one in parameters
             if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
-
-
-def _name(kind: Any) -> str:
-    return kind if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
