@@ -3,19 +3,9 @@ import sys
 
 import numpy as np
 import pytest
-from cell_tables import BANDS, INFO
+from cell_tables import INFO
 from run_tool import run_tool
 from visium_hd_run import write_run
-
-from mmseg_cellvta.exports import GeoParquetWriter
-
-
-@pytest.fixture
-def parquet(tmp_path):
-    with GeoParquetWriter(tmp_path / 'slide.parquet', INFO) as writer:
-        for band in BANDS:
-            writer.write(band)
-    return tmp_path / 'slide.parquet'
 
 
 @pytest.fixture
