@@ -63,6 +63,16 @@ def build(cfg: dict, **changes):
     return MODELS.build(cfg)
 
 
+def randomize(module):
+    """Gives every bias, scale and statistic a value that a mistake would show."""
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if tensor.dim() == 1 and tensor.is_floating_point():
+            away = 1 if name.endswith(('weight', 'gamma', 'running_var')) else 0
+            tensor.data = away + 0.3 * torch.rand(tensor.shape, generator=generator)
+    return module.eval()
+
+
 def square_sample(name: str = 'square', **meta) -> SegDataSample:
     """A labelled 64 x 64 px sample with one square nucleus of class 1."""
     size = 64

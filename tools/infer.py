@@ -73,6 +73,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-workers', type=whole_number(0),
                         help='processes that find nuclei; a quarter as many read ahead '
                         '(default: by the processors that this job may use)')
+    parser.add_argument('--backend', choices=('torch', 'openvino'), default='torch',
+                        help='what computes the network; openvino for processors '
+                        '(default: torch)')
     parser.add_argument('--amp', action='store_true', help='half precision')
     parser.add_argument('--embeddings', action='store_true',
                         help='keep what the encoder saw of each cell (parquet)')
@@ -199,11 +202,12 @@ def main() -> None:
             inferencer = CellInferencer(
                 cfg, weights, choose_device(args), args.batch_size,
                 args.num_workers, args.amp, args.embeddings, args.trust,
-                args.force_mpp, args.skip_damaged, args.origin, args.expand_um)
+                args.force_mpp, args.skip_damaged, args.origin, args.expand_um,
+                args.backend)
         run = FolderRun(
             inferencer, args.out, args.formats, args.report, args.mpp,
             False if args.no_tissue_mask else None, args.quiet)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         sys.exit(f'error: {error}')
     with closing(inferencer):
         complete = report(run(inputs.paths), console, args.quiet)

@@ -19,6 +19,7 @@ from .band import RollingBand
 from .cells import NucleusSettings, SeamFilter, Window, join_windows, no_cells
 from .handover import Handover
 from .network import MAX_BATCH, TileNetwork, load_segmentor, tile_geometry
+from .openvino_network import OpenVINONetwork
 from .progress import NetworkTimer, StageClock
 from .settings import model_settings, older_model_settings
 from .slide_job import ORIGINS, InputOptions, SlideJob
@@ -28,6 +29,7 @@ from .workers import SharedPool, default_num_workers
 # Up to so many tiles it does not pay to look for a batch size on a processor, or to
 # open the input in other processes.
 FEW_TILES = 64
+BACKENDS = ('torch', 'openvino')
 NICENESS = 5  # nuclei can wait, the network should not
 
 
@@ -53,11 +55,13 @@ class CellInferencer:
             'bounds', that of the part that was scanned, from which QuPath counts.
         expand_um: Make cells that reach so far from their nuclei, µm, and do not
             overlap; None for nuclei only.
+        backend: What computes the network: 'torch', or on processors 'openvino'.
 
     Attributes:
         clock: A `StageClock` of all that was done.
 
     Raises:
+        ImportError: When OpenVINO is asked for and not installed.
         ValueError: When the checkpoint does not fit the config, or holds objects, or an
             option is none.
 
@@ -71,9 +75,13 @@ class CellInferencer:
                  num_workers: int | None = None, amp: bool = False,
                  embeddings: bool = False, trust: bool = False,
                  force_mpp: bool = False, skip_damaged: bool = False,
-                 origin: str = 'slide', expand_um: float | None = None) -> None:
+                 origin: str = 'slide', expand_um: float | None = None,
+                 backend: str = 'torch') -> None:
         if origin not in ORIGINS:
             raise ValueError(f'origin={origin!r}: expected one of {ORIGINS}')
+        if backend != 'torch':
+            _check_backend(backend, device, amp)
+            device = 'cpu'
         self.options = InputOptions(force_mpp, skip_damaged, origin, expand_um)
         cfg = model if isinstance(model, Config) else Config.fromfile(model)
         init_default_scope(cfg.get('default_scope', 'mmseg'))
@@ -89,12 +97,17 @@ class CellInferencer:
         self._make_pools(
             default_num_workers() if num_workers is None else num_workers,
             TileNetwork(self.model, amp, with_tokens))
-        self.network = TileNetwork(self.model.to(device), amp, with_tokens)
+        if backend == 'openvino':
+            self.network = OpenVINONetwork(self.model, self.tile, with_tokens)
+        else:
+            self.network = TileNetwork(self.model.to(device), amp, with_tokens)
         self.clock = StageClock()
         self._batch_sizes = {}  # by size of a tile
         shared = dict(
             amp=amp, embeddings=embeddings, tile=self.tile, overlap=self.overlap,
             **self.options.settings)
+        if backend != 'torch':  # earlier versions had no other
+            shared['backend'] = backend
         self.settings = dict(shared, **model_settings(cfg, weights))
         self.older_settings = dict(shared, **older_model_settings(cfg, weights))
 
@@ -262,6 +275,15 @@ class CellInferencer:
             cells = replace(
                 cells, labels=labels, scores=scores, class_probs=class_probs)
         return cells if self.embeddings else replace(cells, embeddings=None)
+
+
+def _check_backend(backend: str, device: str | None, amp: bool) -> None:
+    if backend not in BACKENDS:
+        raise ValueError(f'backend={backend!r}: expected one of {BACKENDS}')
+    if amp or device not in (None, 'cpu'):
+        asked = 'amp' if amp else f'device={device!r}'
+        raise ValueError(f'backend={backend!r} computes in float32 on processors: '
+                         f'leave out {asked}, or the backend')
 
 
 def _is_small(plan: TilePlan) -> bool:

@@ -130,8 +130,11 @@ class TileNetwork:
         if self.device.type == 'cuda':
             # Only from pinned memory does the copy not wait for the GPU.
             tiles = tiles.pin_memory().to(self.device, non_blocking=True)
-        inputs = self._normalize(tiles)
-        metas = [dict(img_shape=pixels.shape[1:3]) for _ in inputs]
+        return self._compute(self._normalize(tiles))
+
+    def _compute(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Computes the maps and tokens of normalised tiles (B, 3, h, w)."""
+        metas = [dict(img_shape=inputs.shape[2:]) for _ in inputs]
         with torch.autocast(self.device.type, enabled=self.amp):
             if self.token_dims:
                 maps, tokens = self.model.encode_decode_tokens(inputs, metas)

@@ -15,6 +15,7 @@ from tiny_models import (
     HEAD,
     SEGMENTOR,
     build,
+    randomize,
     square_sample,
 )
 from torch import nn
@@ -59,16 +60,6 @@ MODELS = dict(
         backbone=RESNET,
         decode_head=dict(
             HEAD, in_channels=[3, 8, 16, 32, 64], in_strides=(1, 4, 8, 16, 16))))
-
-
-def randomize(module):
-    """Gives every bias, scale and statistic a value that a mistake would show."""
-    generator = torch.Generator().manual_seed(0)
-    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        if tensor.dim() == 1 and tensor.is_floating_point():
-            away = 1 if name.endswith(('weight', 'gamma', 'running_var')) else 0
-            tensor.data = away + 0.3 * torch.rand(tensor.shape, generator=generator)
-    return module.eval()
 
 
 def both_forms(**changes):

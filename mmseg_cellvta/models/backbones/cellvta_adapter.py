@@ -202,7 +202,8 @@ class CellVTAAdapter(ViTBackbone):
         level = F.interpolate(
             vit_map, scale_factor=TOKEN_STRIDE // PYRAMID_STRIDES[index],
             mode='bilinear', align_corners=False)
-        return self.norms[index](level if own is None else own + level)
+        # Not own + level: OpenVINO 2024 to 2026 then adds up wrong numbers.
+        return self.norms[index](level if own is None else level + own)
 
     def _init_adapter(self) -> None:
         """Initialises everything but the encoder, as ViT-Adapter does."""

@@ -122,7 +122,8 @@ class DeformableAttention(nn.Module):
 def _sums_rows(device: torch.device) -> bool:
     if torch.is_grad_enabled():
         return device.type in WITHOUT_GRID_SAMPLE_GRADIENT
-    return device.type == 'cpu'
+    # Who reads a traced network knows `F.grid_sample`.
+    return device.type == 'cpu' and not torch.jit.is_tracing()
 
 
 def _use_compiled(value: Tensor) -> bool:

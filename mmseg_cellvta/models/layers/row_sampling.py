@@ -40,7 +40,7 @@ class LateProjection(nn.Module):
     def forward(self, query: Tensor, value: Tensor, query_levels: TokenLevels,
                 value_levels: TokenLevels) -> Tensor:
         """Samples `value` around each query's place; see `DeformableAttention`."""
-        if value.device.type != 'cpu':
+        if value.device.type != 'cpu' or torch.jit.is_tracing():
             return self.attn(query, value, query_levels, value_levels)
         with torch.autocast('cpu', enabled=False):
             tokens, shares = _corners(
