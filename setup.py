@@ -70,7 +70,8 @@ setup(
     install_requires=read_requirements('runtime'),
     extras_require={
         name: read_requirements(name)
-        for name in ('onedl', 'openmmlab', 'tests', 'slides', 'export', 'spatial')
+        for name in ('onedl', 'openmmlab', 'tests', 'slides', 'export', 'openvino',
+                     'spatial')
     },
     cmdclass={'build_py': BuildPyWithMim, 'sdist': SdistWithMim},
 )
