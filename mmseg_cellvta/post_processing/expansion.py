@@ -5,14 +5,14 @@ A pixel belongs to the nearest nucleus, pixel centre to pixel centre, if that is
 too far away. Among equally near pixels of nuclei the leftmost counts, and the upper one
 of a column: a rule of places, not of ids, so that neighbouring parts of a slide agree.
 """
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from scipy import ndimage
 
-# Distances along a column are uint8, of which the last means far.
-MAX_REACH, NONE = 254, 255  # px
+MAX_REACH = 254  # px
 MAX_UM = 25.0  # as far as QuPath goes
 ROWS = 64  # worked on at once: they stay in the processor's cache
 
@@ -42,23 +42,25 @@ def check_expansion(expand_um: float | None, markers: str = 'rising') -> None:
 class KeyForm(NamedTuple):
     """Numbers that order the pixels of nuclei near a pixel: distance, then column.
 
+    A number holds a squared distance in px², and behind it the column, counted from
+    `reach` px to the left of the pixel.
+
     Attributes:
-        bits: Of the column, behind the squared distance in px².
-        far: The number that stands for none; what is added to it changes nothing.
+        reach: Px up to which a nucleus reaches; longer distances are all alike.
+        bits: Of the column.
         dtype: As small as can be, which is faster.
     """
 
+    reach: int
     bits: int
-    far: int
     dtype: type
 
     @staticmethod
     def of(reach: int) -> 'KeyForm':
         """Returns the form for distances below `reach` + 1 px."""
         bits = (2 * reach).bit_length()
-        if (reach + 1)**2 << bits <= 1 << 15:
-            return KeyForm(bits, 1 << 15, np.uint16)
-        return KeyForm(bits, 1 << 30, np.int32)
+        largest = ((reach + 1)**2 + reach**2 << bits) + 2 * reach
+        return KeyForm(reach, bits, np.uint16 if largest < 1 << 16 else np.uint32)
 
 
 def expand_nuclei(seeds: np.ndarray, distance: float) -> np.ndarray:
@@ -79,18 +81,20 @@ def expand_nuclei(seeds: np.ndarray, distance: float) -> np.ndarray:
     if not distance <= MAX_REACH:
         raise ValueError(f'cells of {distance:g} px around nuclei: expected at most '
                          f'{MAX_REACH} px')
-    reach = int(distance)
-    cells = seeds.copy()
-    if not (seeds > 0).any():
+    cells, mask = seeds.copy(), seeds > 0
+    if not mask.any():
         return cells
-    near = _around(seeds > 0, 2 * reach)
-    part = cells[near].copy()
-    form = KeyForm.of(reach)
-    keys, below = _nearest_of_column(part != 0, reach, form)
-    keys = _nearest_of_row(keys, reach, form)
-    _fill(part, keys, below, int(distance**2), reach, form)
+    reach, most = int(distance), int(distance**2)
+    part = cells[_around(mask, 2 * reach)]
+    height, width = part.shape
+    padded = np.pad(part, reach)
+    nuclei, form, step = padded != 0, KeyForm.of(reach), max(ROWS, reach)
+    for top in range(0, height, step):
+        rows = _nearest_of_column(nuclei[top:top + step + 2 * reach], reach)
+        keys = _nearest_of_row(np.abs(rows), form)
+        _fill(padded, top + reach, keys, rows, most, form)
+    part[:] = padded[reach:reach + height, reach:reach + width]
     _part_crossings(part)
-    cells[near] = part
     return cells
 
 
@@ -100,68 +104,88 @@ def _around(mask: np.ndarray, border: int) -> tuple[slice, slice]:
     return tuple(slice(max(own[0] - border, 0), own[-1] + border + 1) for own in used)
 
 
-def _nearest_of_column(nuclei: np.ndarray, reach: int, form: KeyForm
-                       ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns keys of the nearest pixels of nuclei in each column; which lie below.
+def _nearest_of_column(nuclei: np.ndarray, reach: int) -> np.ndarray:
+    """Finds the nearest pixel of a nucleus in each column.
 
-    The two maps (h, w) have the form's type and bool; keys have no column yet.
+    Args:
+        nuclei: (reach + h + reach, w) bool.
+        reach: Rows that are there to be seen from the others.
+
+    Returns:
+        (h, w) int16 rows to it, negative where it lies above; any more than `reach`
+        where it is farther away.
     """
-    steps = np.where(nuclei, 0, 1).astype(np.uint8)
-    above, below = steps * NONE, steps * NONE
-    for row in range(1, len(steps)):
-        _step(above[row - 1], steps[row], above[row])
-        _step(below[-row], steps[-row - 1], below[-row - 1])
-    gaps = np.arange(NONE + 1)
-    keys = np.where(gaps <= reach, gaps * gaps << form.bits, form.far)
-    return cv2.LUT(np.minimum(above, below), keys.astype(form.dtype)), below < above
+    end = len(nuclei) - reach
+    above = _rows_to_last(nuclei[:end])[reach:]
+    below = _rows_to_last(nuclei[:reach - 1 if reach else None:-1])[reach:][::-1]
+    return np.minimum(above, below) * (2 * (below < above).astype(np.int16) - 1)
 
 
-def _step(before: np.ndarray, steps: np.ndarray, target: np.ndarray) -> None:
-    """Counts on from the row before, up to NONE; begins anew without a step."""
-    np.minimum(before, MAX_REACH, out=target)
-    target += steps
-    target *= steps
+def _rows_to_last(nuclei: np.ndarray) -> np.ndarray:
+    """Returns the rows (h, w) int16 up to the last True; to before the first row."""
+    rows = np.arange(1, len(nuclei) + 1, dtype=np.int16)[:, None]
+    last = nuclei * rows
+    for before, row in pairwise(last):
+        np.maximum(before, row, out=row)
+    return rows - last
 
 
-def _nearest_of_row(keys: np.ndarray, reach: int, form: KeyForm) -> np.ndarray:
-    """Returns keys of the nearest pixels of nuclei, with columns from -reach on."""
-    width = keys.shape[1]
-    nearest = np.full_like(keys, form.far)
-    far = min(reach, width - 1)
-    for top in range(0, len(keys), ROWS):
-        rows = slice(top, top + ROWS)
-        for shift in range(-far, far + 1):
-            target = nearest[rows, max(-shift, 0):width - max(shift, 0)]
-            source = keys[rows, max(shift, 0):width - max(-shift, 0)]
-            other = source + form.dtype((shift * shift << form.bits) + shift + reach)
-            np.minimum(target, other, out=target)
+def _nearest_of_row(gaps: np.ndarray, form: KeyForm) -> np.ndarray:
+    """Returns keys of the nearest pixels of nuclei, row behind row.
+
+    Args:
+        gaps: (h, w) int16, rows to the nearest one in each column.
+        form: Of the keys.
+
+    Returns:
+        (h * w - 2 * reach,) of the form's type: the first is that of the pixel in the
+        column `reach`. Nearer to the end of a row than that they stand for nothing.
+    """
+    reach, bits, dtype = form
+    squares = np.minimum(gaps, reach + 1).astype(dtype).ravel()
+    squares *= squares
+    squares <<= bits
+    size = squares.size - 2 * reach
+    nearest = squares[reach:reach + size] + dtype(reach)
+    other = np.empty_like(nearest)
+    for column in range(2 * reach + 1):
+        # One long row: rows one by one would take twice as long.
+        key = ((column - reach)**2 << bits) + column
+        np.add(squares[column:column + size], dtype(key), out=other)
+        np.minimum(nearest, other, out=nearest)
     return nearest
 
 
-def _fill(cells: np.ndarray, keys: np.ndarray, below: np.ndarray, most: int,
-          reach: int, form: KeyForm) -> None:
+def _fill(cells: np.ndarray, top: int, keys: np.ndarray, rows: np.ndarray, most: int,
+          form: KeyForm) -> None:
     """Gives pixels around nuclei their labels, up to a squared distance of `most`.
 
-    `cells` (h, w) int32 is changed, and must lie in memory as a whole.
+    Args:
+        cells: (H, w) int32, contiguous; is changed.
+        top: The row of it with which the keys begin.
+        keys: See `_nearest_of_row`.
+        rows: (h, w) int16, to the nearest pixel of a nucleus in each column.
+        most: Px².
+        form: Of the keys.
     """
+    # The distance of nuclei, 0, becomes a very long one.
     found = np.flatnonzero(
-        (keys >= 1 << form.bits) & (keys < most + 1 << form.bits))
-    keys = np.take(keys, found).astype(np.int32)
-    columns = (keys & (1 << form.bits) - 1) - reach
-    roots = np.sqrt(np.arange(most + 1)).astype(np.int32)  # of squares: exact
-    rows = np.take(roots, (keys >> form.bits) - columns * columns)
-    found_in = found + columns
-    np.negative(rows, out=rows, where=~np.take(below, found_in))
-    labels = cells.reshape(-1)
-    labels[found] = np.take(labels, found_in + rows * cells.shape[1])
+        keys - form.dtype(1 << form.bits) < form.dtype(most << form.bits))
+    columns = np.take(keys, found) & form.dtype((1 << form.bits) - 1)
+    source = found + columns
+    source += np.take(rows, source) * np.int64(cells.shape[1])
+    labels, begin = cells.reshape(-1), top * cells.shape[1]
+    labels[begin + form.reach + found] = np.take(labels, begin + source)
 
 
 def _part_crossings(cells: np.ndarray) -> None:
     """Takes a pixel away where two cells would cross each other at a pixel's corner."""
     first, second = cells[:-1, :-1], cells[:-1, 1:]
-    crossing = (first == cells[1:, 1:]) & (second == cells[1:, :-1]) & (
-        first != second) & (first != 0) & (second != 0)
-    second[crossing] = 0
+    met = np.flatnonzero((first != second) & (first != 0) & (second != 0))
+    rows, cols = np.divmod(met, max(first.shape[1], 1))
+    crossing = (cells[rows, cols] == cells[rows + 1, cols + 1]) & (
+        cells[rows, cols + 1] == cells[rows + 1, cols])
+    second[rows[crossing], cols[crossing]] = 0
 
 
 def trace_nuclei(seeds: np.ndarray, contours: list[np.ndarray],
