@@ -5,12 +5,12 @@ A pixel belongs to the nearest nucleus, pixel centre to pixel centre, if that is
 too far away. Among equally near pixels of nuclei the leftmost counts, and the upper one
 of a column: a rule of places, not of ids, so that neighbouring parts of a slide agree.
 """
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 MAX_REACH = 254  # px
 MAX_UM = 25.0  # as far as QuPath goes
@@ -188,8 +188,8 @@ def _part_crossings(cells: np.ndarray) -> None:
     second[rows[crossing], cols[crossing]] = 0
 
 
-def trace_nuclei(seeds: np.ndarray, contours: list[np.ndarray],
-                 bboxes: np.ndarray) -> list[np.ndarray]:
+def trace_nuclei(seeds: np.ndarray, contours: list[np.ndarray], bboxes: np.ndarray,
+                 areas: np.ndarray) -> list[np.ndarray]:
     """Follows the borders of nuclei; of one in parts the largest stays in the map.
 
     Of the other parts nobody would see why there is a cell around them.
@@ -198,21 +198,42 @@ def trace_nuclei(seeds: np.ndarray, contours: list[np.ndarray],
         seeds: See `expand_nuclei`; is changed.
         contours: Of the N nuclei with positive ids, as `describe_instances` gives them.
         bboxes: (N, 4) the same, x1, y1, x2, y2 px.
+        areas: (N,) px of them.
 
     Returns:
         Borders of these nuclei: (K, 2) int32 x, y px, each pixel of the outer border in
         turn, counter-clockwise on a screen.
     """
     borders = _every_pixel(contours)
-    areas = np.bincount(seeds[seeds > 0], minlength=len(borders) + 1)[1:]
-    rows = zip(areas.tolist(), borders, bboxes.tolist(), strict=True)
-    for inst_id, (area, border, (left, top, right, low)) in enumerate(rows, start=1):
+    rows = zip(areas.tolist(), borders, _slices(bboxes), strict=True)
+    for inst_id, (area, border, box) in enumerate(rows, start=1):
         if area != _count_inside(border):
-            _keep_largest(seeds, np.s_[top:low, left:right], inst_id)
-    for inst_id, box in enumerate(ndimage.find_objects(np.maximum(-seeds, 0)), start=1):
-        if box is not None:
-            _keep_largest(seeds, box, -inst_id)
+            _keep_largest(seeds, box, inst_id)
+    others, bboxes = _other_boxes(seeds)
+    for inst_id, box in zip(others.tolist(), _slices(bboxes), strict=True):
+        _keep_largest(seeds, box, inst_id)
     return borders
+
+
+def _slices(bboxes: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """Yields the rows and columns of boxes (N, 4) x1, y1, x2, y2 px."""
+    for left, top, right, low in bboxes.tolist():
+        yield slice(top, low), slice(left, right)
+
+
+def _other_boxes(seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the negative ids (N,) of a map, and boxes (N, 4) x1, y1, x2, y2 px.
+
+    They are few: `find_objects`, which looks at every pixel, takes five times as long.
+    """
+    pixels = np.flatnonzero(seeds < 0)
+    ids, rows = np.unique(np.take(seeds, pixels), return_inverse=True)
+    places = np.stack(np.divmod(pixels, seeds.shape[1])[::-1], axis=1)
+    low = np.full((len(ids), 2), max(seeds.shape))
+    high = np.zeros((len(ids), 2), int)
+    np.minimum.at(low, rows, places)
+    np.maximum.at(high, rows, places + 1)
+    return ids, np.concatenate([low, high], axis=1)
 
 
 def _every_pixel(contours: list[np.ndarray]) -> list[np.ndarray]:
@@ -253,8 +274,8 @@ def _keep_largest(seeds: np.ndarray, box: tuple[slice, slice], inst_id: int) -> 
             part[(mask > 0) & (numbers != numbers[y, x])] = 0
 
 
-def trace_cells(seeds: np.ndarray, cell_map: np.ndarray,
-                nuclei: list[np.ndarray]) -> list[np.ndarray]:
+def trace_cells(seeds: np.ndarray, cell_map: np.ndarray, nuclei: list[np.ndarray],
+                bboxes: np.ndarray, distance: float) -> list[np.ndarray]:
     """Follows the borders of cells, each of which becomes one part.
 
     A cell around another one is slit open there, because an outline has no holes; its
@@ -264,15 +285,20 @@ def trace_cells(seeds: np.ndarray, cell_map: np.ndarray,
         seeds: (H, W) int32, nuclei, as `trace_nuclei` leaves them.
         cell_map: See `expand_nuclei`; is changed.
         nuclei: Their N borders; are changed.
+        bboxes: (N, 4) px of nuclei, x1, y1, x2, y2, maximum exclusive.
+        distance: Px up to which cells reach from them.
 
     Returns:
         Borders of the N cells, as those of `trace_nuclei`.
     """
     cells = []
     # Where cells would have crossed, one has lost a pixel, which may be of its nucleus.
-    cut = set(np.unique(seeds[(cell_map == 0) & (seeds > 0)]).tolist())
-    boxes = ndimage.find_objects(np.maximum(cell_map, 0))
-    for cell_id, box in enumerate(boxes, start=1):
+    lost = np.take(seeds, np.flatnonzero(seeds > cell_map))
+    cut = set(lost[lost > 0].tolist())
+    reach, (height, width) = int(distance), cell_map.shape
+    boxes = np.clip(bboxes + np.array([-reach, -reach, reach, reach]), 0,
+                    [width, height, width, height])
+    for cell_id, box in enumerate(_slices(boxes), start=1):
         part = cell_map[box]
         mask = (part == cell_id).view(np.uint8)
         borders = _borders(mask, box)

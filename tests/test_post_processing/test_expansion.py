@@ -1,7 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import numpy as np
 import pytest
-from grown_cells import contours_and_boxes, grow
+from grown_cells import described, grow
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
@@ -122,14 +122,14 @@ def test_of_nuclei_in_parts_the_largest_is_kept():
     seeds = draw('11..2..1', '11..22..', '......2.', '33......', '..3.....')
     expected = draw('11..2...', '11..22..', '......2.', '33......', '..3.....')
     seeds[seeds == 3] = -3  # of others too
-    nuclei = trace_nuclei(seeds, *contours_and_boxes(seeds))
+    nuclei = trace_nuclei(seeds, *described(seeds))
     np.testing.assert_array_equal(np.abs(seeds), expected)
     assert [border.max(axis=0).tolist() for border in nuclei] == [[1, 1], [6, 2]]
 
 
 def test_borders_have_every_pixel():
     seeds = draw('1111..', '1111..', '1111..', '......', '.2....', '..2...', '...2..')
-    square, line = trace_nuclei(seeds, *contours_and_boxes(seeds))
+    square, line = trace_nuclei(seeds, *described(seeds))
     assert len(square) == 10 and len(line) == 4
     for border in (square, line):
         assert np.abs(np.diff(border, axis=0)).max() == 1
