@@ -180,12 +180,12 @@ def _fill(cells: np.ndarray, top: int, keys: np.ndarray, rows: np.ndarray, most:
 
 def _part_crossings(cells: np.ndarray) -> None:
     """Takes a pixel away where two cells would cross each other at a pixel's corner."""
-    first, second = cells[:-1, :-1], cells[:-1, 1:]
-    met = np.flatnonzero((first != second) & (first != 0) & (second != 0))
-    rows, cols = np.divmod(met, max(first.shape[1], 1))
-    crossing = (cells[rows, cols] == cells[rows + 1, cols + 1]) & (
-        cells[rows, cols + 1] == cells[rows + 1, cols])
-    second[rows[crossing], cols[crossing]] = 0
+    apart = np.flatnonzero(cells[:-1, :-1] != cells[:-1, 1:])
+    rows, cols = np.divmod(apart, max(cells.shape[1] - 1, 1))
+    first, second = cells[rows, cols], cells[rows, cols + 1]
+    crossing = (first == cells[rows + 1, cols + 1]) & (
+        second == cells[rows + 1, cols]) & (first != 0) & (second != 0)
+    cells[rows[crossing], cols[crossing] + 1] = 0
 
 
 def trace_nuclei(seeds: np.ndarray, contours: list[np.ndarray], bboxes: np.ndarray,
@@ -251,8 +251,8 @@ def _every_pixel(contours: list[np.ndarray]) -> list[np.ndarray]:
     steps = np.arange(counts.sum()) - np.repeat(starts, counts)
     filled = np.repeat(points, counts, axis=0) + (
         steps[:, None] * np.repeat(np.sign(way), counts, axis=0))
-    return np.split(filled.astype(np.int32), np.add.reduceat(
-        counts, ends - lengths).cumsum()[:-1])
+    filled, ends = filled.astype(np.int32), np.cumsum(counts)[ends - 1].tolist()
+    return [filled[start:end] for start, end in pairwise([0, *ends])]
 
 
 def _count_inside(border: np.ndarray) -> float:
