@@ -43,13 +43,34 @@ def by_search(seeds, distance):
     return cells
 
 
-@pytest.mark.parametrize('distance', [0.5, 1, 3, 4.5, 20.9, 22, 30])
-def test_pixels_go_to_the_nearest_nucleus(distance):
-    seeds = random_nuclei(shape=(40, 60), num=12)
+def assert_nearest(seeds, distance):
     expected, cells = by_search(seeds, distance), expand_nuclei(seeds, distance)
     # One pixel is taken away where two cells would cross.
     assert (cells != expected).sum() <= 2
-    np.testing.assert_array_equal(cells[cells > 0], expected[cells > 0])
+    np.testing.assert_array_equal(cells[cells != 0], expected[cells != 0])
+
+
+@pytest.mark.parametrize('distance', [0.5, 1, 3, 4.5, 20.9, 22, 30])
+def test_pixels_go_to_the_nearest_nucleus(distance):
+    assert_nearest(random_nuclei(shape=(40, 60), num=12), distance)
+
+
+@pytest.mark.parametrize('distance', [2, 22.99, 23, 70, MAX_REACH])
+def test_nuclei_far_apart_at_the_rim_and_where_rows_are_parted(distance):
+    """Rows are worked on 64 at once, or as many as cells reach."""
+    seeds = np.zeros((200, 30), np.int32)
+    seeds[0, 0], seeds[62:66, 29], seeds[197:, 5:8] = 1, 2, 3
+    seeds[127, 10], seeds[130, 12] = -4, 5
+    assert_nearest(seeds, distance)
+    assert_nearest(np.rot90(seeds), distance)
+    assert_nearest(random_nuclei(2, (140, 12), num=20), distance)
+
+
+def test_the_first_of_two_equally_near_columns_counts_over_the_part_of_rows():
+    seeds = draw('.1.', '...', '2.3')
+    for above in range(60, 66):
+        cells = expand_nuclei(np.pad(seeds, ((above, 70 - above), (0, 0))), 1.5)
+        assert cells[above:above + 3].tolist() == draw('111', '213', '223').tolist()
 
 
 def test_every_nucleus_is_in_its_cell_which_reaches_to_the_distance():
