@@ -140,8 +140,8 @@ def test_a_cell_of_others_is_not_followed_but_keeps_its_place():
 
 
 def test_of_nuclei_in_parts_the_largest_is_kept():
-    seeds = draw('11..2..1', '11..22..', '......2.', '33......', '..3.....')
-    expected = draw('11..2...', '11..22..', '......2.', '33......', '..3.....')
+    seeds = draw('11..2..1', '11..22..', '......2.', '33......', '333....3')
+    expected = draw('11..2...', '11..22..', '......2.', '33......', '333.....')
     seeds[seeds == 3] = -3  # of others too
     nuclei = trace_nuclei(seeds, *described(seeds))
     np.testing.assert_array_equal(np.abs(seeds), expected)
