@@ -11,15 +11,18 @@ from mmseg_cellvta.post_processing.expansion import (
 )
 
 
-def contours_and_boxes(seeds):
-    """As `describe_instances` gives them: of the largest part, only the bends."""
+def described(seeds):
+    """Contours, boxes and areas, as `describe_instances` gives them.
+
+    Contours are of the largest part, and have only the bends.
+    """
     masks = ((seeds == inst_id).view(np.uint8) for inst_id in range(1, 1 + seeds.max()))
     found = (cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
              for mask in masks)
     boxes = [(cols.start, rows.start, cols.stop, rows.stop)
              for rows, cols in ndimage.find_objects(np.maximum(seeds, 0))]
-    return [max(parts, key=cv2.contourArea)[:, 0] for parts in found], np.array(
-        boxes).reshape(-1, 4)
+    return ([max(parts, key=cv2.contourArea)[:, 0] for parts in found],
+            np.array(boxes).reshape(-1, 4), np.bincount(seeds[seeds > 0])[1:])
 
 
 def grow(seeds, distance):
@@ -29,7 +32,8 @@ def grow(seeds, distance):
         seeds: (H, W) int32, ids 1..N without gaps, and those of others below 0.
     """
     seeds = seeds.copy()
-    nuclei = trace_nuclei(seeds, *contours_and_boxes(seeds))
+    contours, bboxes, areas = described(seeds)
+    nuclei = trace_nuclei(seeds, contours, bboxes, areas)
     cell_map = expand_nuclei(seeds, distance)
-    cells = trace_cells(seeds, cell_map, nuclei)
+    cells = trace_cells(seeds, cell_map, nuclei, bboxes, distance)
     return nuclei, cells, cell_map

@@ -124,10 +124,12 @@ def find_window_cells(maps: np.ndarray, image: np.ndarray, tokens: np.ndarray,
     if settings.expand_um is None:
         outlines = dict(outlines=nucleus_outlines(found['contours'], **place))
     else:
-        seeds = np.where(inst_map > 0, inst_map, -everything)
-        nuclei = trace_nuclei(seeds, found['contours'], found['bboxes'])
-        cell_map = expand_nuclei(seeds, settings.expand_um / mpp)
-        cells = trace_cells(seeds, cell_map, nuclei)
+        distance, bboxes = settings.expand_um / mpp, found['bboxes']
+        seeds = -everything
+        np.copyto(seeds, inst_map, where=inst_map > 0)
+        nuclei = trace_nuclei(seeds, found['contours'], bboxes, pixels.areas)
+        cell_map = expand_nuclei(seeds, distance)
+        cells = trace_cells(seeds, cell_map, nuclei, bboxes, distance)
         outlines = dict(outlines=shared_outlines(nuclei, **place),
                         cell_outlines=shared_outlines(cells, **place))
         features |= measure_cytoplasm(everything, cell_map, image, mpp)

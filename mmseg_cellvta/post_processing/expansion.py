@@ -5,14 +5,14 @@ A pixel belongs to the nearest nucleus, pixel centre to pixel centre, if that is
 too far away. Among equally near pixels of nuclei the leftmost counts, and the upper one
 of a column: a rule of places, not of ids, so that neighbouring parts of a slide agree.
 """
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
-# Distances along a column are uint8, of which the last means far.
-MAX_REACH, NONE = 254, 255  # px
+MAX_REACH = 254  # px
 MAX_UM = 25.0  # as far as QuPath goes
 ROWS = 64  # worked on at once: they stay in the processor's cache
 
@@ -42,23 +42,25 @@ def check_expansion(expand_um: float | None, markers: str = 'rising') -> None:
 class KeyForm(NamedTuple):
     """Numbers that order the pixels of nuclei near a pixel: distance, then column.
 
+    A number holds a squared distance in px², and behind it the column, counted from
+    `reach` px to the left of the pixel.
+
     Attributes:
-        bits: Of the column, behind the squared distance in px².
-        far: The number that stands for none; what is added to it changes nothing.
+        reach: Px up to which a nucleus reaches; longer distances are all alike.
+        bits: Of the column.
         dtype: As small as can be, which is faster.
     """
 
+    reach: int
     bits: int
-    far: int
     dtype: type
 
     @staticmethod
     def of(reach: int) -> 'KeyForm':
         """Returns the form for distances below `reach` + 1 px."""
         bits = (2 * reach).bit_length()
-        if (reach + 1)**2 << bits <= 1 << 15:
-            return KeyForm(bits, 1 << 15, np.uint16)
-        return KeyForm(bits, 1 << 30, np.int32)
+        largest = ((reach + 1)**2 + reach**2 << bits) + 2 * reach
+        return KeyForm(reach, bits, np.uint16 if largest < 1 << 16 else np.uint32)
 
 
 def expand_nuclei(seeds: np.ndarray, distance: float) -> np.ndarray:
@@ -79,18 +81,20 @@ def expand_nuclei(seeds: np.ndarray, distance: float) -> np.ndarray:
     if not distance <= MAX_REACH:
         raise ValueError(f'cells of {distance:g} px around nuclei: expected at most '
                          f'{MAX_REACH} px')
-    reach = int(distance)
-    cells = seeds.copy()
-    if not (seeds > 0).any():
+    cells, mask = seeds.copy(), seeds > 0
+    if not mask.any():
         return cells
-    near = _around(seeds > 0, 2 * reach)
-    part = cells[near].copy()
-    form = KeyForm.of(reach)
-    keys, below = _nearest_of_column(part != 0, reach, form)
-    keys = _nearest_of_row(keys, reach, form)
-    _fill(part, keys, below, int(distance**2), reach, form)
+    reach, most = int(distance), int(distance**2)
+    part = cells[_around(mask, 2 * reach)]
+    height, width = part.shape
+    padded = np.pad(part, reach)
+    nuclei, form, step = padded != 0, KeyForm.of(reach), max(ROWS, reach)
+    for top in range(0, height, step):
+        rows = _nearest_of_column(nuclei[top:top + step + 2 * reach], reach)
+        keys = _nearest_of_row(np.abs(rows), form)
+        _fill(padded, top + reach, keys, rows, most, form)
+    part[:] = padded[reach:reach + height, reach:reach + width]
     _part_crossings(part)
-    cells[near] = part
     return cells
 
 
@@ -100,72 +104,91 @@ def _around(mask: np.ndarray, border: int) -> tuple[slice, slice]:
     return tuple(slice(max(own[0] - border, 0), own[-1] + border + 1) for own in used)
 
 
-def _nearest_of_column(nuclei: np.ndarray, reach: int, form: KeyForm
-                       ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns keys of the nearest pixels of nuclei in each column; which lie below.
+def _nearest_of_column(nuclei: np.ndarray, reach: int) -> np.ndarray:
+    """Finds the nearest pixel of a nucleus in each column.
 
-    The two maps (h, w) have the form's type and bool; keys have no column yet.
+    Args:
+        nuclei: (reach + h + reach, w) bool.
+        reach: Rows that are there to be seen from the others.
+
+    Returns:
+        (h, w) int16 rows to it, negative where it lies above; any more than `reach`
+        where it is farther away.
     """
-    steps = np.where(nuclei, 0, 1).astype(np.uint8)
-    above, below = steps * NONE, steps * NONE
-    for row in range(1, len(steps)):
-        _step(above[row - 1], steps[row], above[row])
-        _step(below[-row], steps[-row - 1], below[-row - 1])
-    gaps = np.arange(NONE + 1)
-    keys = np.where(gaps <= reach, gaps * gaps << form.bits, form.far)
-    return cv2.LUT(np.minimum(above, below), keys.astype(form.dtype)), below < above
+    above = _rows_to_last(nuclei[:len(nuclei) - reach])[reach:]
+    below = _rows_to_last(nuclei[reach:][::-1])[reach:][::-1]
+    return np.minimum(above, below) * (2 * (below < above).astype(np.int16) - 1)
 
 
-def _step(before: np.ndarray, steps: np.ndarray, target: np.ndarray) -> None:
-    """Counts on from the row before, up to NONE; begins anew without a step."""
-    np.minimum(before, MAX_REACH, out=target)
-    target += steps
-    target *= steps
+def _rows_to_last(nuclei: np.ndarray) -> np.ndarray:
+    """Returns the rows (h, w) int16 up to the last True; to before the first row."""
+    rows = np.arange(1, len(nuclei) + 1, dtype=np.int16)[:, None]
+    last = nuclei * rows
+    for before, row in pairwise(last):
+        np.maximum(before, row, out=row)
+    return rows - last
 
 
-def _nearest_of_row(keys: np.ndarray, reach: int, form: KeyForm) -> np.ndarray:
-    """Returns keys of the nearest pixels of nuclei, with columns from -reach on."""
-    width = keys.shape[1]
-    nearest = np.full_like(keys, form.far)
-    far = min(reach, width - 1)
-    for top in range(0, len(keys), ROWS):
-        rows = slice(top, top + ROWS)
-        for shift in range(-far, far + 1):
-            target = nearest[rows, max(-shift, 0):width - max(shift, 0)]
-            source = keys[rows, max(shift, 0):width - max(-shift, 0)]
-            other = source + form.dtype((shift * shift << form.bits) + shift + reach)
-            np.minimum(target, other, out=target)
+def _nearest_of_row(gaps: np.ndarray, form: KeyForm) -> np.ndarray:
+    """Returns keys of the nearest pixels of nuclei, row behind row.
+
+    Args:
+        gaps: (h, w) int16, rows to the nearest one in each column.
+        form: Of the keys.
+
+    Returns:
+        (h * w - 2 * reach,) of the form's type: the first is that of the pixel in the
+        column `reach`. Nearer to the ends of a row than that they mean nothing.
+    """
+    reach, bits, dtype = form
+    squares = np.minimum(gaps, reach + 1).astype(dtype).ravel()
+    squares *= squares
+    squares <<= bits
+    size = squares.size - 2 * reach
+    nearest = squares[reach:reach + size] + dtype(reach)
+    other = np.empty_like(nearest)
+    for column in range(2 * reach + 1):
+        # One long row: rows one by one would take twice as long.
+        key = ((column - reach)**2 << bits) + column
+        np.add(squares[column:column + size], dtype(key), out=other)
+        np.minimum(nearest, other, out=nearest)
     return nearest
 
 
-def _fill(cells: np.ndarray, keys: np.ndarray, below: np.ndarray, most: int,
-          reach: int, form: KeyForm) -> None:
+def _fill(cells: np.ndarray, top: int, keys: np.ndarray, rows: np.ndarray, most: int,
+          form: KeyForm) -> None:
     """Gives pixels around nuclei their labels, up to a squared distance of `most`.
 
-    `cells` (h, w) int32 is changed, and must lie in memory as a whole.
+    Args:
+        cells: (H, w) int32, contiguous; is changed.
+        top: The row of it with which the keys begin.
+        keys: See `_nearest_of_row`.
+        rows: (h, w) int16, to the nearest pixel of a nucleus in each column.
+        most: Px².
+        form: Of the keys.
     """
+    # The distance of nuclei, 0, becomes a very long one.
     found = np.flatnonzero(
-        (keys >= 1 << form.bits) & (keys < most + 1 << form.bits))
-    keys = np.take(keys, found).astype(np.int32)
-    columns = (keys & (1 << form.bits) - 1) - reach
-    roots = np.sqrt(np.arange(most + 1)).astype(np.int32)  # of squares: exact
-    rows = np.take(roots, (keys >> form.bits) - columns * columns)
-    found_in = found + columns
-    np.negative(rows, out=rows, where=~np.take(below, found_in))
-    labels = cells.reshape(-1)
-    labels[found] = np.take(labels, found_in + rows * cells.shape[1])
+        keys - form.dtype(1 << form.bits) < form.dtype(most << form.bits))
+    columns = np.take(keys, found) & form.dtype((1 << form.bits) - 1)
+    source = found + columns
+    source += np.take(rows, source) * np.int64(cells.shape[1])
+    labels, begin = cells.reshape(-1), top * cells.shape[1]
+    labels[begin + form.reach + found] = np.take(labels, begin + source)
 
 
 def _part_crossings(cells: np.ndarray) -> None:
     """Takes a pixel away where two cells would cross each other at a pixel's corner."""
-    first, second = cells[:-1, :-1], cells[:-1, 1:]
-    crossing = (first == cells[1:, 1:]) & (second == cells[1:, :-1]) & (
-        first != second) & (first != 0) & (second != 0)
-    second[crossing] = 0
+    apart = np.flatnonzero(cells[:-1, :-1] != cells[:-1, 1:])
+    rows, cols = np.divmod(apart, max(cells.shape[1] - 1, 1))
+    first, second = cells[rows, cols], cells[rows, cols + 1]
+    crossing = (first == cells[rows + 1, cols + 1]) & (
+        second == cells[rows + 1, cols]) & (first != 0) & (second != 0)
+    cells[rows[crossing], cols[crossing] + 1] = 0
 
 
-def trace_nuclei(seeds: np.ndarray, contours: list[np.ndarray],
-                 bboxes: np.ndarray) -> list[np.ndarray]:
+def trace_nuclei(seeds: np.ndarray, contours: list[np.ndarray], bboxes: np.ndarray,
+                 areas: np.ndarray) -> list[np.ndarray]:
     """Follows the borders of nuclei; of one in parts the largest stays in the map.
 
     Of the other parts nobody would see why there is a cell around them.
@@ -174,21 +197,42 @@ def trace_nuclei(seeds: np.ndarray, contours: list[np.ndarray],
         seeds: See `expand_nuclei`; is changed.
         contours: Of the N nuclei with positive ids, as `describe_instances` gives them.
         bboxes: (N, 4) the same, x1, y1, x2, y2 px.
+        areas: (N,) px of them.
 
     Returns:
         Borders of these nuclei: (K, 2) int32 x, y px, each pixel of the outer border in
         turn, counter-clockwise on a screen.
     """
     borders = _every_pixel(contours)
-    areas = np.bincount(seeds[seeds > 0], minlength=len(borders) + 1)[1:]
-    rows = zip(areas.tolist(), borders, bboxes.tolist(), strict=True)
-    for inst_id, (area, border, (left, top, right, low)) in enumerate(rows, start=1):
+    rows = zip(areas.tolist(), borders, _slices(bboxes), strict=True)
+    for inst_id, (area, border, box) in enumerate(rows, start=1):
         if area != _count_inside(border):
-            _keep_largest(seeds, np.s_[top:low, left:right], inst_id)
-    for inst_id, box in enumerate(ndimage.find_objects(np.maximum(-seeds, 0)), start=1):
-        if box is not None:
-            _keep_largest(seeds, box, -inst_id)
+            _keep_largest(seeds, box, inst_id)
+    others, bboxes = _other_boxes(seeds)
+    for inst_id, box in zip(others.tolist(), _slices(bboxes), strict=True):
+        _keep_largest(seeds, box, inst_id)
     return borders
+
+
+def _slices(bboxes: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """Yields the rows and columns of boxes (N, 4) x1, y1, x2, y2 px."""
+    for left, top, right, low in bboxes.tolist():
+        yield slice(top, low), slice(left, right)
+
+
+def _other_boxes(seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the negative ids (N,) of a map, and boxes (N, 4) x1, y1, x2, y2 px.
+
+    They are few: `find_objects`, which looks at every pixel, takes three times as long.
+    """
+    pixels = np.flatnonzero(seeds < 0)
+    ids, rows = np.unique(np.take(seeds, pixels), return_inverse=True)
+    places = np.stack(np.divmod(pixels, seeds.shape[1])[::-1], axis=1)
+    low = np.full((len(ids), 2), max(seeds.shape))
+    high = np.zeros((len(ids), 2), int)
+    np.minimum.at(low, rows, places)
+    np.maximum.at(high, rows, places + 1)
+    return ids, np.concatenate([low, high], axis=1)
 
 
 def _every_pixel(contours: list[np.ndarray]) -> list[np.ndarray]:
@@ -206,8 +250,8 @@ def _every_pixel(contours: list[np.ndarray]) -> list[np.ndarray]:
     steps = np.arange(counts.sum()) - np.repeat(starts, counts)
     filled = np.repeat(points, counts, axis=0) + (
         steps[:, None] * np.repeat(np.sign(way), counts, axis=0))
-    return np.split(filled.astype(np.int32), np.add.reduceat(
-        counts, ends - lengths).cumsum()[:-1])
+    filled, ends = filled.astype(np.int32), np.cumsum(counts)[ends - 1].tolist()
+    return [filled[start:end] for start, end in pairwise([0, *ends])]
 
 
 def _count_inside(border: np.ndarray) -> float:
@@ -229,8 +273,8 @@ def _keep_largest(seeds: np.ndarray, box: tuple[slice, slice], inst_id: int) -> 
             part[(mask > 0) & (numbers != numbers[y, x])] = 0
 
 
-def trace_cells(seeds: np.ndarray, cell_map: np.ndarray,
-                nuclei: list[np.ndarray]) -> list[np.ndarray]:
+def trace_cells(seeds: np.ndarray, cell_map: np.ndarray, nuclei: list[np.ndarray],
+                bboxes: np.ndarray, distance: float) -> list[np.ndarray]:
     """Follows the borders of cells, each of which becomes one part.
 
     A cell around another one is slit open there, because an outline has no holes; its
@@ -240,15 +284,20 @@ def trace_cells(seeds: np.ndarray, cell_map: np.ndarray,
         seeds: (H, W) int32, nuclei, as `trace_nuclei` leaves them.
         cell_map: See `expand_nuclei`; is changed.
         nuclei: Their N borders; are changed.
+        bboxes: (N, 4) px of nuclei, x1, y1, x2, y2, maximum exclusive.
+        distance: Px up to which cells reach from them.
 
     Returns:
         Borders of the N cells, as those of `trace_nuclei`.
     """
     cells = []
     # Where cells would have crossed, one has lost a pixel, which may be of its nucleus.
-    cut = set(np.unique(seeds[(cell_map == 0) & (seeds > 0)]).tolist())
-    boxes = ndimage.find_objects(np.maximum(cell_map, 0))
-    for cell_id, box in enumerate(boxes, start=1):
+    lost = np.take(seeds, np.flatnonzero(seeds > cell_map))
+    cut = set(lost[lost > 0].tolist())
+    reach, (height, width) = int(distance), cell_map.shape
+    boxes = np.clip(bboxes + np.array([-reach, -reach, reach, reach]), 0,
+                    [width, height, width, height])
+    for cell_id, box in enumerate(_slices(boxes), start=1):
         part = cell_map[box]
         mask = (part == cell_id).view(np.uint8)
         borders = _borders(mask, box)

@@ -2,6 +2,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -171,7 +172,8 @@ def _array_columns() -> list[str]:
 
 def split_rings(points: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
     """Splits the points (P, 2) of rings one behind the other by their numbers (N,)."""
-    return np.split(points, np.cumsum(lengths)[:-1]) if len(lengths) else []
+    ends = np.cumsum(lengths).tolist()
+    return [points[start:end] for start, end in pairwise([0, *ends])]
 
 
 def nucleus_outlines(contours: Sequence[np.ndarray],

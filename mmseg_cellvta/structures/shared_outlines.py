@@ -4,13 +4,34 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .cell_table import GRID_PX
+from .cell_table import GRID_PX, split_rings
 
 # The eight directions as x, y steps, counter-clockwise on a screen; even ones lead to
-# pixels that share a side.
-STEPS = np.array([(1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1)])
-DIRECTIONS = np.full((3, 3), -1, np.int8)  # by row and column of a step, from -1 on
-DIRECTIONS[STEPS[:, 1] + 1, STEPS[:, 0] + 1] = np.arange(8)
+# pixels that share a side. The last one stays.
+STEPS = np.array([(1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1),
+                  (0, 0)])
+STAYS = 8
+DIRECTIONS = np.argsort(STEPS @ (1, 3))  # by x + 3 y of a step, from -4 on
+
+
+def _sides_of_turns() -> tuple[np.ndarray, np.ndarray]:
+    """Returns which sides of a border's pixel bound the part, for all ways past it.
+
+    Returns:
+        (81,) how many, by 9 * the direction to it + that from it, and (81, 4, 2) their
+        middles in turn, x, y half px from the pixel's corner.
+    """
+    come, forth = np.mgrid[:9, :9]
+    back = (come + 4) % 8
+    # Between the two, on the outer side, no neighbour belongs to the part.
+    turn = (forth - back - 1) % 8 + 1
+    sides = (back + 2 - back % 2)[..., None] + np.arange(0, 8, 2)
+    counts = (sides - back[..., None] < turn[..., None]).sum(axis=2)
+    counts[STAYS], sides[STAYS] = 4, np.arange(0, 8, 2)  # a single pixel: all
+    return counts.ravel(), 1 + STEPS[sides % 8].reshape(81, 4, 2)
+
+
+COUNTS, MIDDLES = _sides_of_turns()
 
 
 def shared_outlines(borders: Sequence[np.ndarray],
@@ -35,44 +56,47 @@ def shared_outlines(borders: Sequence[np.ndarray],
     """
     if not len(borders):
         return []
+    lengths = np.array([len(border) for border in borders])
     points = np.concatenate(borders)
-    owners = np.repeat(np.arange(len(borders)), [len(border) for border in borders])
-    before, after = _neighbours(owners)
-    step = points[after] - points
-    forth = DIRECTIONS[step[:, 1] + 1, step[:, 0] + 1]
-    back = np.where(forth < 0, forth, (forth[before] + 4) % 8)
-    # Between the two, on the outer side, no neighbour belongs to the part.
-    turn = np.where(forth < 0, 9, (forth - back - 1) % 8 + 1)  # a single pixel: all
-    first = np.where(forth < 0, 0, back + 2 - back % 2)
-    sides = first[:, None] + np.arange(0, 8, 2, dtype=np.int8)
-    seen = sides - back[:, None] < turn[:, None]
-    rows = np.repeat(np.arange(len(points)), seen.sum(axis=1))
-    middles = points[rows] + (0.5 + STEPS / 2)[sides[seen] % 8]
-    owners = owners[rows]
+    forth = np.take(DIRECTIONS, _to_next(points, lengths) @ (1, 3) + 4)
+    turns = 9 * _before(forth, lengths) + forth
+    counts = np.take(COUNTS, turns)
+    rows = np.repeat(np.arange(len(points)), counts)
+    first = np.cumsum(counts) - counts
+    entries = np.take(4 * turns - first, rows) + np.arange(len(rows))
+    lengths = np.add.reduceat(counts, np.cumsum(lengths) - lengths)
     grid = GRID_PX
     while grid > min(scale) / 2:  # distinct points must stay so
         grid /= 2
-    middles = np.round((middles + offset) * scale / grid) * grid
+    middles = np.empty((2, len(rows)))
+    for axis, target in enumerate(middles):
+        halves = 2 * np.take(points[:, axis], rows)
+        halves += np.take(MIDDLES[..., axis], entries)
+        # Few numbers, each of which comes many times.
+        places = (np.arange(halves.max() + 1) / 2 + offset[axis]) * scale[axis]
+        np.take(np.round(places / grid) * grid, halves, out=target)
     # Only now: a point on another one's straight border is on it after rounding too.
-    middles, owners = _without_straight(middles, owners)
-    starts = np.flatnonzero(np.diff(owners, prepend=-1))
-    return [np.concatenate([ring, ring[:1]])
-            for ring in np.split(middles, starts[1:])]
+    x, y = _to_next(middles.T, lengths).T
+    bends = np.flatnonzero(_before(x, lengths) * y != _before(y, lengths) * x)
+    ends = np.searchsorted(bends, np.cumsum(lengths))
+    starts = np.concatenate([[0], ends[:-1]])
+    closed = np.insert(bends, ends, bends[starts])
+    return split_rings(np.take(middles, closed, axis=1).T.copy(), ends - starts + 1)
 
 
-def _neighbours(owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the rows of the point before and after each, in its ring."""
-    starts = np.flatnonzero(np.diff(owners, prepend=-1))
-    ends = np.append(starts[1:], len(owners)) - 1
-    before, after = np.arange(len(owners)) - 1, np.arange(len(owners)) + 1
-    before[starts], after[ends] = ends, starts
-    return before, after
+def _to_next(points: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Returns the step from each point (P, 2) to the next one of its ring."""
+    ends = np.cumsum(lengths)
+    steps = np.empty_like(points)
+    np.subtract(points[1:], points[:-1], out=steps[:-1])
+    steps[ends - 1] = points[ends - lengths] - points[ends - 1]
+    return steps
 
 
-def _without_straight(points: np.ndarray, owners: np.ndarray
-                      ) -> tuple[np.ndarray, np.ndarray]:
-    """Drops points on the straight line between their neighbours."""
-    before, after = _neighbours(owners)
-    come, go = points - points[before], points[after] - points
-    bends = come[:, 0] * go[:, 1] != come[:, 1] * go[:, 0]
-    return points[bends], owners[bends]
+def _before(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Returns for each point the value (P,) of the one before it in its ring."""
+    ends = np.cumsum(lengths)
+    before = np.empty_like(values)
+    before[1:] = values[:-1]
+    before[ends - lengths] = values[ends - 1]
+    return before

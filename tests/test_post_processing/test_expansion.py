@@ -1,7 +1,7 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import numpy as np
 import pytest
-from grown_cells import contours_and_boxes, grow
+from grown_cells import described, grow
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
@@ -43,13 +43,34 @@ def by_search(seeds, distance):
     return cells
 
 
-@pytest.mark.parametrize('distance', [0.5, 1, 3, 4.5, 20.9, 22, 30])
-def test_pixels_go_to_the_nearest_nucleus(distance):
-    seeds = random_nuclei(shape=(40, 60), num=12)
+def assert_nearest(seeds, distance):
     expected, cells = by_search(seeds, distance), expand_nuclei(seeds, distance)
     # One pixel is taken away where two cells would cross.
     assert (cells != expected).sum() <= 2
-    np.testing.assert_array_equal(cells[cells > 0], expected[cells > 0])
+    np.testing.assert_array_equal(cells[cells != 0], expected[cells != 0])
+
+
+@pytest.mark.parametrize('distance', [0.5, 1, 3, 4.5, 20.9, 22, 30])
+def test_pixels_go_to_the_nearest_nucleus(distance):
+    assert_nearest(random_nuclei(shape=(40, 60), num=12), distance)
+
+
+@pytest.mark.parametrize('distance', [2, 22.99, 23, 70, MAX_REACH])
+def test_nuclei_far_apart_at_the_rim_and_where_rows_are_parted(distance):
+    """Rows are worked on 64 at once, or as many as cells reach."""
+    seeds = np.zeros((200, 30), np.int32)
+    seeds[0, 0], seeds[62:66, 29], seeds[197:, 5:8] = 1, 2, 3
+    seeds[127, 10], seeds[130, 12] = -4, 5
+    assert_nearest(seeds, distance)
+    assert_nearest(np.rot90(seeds), distance)
+    assert_nearest(random_nuclei(2, (140, 12), num=20), distance)
+
+
+def test_the_first_of_two_equally_near_columns_counts_over_the_part_of_rows():
+    seeds = draw('.1.', '...', '2.3')
+    for above in range(60, 66):
+        cells = expand_nuclei(np.pad(seeds, ((above, 70 - above), (0, 0))), 1.5)
+        assert cells[above:above + 3].tolist() == draw('111', '213', '223').tolist()
 
 
 def test_every_nucleus_is_in_its_cell_which_reaches_to_the_distance():
@@ -119,17 +140,17 @@ def test_a_cell_of_others_is_not_followed_but_keeps_its_place():
 
 
 def test_of_nuclei_in_parts_the_largest_is_kept():
-    seeds = draw('11..2..1', '11..22..', '......2.', '33......', '..3.....')
-    expected = draw('11..2...', '11..22..', '......2.', '33......', '..3.....')
+    seeds = draw('11..2..1', '11..22..', '......2.', '33......', '333....3')
+    expected = draw('11..2...', '11..22..', '......2.', '33......', '333.....')
     seeds[seeds == 3] = -3  # of others too
-    nuclei = trace_nuclei(seeds, *contours_and_boxes(seeds))
+    nuclei = trace_nuclei(seeds, *described(seeds))
     np.testing.assert_array_equal(np.abs(seeds), expected)
     assert [border.max(axis=0).tolist() for border in nuclei] == [[1, 1], [6, 2]]
 
 
 def test_borders_have_every_pixel():
     seeds = draw('1111..', '1111..', '1111..', '......', '.2....', '..2...', '...2..')
-    square, line = trace_nuclei(seeds, *contours_and_boxes(seeds))
+    square, line = trace_nuclei(seeds, *described(seeds))
     assert len(square) == 10 and len(line) == 4
     for border in (square, line):
         assert np.abs(np.diff(border, axis=0)).max() == 1
