@@ -32,6 +32,7 @@ from ..utils.model_folder import (
     WEIGHTS,
     ModelFolder,
     file_digest,
+    hub_reason,
 )
 from ..version import __version__
 from .model_card import write_card
@@ -153,11 +154,9 @@ def push_model(folder: ModelFolder, name: str, private: bool = False) -> str:
             allow_patterns=[CONFIG, WEIGHTS, MANIFEST, CARD],
             commit_message=f'{folder.manifest["name"]}, {folder.manifest["package"]}'))
     except Exception as error:  # the hub client raises many unrelated types
-        reason = (str(error).strip().splitlines() or [''])[0]
         raise OSError(
-            f'--push {name}: the hub did not take it ({type(error).__name__}: '
-            f'{reason}); log in with `hf auth login` and check that you may write there'
-        ) from error
+            f'--push {name}: the hub did not take it ({hub_reason(error)}); log in '
+            'with `hf auth login` and check that you may write there') from error
 
 
 def _describe_encoder(encoder: TimmEncoder, with_encoder: bool) -> dict:
