@@ -12,6 +12,7 @@ from mmengine.config import Config
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..configuration.configs import load_config
 from ..inference.network import build_segmentor
 from ..models.encoders.encoder_table import read_encoder_table
 from ..models.encoders.timm_encoder import PUBLISHED, TimmEncoder
@@ -22,7 +23,6 @@ from ..utils.checkpoints import (
     convert_checkpoint,
     read_normalization,
 )
-from ..utils.configs import load_config
 from ..utils.files import complete_folder, refuse_existing
 from ..utils.model_folder import (
     CARD,

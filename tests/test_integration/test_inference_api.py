@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 
-from mmseg_cellvta.utils.stock_inferencer import (
+from mmseg_cellvta.configuration.stock_inferencer import (
     add_stock_loader,
     without_stock_loader,
 )
