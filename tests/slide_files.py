@@ -1,5 +1,6 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 """Generated slides whose content is known, shared by tests."""
+import struct
 from pathlib import Path
 
 import cv2
@@ -56,6 +57,37 @@ def damage_tile(path: Path, x: int, y: int, level: int = 0) -> Path:
     with open(path, 'r+b') as file:
         file.seek(offset)
         file.write(bytes(size))
+    return path
+
+
+def dicom_element(tag: int, kind: bytes, value: bytes, implicit: bool = False,
+                  undefined: bool = False) -> bytes:
+    """Returns an element of DICOM; of undefined length, it needs an end in `value`."""
+    length = 0xFFFFFFFF if undefined else len(value)
+    head = struct.pack('<HH', tag >> 16, tag & 0xFFFF)
+    if implicit:
+        return head + struct.pack('<I', length) + value
+    if kind == b'SQ':
+        return head + kind + struct.pack('<HI', 0, length) + value
+    return head + kind + struct.pack('<H', length) + value
+
+
+def write_dicom(path: Path, series: str, kind: str = '1.2.840.10008.5.1.4.1.1.77.1.6',
+                implicit: bool = False, before: bytes = b'') -> Path:
+    """Write a header of DICOM alone; by default that of a slide.
+
+    Args:
+        path: The file.
+        series: UID of the series; digits and dots.
+        kind: UID of what the file holds (SOP class).
+        implicit: Without kinds of values.
+        before: Elements before the series.
+    """
+    syntax = '1.2.840.10008.1.2' if implicit else '1.2.840.10008.1.2.1'
+    path.write_bytes(bytes(128) + b'DICM' + dicom_element(
+        0x00020002, b'UI', kind.encode()) + dicom_element(
+        0x00020010, b'UI', syntax.encode()) + before + dicom_element(
+        0x0020000E, b'UI', series.encode() + bytes(len(series) % 2), implicit))
     return path
 
 

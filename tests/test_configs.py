@@ -13,11 +13,11 @@ from mmengine.hooks import CheckpointHook
 from mmseg.registry import DATASETS, HOOKS, MODELS
 from tiny_models import square_sample
 
+from mmseg_cellvta.configuration.configs import SETTINGS, inner_configs, load_config
 from mmseg_cellvta.inference import CellInferencer
 from mmseg_cellvta.inference.tiles import plan_tiles
 from mmseg_cellvta.models.encoders import read_encoder_table
 from mmseg_cellvta.utils.complexity import measure_complexity
-from mmseg_cellvta.utils.configs import SETTINGS, inner_configs, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 ALL = sorted(path for path in ROOT.glob('configs/**/*.py') if '_base_' not in str(path))

@@ -12,8 +12,8 @@ import pytest
 from run_tool import run_tool
 from test_tools.test_start_up import SCRIPTS
 
+from mmseg_cellvta.configuration.configs import load_config
 from mmseg_cellvta.models.encoders import read_encoder_table
-from mmseg_cellvta.utils.configs import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]

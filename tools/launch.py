@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
-    """Adds `--cfg-options`; `mmseg_cellvta.utils.configs.load_config` reads them."""
+    """Adds `--cfg-options`, which `load_config` of `configuration` reads."""
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
         help='override values at the top of the config (data_root=...) or settings '
@@ -86,7 +86,7 @@ def read_model(names: list[str], options: list[str]) -> tuple['Config', str]:
     if len(names) == 2:
         return read_config(names[0], options), find_weights(names[1])
     find_package()
-    from mmseg_cellvta.utils.configs import set_options
+    from mmseg_cellvta.configuration.configs import set_options
     from mmseg_cellvta.utils.model_folder import open_model
 
     try:
@@ -119,7 +119,7 @@ def add_hooks(cfg: 'Config', *names: str) -> None:
 def read_config(path: str, options: list[str]) -> 'Config':
     """Reads a config with its options; ends the program with one sentence if wrong."""
     find_package()
-    from mmseg_cellvta.utils.configs import load_config
+    from mmseg_cellvta.configuration.configs import load_config
 
     try:
         return load_config(path, options)

@@ -75,8 +75,8 @@ def main() -> None:
     cfg = load_config(args)
     from mmengine.runner import Runner
 
-    from mmseg_cellvta.utils.evaluators import check_prefixes, keep_predictions
-    from mmseg_cellvta.utils.test_time_augmentation import enable_tta
+    from mmseg_cellvta.configuration.evaluators import check_prefixes, keep_predictions
+    from mmseg_cellvta.configuration.test_time_augmentation import enable_tta
 
     if args.checkpoint is not None:
         cfg.load_from = find_weights(args.checkpoint)

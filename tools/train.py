@@ -44,7 +44,7 @@ def enable_fine_tuning(cfg: 'Config', checkpoint: str) -> None:
 
 def enable_amp(cfg: 'Config') -> None:
     """Turns the config's OptimWrapper into an AmpOptimWrapper."""
-    from mmseg_cellvta.utils.type_names import type_name
+    from mmseg_cellvta.configuration.type_names import type_name
     wrapper = type_name(cfg.optim_wrapper) or 'OptimWrapper'
     if wrapper in ('AmpOptimWrapper', 'CPUAmpOptimWrapper'):
         print('AMP training is already enabled in your config.')
@@ -60,7 +60,7 @@ def fit_amp_to_device(cfg: 'Config') -> None:
     """Replaces an AmpOptimWrapper, which needs CUDA or alike, where there is none."""
     from mmengine.device import get_device
 
-    from mmseg_cellvta.utils.type_names import type_name
+    from mmseg_cellvta.configuration.type_names import type_name
     wrapper = cfg.get('optim_wrapper') or {}
     if get_device() in ('cpu', 'mps') and type_name(wrapper) == 'AmpOptimWrapper':
         wrapper.type = 'CPUAmpOptimWrapper'
@@ -75,7 +75,7 @@ def main() -> None:
     from mmengine.runner import Runner
     from mmseg.registry import RUNNERS
 
-    from mmseg_cellvta.utils.evaluators import check_prefixes
+    from mmseg_cellvta.configuration.evaluators import check_prefixes
 
     if args.amp:
         enable_amp(cfg)

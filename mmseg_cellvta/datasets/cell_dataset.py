@@ -9,9 +9,9 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from natsort import natsorted, ns
 
+from ..configuration.stock_inferencer import without_stock_loader
 from ..utils.names import check_class_names, check_image_names
 from ..utils.pixel_size import mpp_problem
-from ..utils.stock_inferencer import without_stock_loader
 from .labels import (
     IMAGE_DIR,
     IMAGE_SUFFIX,

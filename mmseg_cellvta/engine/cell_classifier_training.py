@@ -20,6 +20,7 @@ from mmengine.structures import InstanceData
 from mmseg.registry import DATASETS, MODELS
 from torch.utils.data import Dataset
 
+from ..configuration.configs import build_cell_dataset
 from ..datasets.cell_dataset import CellDataset
 from ..evaluation.cell_instance_metric import RADIUS_UM
 from ..evaluation.functional import (
@@ -29,7 +30,6 @@ from ..evaluation.functional import (
 )
 from ..models import ReclassifyingSegmentor
 from ..utils.checkpoints import load_weights, read_checkpoint
-from ..utils.configs import build_cell_dataset
 from ..utils.dataset_meta import check_dataset_meta, read_dataset_meta
 from ..utils.files import complete_file, settings_digest
 

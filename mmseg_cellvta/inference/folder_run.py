@@ -9,10 +9,10 @@ from mmengine.dist import all_gather_object, get_dist_info
 
 from ..slides import result_name, slide_files
 from ..utils.files import content_digest
-from ..utils.locks import working_alone
 from .band_store import BandStore, read_begun
 from .cells import SeamFilter
 from .inferencer import CellInferencer
+from .locks import working_alone
 from .progress import RunProgress
 from .results import SlideResults, find_leftovers
 from .slide_job import SlideJob

@@ -12,10 +12,10 @@ from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ..configuration.configs import inner_configs, part_config
 from ..models.data_preprocessor import CellDataPreProcessor
 from ..post_processing.instances import TOKEN_STRIDE
 from ..utils.checkpoints import load_weights, read_checkpoint
-from ..utils.configs import inner_configs, part_config
 from ..utils.dataset_meta import check_dataset_meta, read_dataset_meta
 from ..utils.devices import empty_cache, is_out_of_memory, synchronize
 

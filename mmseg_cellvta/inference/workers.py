@@ -5,13 +5,15 @@ import mmap
 import multiprocessing
 import os
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
 from queue import Empty, SimpleQueue
 
 import cv2
 import numpy as np
+
+from ..utils.time_limit import end_with_parent
 
 MAX_WORKERS = 8  # by default: as many keep up with a large GPU
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
@@ -125,7 +127,7 @@ class SharedPool:
 
 def _begin_worker(memory: list[mmap.mmap], niceness: int) -> None:
     _places[:] = memory
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent(partial(os._exit, 1))  # else it would wait for work forever
     _keep_memory()
     os.nice(niceness)
     # OpenCV's threads do not survive a fork, and would compete with other workers.
@@ -138,12 +140,6 @@ def _keep_memory() -> None:
     if hasattr(libc, 'mallopt'):
         libc.mallopt(M_MMAP_THRESHOLD, LARGE_ARRAY)
         libc.mallopt(M_TRIM_THRESHOLD, 1 << 30)
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work forever."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
 
 
 def _run(place: int, function: Callable, *arguments) -> object:

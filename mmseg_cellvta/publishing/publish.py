@@ -12,6 +12,7 @@ from mmengine.config import Config
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..configuration.configs import load_config
 from ..inference.network import build_segmentor
 from ..models.encoders.encoder_table import read_encoder_table
 from ..models.encoders.timm_encoder import PUBLISHED, TimmEncoder
@@ -22,7 +23,6 @@ from ..utils.checkpoints import (
     convert_checkpoint,
     read_normalization,
 )
-from ..utils.configs import load_config
 from ..utils.files import complete_folder, refuse_existing
 from ..utils.model_folder import (
     CARD,
@@ -32,6 +32,7 @@ from ..utils.model_folder import (
     WEIGHTS,
     ModelFolder,
     file_digest,
+    hub_reason,
 )
 from ..version import __version__
 from .model_card import write_card
@@ -153,11 +154,9 @@ def push_model(folder: ModelFolder, name: str, private: bool = False) -> str:
             allow_patterns=[CONFIG, WEIGHTS, MANIFEST, CARD],
             commit_message=f'{folder.manifest["name"]}, {folder.manifest["package"]}'))
     except Exception as error:  # the hub client raises many unrelated types
-        reason = (str(error).strip().splitlines() or [''])[0]
         raise OSError(
-            f'--push {name}: the hub did not take it ({type(error).__name__}: '
-            f'{reason}); log in with `hf auth login` and check that you may write there'
-        ) from error
+            f'--push {name}: the hub did not take it ({hub_reason(error)}); log in '
+            'with `hf auth login` and check that you may write there') from error
 
 
 def _describe_encoder(encoder: TimmEncoder, with_encoder: bool) -> dict:

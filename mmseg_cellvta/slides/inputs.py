@@ -9,6 +9,8 @@ from pathlib import Path
 
 from natsort import natsorted, ns
 
+from .dicom_header import is_dicom, read_series
+
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.jpe', '.jfif', '.bmp')
 # Images or slides.
 TIFF_SUFFIXES = ('.tif', '.tiff', '.btf', '.tf2', '.tf8', '.qptiff')
@@ -20,7 +22,6 @@ INPUT_SUFFIXES = IMAGE_SUFFIXES + TIFF_SUFFIXES + SLIDE_SUFFIXES
 # else would be an image.
 OUTPUT_ENDS = '_overlay.png', '_labels.ome.tiff', '_spaceranger.tiff'
 SUMMARY_END = '_summary.json'
-DICOM_MAGIC = slice(128, 132), b'DICM'
 
 
 @dataclass
@@ -34,7 +35,7 @@ class InputList:
     """
 
     paths: list[Path] = field(default_factory=list)
-    missing: dict[str, FileNotFoundError] = field(default_factory=dict)
+    missing: dict[str, OSError] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
 
@@ -63,6 +64,9 @@ def list_inputs(sources: Iterable[str | os.PathLike]) -> InputList:
                 paths.setdefault(path.resolve(), path)
         except FileNotFoundError as error:
             found.missing[str(source)] = error
+        except OSError as error:
+            found.missing[str(source)] = OSError(
+                f'{source}: cannot be read ({error.strerror}); check its permissions')
     found.paths = list(_one_per_slide(list(paths.values()), found.left_out))
     by_name = {}
     for path in found.paths:
@@ -92,11 +96,17 @@ def _list_source(source: Path, left_out: list[str]) -> list[Path]:
     else:
         entries = source.iterdir() if source.is_dir() else map(
             Path, glob(str(source), recursive=True))
-        entries = [path for path in entries
-                   if not path.name.startswith('.') and path.is_file()]
-        found = [path for path in entries if _is_input(path)]
-        others = Counter(path.suffix or path.name
-                         for path in set(entries) - set(found) if not _is_output(path))
+        entries = {path for path in entries
+                   if not path.name.startswith('.') and path.is_file()}
+        found, others = [], Counter()
+        for path in sorted(entries):
+            try:
+                if _is_input(path):
+                    found.append(path)
+                elif not _is_output(path):
+                    others[path.suffix or path.name] += 1
+            except OSError as error:
+                left_out.append(f'{path}: left out, cannot be read ({error.strerror})')
         if found and others:
             kinds = ', '.join(f'{num} {kind}' for kind, num in sorted(others.items()))
             left_out.append(f'{source}: left out what is no image or slide ({kinds})')
@@ -104,7 +114,7 @@ def _list_source(source: Path, left_out: list[str]) -> list[Path]:
     if outputs:
         left_out.append(f'{source}: left out what an earlier run wrote '
                         f'({_names(outputs)})')
-    files = [path for path in found if path not in set(outputs)]
+    files = set(found) - set(outputs)
     if not files:
         what = 'only what an earlier run wrote' if outputs else 'no image or slide'
         raise FileNotFoundError(f'{source}: {what} there; expected files of the kinds '
@@ -114,18 +124,8 @@ def _list_source(source: Path, left_out: list[str]) -> list[Path]:
 
 
 def _is_input(path: Path) -> bool:
-    return path.suffix.lower() in INPUT_SUFFIXES or _is_dicom(path)
-
-
-def _is_dicom(path: Path) -> bool:
     """DICOM files often have no suffix, or a part of their number as one."""
-    if path.suffix.lower() == '.dcm':
-        return True
-    place, magic = DICOM_MAGIC
-    if path.suffix.lower() in INPUT_SUFFIXES:
-        return False
-    with open(path, 'rb') as file:
-        return file.read(place.stop)[place] == magic
+    return path.suffix.lower() in INPUT_SUFFIXES or is_dicom(path)
 
 
 def _is_output(path: Path) -> bool:
@@ -144,7 +144,7 @@ def _one_per_slide(paths: list[Path], left_out: list[str]) -> Iterator[Path]:
         if path.resolve() in parts:
             same.setdefault(parts[path.resolve()], []).append(path)
             continue
-        series = _dicom_series(path) if _is_dicom(path) else None
+        series = _dicom_series(path)
         slide = path if series is None else first.setdefault(
             (path.parent.resolve(), series), path)
         if slide is path:
@@ -156,15 +156,12 @@ def _one_per_slide(paths: list[Path], left_out: list[str]) -> Iterator[Path]:
 
 
 def _dicom_series(path: Path) -> str | None:
-    """Returns which slide a DICOM file belongs to; None where OpenSlide cannot tell."""
-    try:
-        import openslide
-    except ImportError:
+    """Returns which slide a DICOM file belongs to; None for other files."""
+    if path.suffix.lower() in set(INPUT_SUFFIXES) - {'.dcm'}:
         return None
     try:
-        with openslide.OpenSlide(str(path)) as slide:
-            return slide.properties.get('dicom.SeriesInstanceUID')
-    except openslide.OpenSlideError:
+        return read_series(path)
+    except OSError:  # it fails alone, when it is opened
         return None
 
 
@@ -180,16 +177,18 @@ def slide_files(path: Path) -> list[Path]:
     if suffix == '.mrxs':
         folder = path.with_suffix('')
         return [path, *sorted(folder.iterdir())] if folder.is_dir() else [path]
-    if _is_dicom(path) and (series := _dicom_series(path)) is not None:
+    if (series := _dicom_series(path)) is not None:
         return [other for other in sorted(path.parent.iterdir())
-                if other.is_file() and _is_dicom(other)
-                and _dicom_series(other) == series]
+                if other.is_file() and _dicom_series(other) == series]
     return [path]
 
 
 def _index_parts(path: Path) -> list[Path]:
     """Returns the files that a VMS or VMU file names, as far as they exist."""
-    lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
+    try:
+        lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
+    except OSError:  # it fails alone, when it is opened
+        return []
     values = [line.partition('=')[2].strip() for line in lines if '=' in line]
     files = [path.with_name(value) for value in values if value and '/' not in value]
     return [file.resolve() for file in files if file.is_file()]

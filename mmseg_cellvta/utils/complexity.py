@@ -24,7 +24,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from .configs import load_config
+from ..configuration.configs import load_config
 from .devices import synchronize
 
 STATUS = Path('/proc/self/status')  # of Linux

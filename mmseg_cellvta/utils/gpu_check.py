@@ -20,6 +20,7 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import Tensor, nn
 
+from ..configuration.configs import load_config
 from ..inference import CellInferencer
 from ..models.layers.deformable_attention import (
     COMPILED_ATTENTION,
@@ -36,7 +37,6 @@ from .complexity import (
     measure_call,
     without_weights,
 )
-from .configs import load_config
 from .devices import WITHOUT_GRID_SAMPLE_GRADIENT, synchronize
 
 # Half precision rounds to 11 and 8 bits, as do convolutions in TF32, torch's float32 on

@@ -120,10 +120,15 @@ def _download(model: str) -> str:
         raise ValueError(f'{model}: no such model, or a private one; check its name, '
                          'or log in with `hf auth login`') from error
     except Exception as error:  # the hub client raises many unrelated types
-        reason = str(error).strip().splitlines() or ['']
         raise OSError(
-            f'{model}: could not be fetched ({type(error).__name__}: {reason[0]}), and '
-            'the cache does not have it; try again with a connection') from error
+            f'{model}: could not be fetched ({hub_reason(error)}), and the cache does '
+            'not have it; try again with a connection') from error
+
+
+def hub_reason(error: Exception) -> str:
+    """Returns type and first line of what the hub client raises; advice follows."""
+    lines = str(error).strip().splitlines() or ['']
+    return f'{type(error).__name__}: {lines[0]}'
 
 
 def file_digest(path: Path) -> str:

@@ -5,6 +5,7 @@ import pickle
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -66,10 +67,19 @@ def run_apart(function: Callable[[], Any], seconds: float) -> Any:
     return result
 
 
+def end_with_parent(end: Callable[[], Any]) -> None:
+    """Calls `end` in this process when its parent ends, even if that is killed."""
+    def wait() -> None:
+        parent_process().join()
+        end()
+
+    Thread(target=wait, daemon=True).start()
+
+
 def _answer(sender: Connection, function: Callable[[], Any]) -> None:
     """Sends what a function returns, or the exception that it raises."""
     os.setsid()  # a group of its own, with all processes that come
-    Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent(partial(os.killpg, 0, signal.SIGKILL))
     try:
         answer = function(), None
     except Exception as error:
@@ -80,12 +90,6 @@ def _answer(sender: Connection, function: Callable[[], Any]) -> None:
         error = answer[1] or TypeError('its result cannot be sent')
         answer = None, RuntimeError(f'{type(error).__name__}: {error}')
     sender.send(answer)
-
-
-def _end_with_parent() -> None:
-    """Ends this group of processes when the parent does, even if it is killed."""
-    parent_process().join()
-    os.killpg(0, signal.SIGKILL)
 
 
 def _end(process: BaseProcess) -> None:

@@ -12,7 +12,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
-from mmseg_cellvta.utils.network_scale import announce_network_mpp
+from mmseg_cellvta.configuration.network_scale import announce_network_mpp
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 

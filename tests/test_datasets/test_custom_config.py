@@ -11,9 +11,9 @@ from mmseg.registry import DATASETS, MODELS
 from own_data import write_image, write_labels
 from rich.progress import Progress
 
+from mmseg_cellvta.configuration.network_scale import announce_network_mpp
 from mmseg_cellvta.conversion.custom import convert_custom
 from mmseg_cellvta.conversion.writers import Tiling
-from mmseg_cellvta.utils.network_scale import announce_network_mpp
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 SHAPES = [(300, 400), (100, 700), (90, 130)]  # (height, width) px

@@ -224,7 +224,7 @@ class KeepObjects(Hook):
 def test_a_training_goes_on_without_the_objects_that_hooks_keep(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(
-        'mmseg_cellvta.engine.hooks.print_log',
+        'mmseg_cellvta.engine.plain_checkpoint_hook.print_log',
         lambda message, logger, level: said.append(message))
     train(tmp_path, EPOCHS, hooks=[KeepObjects()])
     hub = [f'message_hub.runtime_info.{name}' for name in OBJECTS if name != 'inside']

@@ -16,7 +16,7 @@ from folder_runs import contents, run, write_picture
 from mmseg_cellvta.exports import FORMATS
 from mmseg_cellvta.inference import CellInferencer, folder_run, slide_job
 from mmseg_cellvta.inference.folder_run import lockstep
-from mmseg_cellvta.utils.locks import InUseError, working_alone
+from mmseg_cellvta.inference.locks import InUseError, working_alone
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL_FORMATS = tuple(FORMATS)

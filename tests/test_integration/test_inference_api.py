@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 
-from mmseg_cellvta.utils.stock_inferencer import (
+from mmseg_cellvta.configuration.stock_inferencer import (
     add_stock_loader,
     without_stock_loader,
 )
@@ -49,11 +49,15 @@ def test_arrays_and_paths_give_the_same_nuclei_at_the_size_of_the_image(
     assert of_path.sample_name == 'cells'
 
 
+@pytest.mark.parametrize('concatenated', [False, True])
 def test_the_stock_inferencer_gives_the_nuclei_of_the_stock_functions(
-        cfg, model, tmp_path):
+        cfg, model, tmp_path, concatenated):
     image = np.random.default_rng(0).integers(0, 255, (70, 101, 3), np.uint8)
     cv2.imwrite(str(tmp_path / 'cells.png'), image)
     expected = inference_model(model, str(tmp_path / 'cells.png'))
+    if concatenated:
+        cfg.test_dataloader.dataset = dict(
+            type='ConcatDataset', datasets=[cfg.test_dataloader.dataset])
     cfg.dump(tmp_path / 'config.py')
     inferencer = MMSegInferencer(
         str(tmp_path / 'config.py'), str(tmp_path / 'model.pth'), device='cpu')
@@ -63,6 +67,8 @@ def test_the_stock_inferencer_gives_the_nuclei_of_the_stock_functions(
     sample = inferencer(str(tmp_path / 'cells.png'), return_datasamples=True)
     assert torch.equal(sample.pred_inst_map.data, expected.pred_inst_map.data)
     assert len([*(tmp_path / 'out/vis').iterdir()]) == 2
+    of_tests = inferencer.cfg.test_dataloader.dataset  # can still be built
+    assert ('pipeline' in dict(of_tests)) != concatenated
 
 
 def test_images_are_read_as_everywhere_not_by_the_stock_loader(cfg, model, tmp_path):

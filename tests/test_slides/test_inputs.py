@@ -1,13 +1,11 @@
 # Copyright (c) CellVTA-MMSeg contributors.
 import os
-import sys
-from types import SimpleNamespace
+from collections import Counter
 
 import pytest
+from slide_files import write_dicom
 
 from mmseg_cellvta.slides import inputs, list_inputs, result_name, slide_files
-
-DICOM = bytes(128) + b'DICM'
 
 
 @pytest.fixture
@@ -59,6 +57,33 @@ def test_a_missing_path_fails_alone(folder, source):
     assert str(error).startswith(f'{folder / source}: no image or slide there')
 
 
+def unreadable(path):
+    raise PermissionError(13, 'Permission denied', str(path))
+
+
+@pytest.mark.parametrize('kept', ['b.dcm', 'b.vms'])
+def test_what_cannot_be_read_is_left_out_or_fails_alone(tmp_path, monkeypatch, kept):
+    for name in ('a.png', kept, 'no_suffix'):
+        (tmp_path / name).touch()
+    (tmp_path / 'broken').symlink_to(tmp_path / 'nowhere')
+    (tmp_path / 'loop').symlink_to(tmp_path / 'loop')
+    monkeypatch.setattr('builtins.open', lambda path, *_: unreadable(path))
+    monkeypatch.setattr('io.open', lambda path, *_: unreadable(path))
+    found = list_inputs([tmp_path])
+    assert names(found) == ['a.png', kept]
+    assert found.left_out == [
+        f'{tmp_path}/no_suffix: left out, cannot be read (Permission denied)']
+    assert slide_files(tmp_path / kept) == [tmp_path / kept]
+
+
+def test_a_folder_that_cannot_be_read_fails_alone(folder, monkeypatch):
+    monkeypatch.setattr(type(folder), 'iterdir', unreadable)
+    found = list_inputs([folder / 'a_10.svs', folder / 'inner'])
+    assert names(found) == ['a_10.svs']
+    assert str(found.missing[str(folder / 'inner')]) == (
+        f'{folder}/inner: cannot be read (Permission denied); check its permissions')
+
+
 def test_files_whose_results_would_share_a_name_are_refused(folder):
     (folder / 'inner/a_10.tif').touch()
     with pytest.raises(ValueError, match=r'a_10.svs and .*inner/a_10.tif: the results'):
@@ -95,13 +120,12 @@ def test_parts_of_a_slide_are_no_inputs(tmp_path):
 
 
 @pytest.fixture
-def series(tmp_path, monkeypatch):
+def series(tmp_path):
     """Files of two DICOM slides, and one that is no slide."""
-    series = {'1.dcm': 'A', '2.dcm': 'A', 'without_suffix': 'A', '3.dcm': 'B',
-              'other.dcm': None}
-    for name in series:
-        (tmp_path / name).write_bytes(DICOM)
-    monkeypatch.setattr(inputs, '_dicom_series', lambda path: series[path.name])
+    for name, uid in {'1.dcm': '1.2', '2.dcm': '1.2', 'without_suffix': '1.2',
+                      '3.dcm': '1.3'}.items():
+        write_dicom(tmp_path / name, uid)
+    write_dicom(tmp_path / 'other.dcm', '1.2', kind='1.2.840.10008.5.1.4.1.1.2')
     return tmp_path
 
 
@@ -126,25 +150,23 @@ def test_a_real_dicom_slide_is_one_input(shared_dir):
     assert len(slide_files(folder / 'DCM_1.dcm')) == 3
 
 
-def test_the_series_is_what_openslide_says(tmp_path, monkeypatch):
-    class OpenSlideError(Exception):
-        pass
+def note_calls(calls, function):
+    def noted(path):
+        calls[path] += 1
+        return function(path)
+    return noted
 
-    class Slide(SimpleNamespace):
-        def __init__(self, path):
-            if 'bad' in path:
-                raise OpenSlideError
-            super().__init__(properties={'dicom.SeriesInstanceUID': '1.2'})
 
-        __enter__ = lambda self: self  # noqa: E731
-        __exit__ = lambda self, *error: None  # noqa: E731
-
-    monkeypatch.setitem(sys.modules, 'openslide', SimpleNamespace(
-        OpenSlide=Slide, OpenSlideError=OpenSlideError))
-    assert inputs._dicom_series(tmp_path / 'a.dcm') == '1.2'
-    assert inputs._dicom_series(tmp_path / 'bad.dcm') is None
-    monkeypatch.setitem(sys.modules, 'openslide', None)
-    assert inputs._dicom_series(tmp_path / 'a.dcm') is None
+def test_no_header_is_read_more_often_in_a_full_folder(tmp_path, monkeypatch):
+    for number in range(30):
+        write_dicom(tmp_path / f'{number}.dcm', f'1.{number // 3}')
+        write_dicom(tmp_path / f'x{number}', f'2.{number // 3}')
+    read = Counter()
+    for name in ('is_dicom', 'read_series'):
+        monkeypatch.setattr(inputs, name, note_calls(read, getattr(inputs, name)))
+    found = list_inputs([tmp_path])
+    assert len(found.paths) == 20 and len(found.left_out) == 20
+    assert set(read.values()) == {1, 2} and len(read) == 60
 
 
 def test_a_mirax_slide_is_its_folder_too(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mmseg_cellvta.inference.workers import SharedPool
 from mmseg_cellvta.utils import time_limit
 from mmseg_cellvta.utils.time_limit import Deadline, run_apart
 
@@ -78,10 +79,24 @@ def test_what_takes_too_long_is_stopped_with_all_that_it_started(tmp_path):
     assert stops(int((tmp_path / 'pid').read_text()))
 
 
-def test_it_ends_when_its_parent_is_killed(tmp_path):
+def own_pid(memory):
+    return os.getpid()
+
+
+def run_apart_for_long(path):
+    run_apart(partial(start_another, path), 300)
+
+
+def use_a_worker(path):
+    pool = SharedPool(1, num_bytes=1, num_places=1)
+    path.write_text(str(pool.submit(pool.borrow(), own_pid).result()))
+    time.sleep(300)
+
+
+@pytest.mark.parametrize('work', [run_apart_for_long, use_a_worker])
+def test_a_process_ends_when_its_parent_is_killed(tmp_path, work):
     path = tmp_path / 'pid'
-    parent = multiprocessing.get_context('fork').Process(
-        target=run_apart, args=(partial(start_another, path), 300))
+    parent = multiprocessing.get_context('fork').Process(target=work, args=(path, ))
     parent.start()
     while not (path.is_file() and path.read_text()):
         time.sleep(0.05)

@@ -46,8 +46,15 @@ def build_dataset(args: argparse.Namespace):
     # After the arguments: --help must not wait for torch.
     from mmseg.registry import DATASETS
 
-    from mmseg_cellvta.utils.configs import inner_configs, load_config, part_config
-    from mmseg_cellvta.utils.network_scale import announce_network_mpp, network_mpp
+    from mmseg_cellvta.configuration.configs import (
+        inner_configs,
+        load_config,
+        part_config,
+    )
+    from mmseg_cellvta.configuration.network_scale import (
+        announce_network_mpp,
+        network_mpp,
+    )
 
     cfg = load_config(args.config, args.cfg_options)
     announce_network_mpp(network_mpp(cfg.get('model', {})))  # there is no model here

@@ -36,14 +36,14 @@ def parse_args() -> argparse.Namespace:
 def inspect(args: argparse.Namespace):
     """Builds the data sets and checks every image; returns the `HealthReport`."""
     # After the arguments: --help must not wait for torch.
-    from mmseg_cellvta.conversion.health import inspect_parts
-    from mmseg_cellvta.utils.configs import (
+    from mmseg_cellvta.configuration.configs import (
         PARTS,
         build_cell_dataset,
         load_config,
         part_config,
         unchecked_configs,
     )
+    from mmseg_cellvta.conversion.health import inspect_parts
 
     cfg = load_config(args.config, args.cfg_options)
     configs, same = {}, {}

@@ -50,8 +50,8 @@ def parse_args() -> argparse.Namespace:
 def measure(config: str, size: int, args: argparse.Namespace) -> dict:
     """Returns the figures of a config at a size; time and memory only if it runs."""
     # After the arguments: --help must not wait for torch.
+    from mmseg_cellvta.configuration.configs import load_config
     from mmseg_cellvta.utils.complexity import measure_complexity, measure_timing
-    from mmseg_cellvta.utils.configs import load_config
 
     shape = size, size
     cfg = load_config(config, args.cfg_options)

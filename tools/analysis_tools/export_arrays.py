@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
 
 def list_entries(args: argparse.Namespace) -> list[dict]:
     """Returns the entries of the test data, in order; their names must differ."""
-    from mmseg_cellvta.utils.configs import (
+    from mmseg_cellvta.configuration.configs import (
         build_cell_dataset,
         load_config,
         part_config,

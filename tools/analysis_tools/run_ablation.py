@@ -96,7 +96,7 @@ def read_list(path: Path) -> list[dict]:
 def plan_runs(args: argparse.Namespace) -> list[tuple]:
     """Returns the entry, folder, config and checkpoint of the run of each seed."""
     # After the arguments: --help must not wait for torch.
-    from mmseg_cellvta.utils import configs
+    from mmseg_cellvta.configuration import configs
     from mmseg_cellvta.utils.files import settings_digest
     runs = []
     for entry in read_list(args.list):

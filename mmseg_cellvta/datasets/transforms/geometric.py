@@ -14,7 +14,7 @@ from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 from skimage.measure import label
 
-from ...utils.network_scale import SCALED_TO, announced_network_mpp
+from ...configuration.network_scale import SCALED_TO, announced_network_mpp
 from ...utils.pixel_size import mpp_problem
 from ...utils.tiling import tile_starts
 
@@ -40,9 +40,9 @@ def resize(array: np.ndarray, key: str, size: tuple[int, int]) -> np.ndarray:
 class ResizeToMpp(BaseTransform):
     """Scales the image to the network's µm/px, whatever its scanner.
 
-    The network's µm/px is `model.mpp` of the config, see `utils.network_scale`. The
-    image is interpolated linearly; label maps that are already loaded take the nearest
-    pixel. An image that has this scale is left as it is.
+    The network's µm/px is `model.mpp` of the config, see `network_scale`. The image is
+    interpolated linearly; label maps that are already loaded take the nearest pixel. An
+    image that has this scale is left as it is.
 
     Required Keys:
 

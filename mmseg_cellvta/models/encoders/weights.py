@@ -14,6 +14,7 @@ import torch
 from timm.models import load_state_dict, load_state_dict_from_hf
 from torch import Tensor, nn
 
+from ...utils.model_folder import hub_reason
 from ...utils.plain_loading import CheckpointError, refused_object
 
 HUB_PREFIX = 'hf-hub:'
@@ -100,12 +101,11 @@ def _from_hub(weights: str) -> dict[str, Tensor]:
     try:
         return load_state_dict_from_hf(repository, weights_only=True, **where)
     except Exception as error:  # the hub client raises a dozen unrelated types
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else ''
         raise EncoderNotFoundError(
-            f'{weights}: the encoder could not be fetched ({type(error).__name__}: '
-            f'{reason}); ask for access at https://huggingface.co/{repository} and log '
-            'in with `hf auth login`, or set encoder.weights to a file that you have '
-            'downloaded') from error
+            f'{weights}: the encoder could not be fetched ({hub_reason(error)}); ask '
+            f'for access at https://huggingface.co/{repository} and log in with '
+            '`hf auth login`, or set encoder.weights to a file that you have downloaded'
+        ) from error
 
 
 def _from_file(weights: str) -> dict[str, Tensor]:

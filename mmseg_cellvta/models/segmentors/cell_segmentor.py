@@ -13,14 +13,14 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import OptSampleList, SampleList
 from torch import Tensor
 
-from ...post_processing.instances import TOKEN_STRIDE
-from ...utils.network_scale import (
+from ...configuration.network_scale import (
     SCALED_TO,
     announce_network_mpp,
     fill_network_mpp,
     network_mpp,
 )
-from ...utils.stock_inferencer import add_stock_loader
+from ...configuration.stock_inferencer import add_stock_loader
+from ...post_processing.instances import TOKEN_STRIDE
 from ...utils.tile_blend import TileBlend
 from ...utils.tiling import tile_starts
 from ..decode_heads.hover_decode_head import NP_CHANNELS, split_maps

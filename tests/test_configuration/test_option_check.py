@@ -3,7 +3,7 @@
 import pytest
 from run_tool import TOOLS
 
-from mmseg_cellvta.utils.configs import load_config
+from mmseg_cellvta.configuration.configs import load_config
 
 CONFIG = TOOLS.parent / 'configs/cellvta_tiny_synthetic.py'
 

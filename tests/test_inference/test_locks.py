@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from mmseg_cellvta.utils.locks import InUseError, working_alone
+from mmseg_cellvta.inference.locks import InUseError, working_alone
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from mmseg_cellvta.utils.locks import working_alone
+from mmseg_cellvta.inference.locks import working_alone
 with working_alone(Path(sys.argv[1]), 'slide'):
     print('has it', flush=True)
     time.sleep(60)

@@ -7,8 +7,8 @@ from mmengine.runner import Runner
 from rule_segmentor import CONFIG as RULE_CONFIG
 from stained_folder import NAMES, write_folder
 
+from mmseg_cellvta.configuration.evaluators import check_prefixes, keep_predictions
 from mmseg_cellvta.evaluation import CellInstanceMetric
-from mmseg_cellvta.utils.evaluators import check_prefixes, keep_predictions
 
 CELLS = dict(type='CellInstanceMetric')
 

@@ -1,5 +1,5 @@
 # Copyright (c) CellVTA-MMSeg contributors.
-"""Work that only one process of one machine may do at a time."""
+"""Work that only one process may do at a time."""
 import fcntl
 import os
 import socket

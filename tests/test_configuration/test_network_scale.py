@@ -9,13 +9,13 @@ from mmseg.registry import TRANSFORMS
 from mmseg.structures import SegDataSample
 from tiny_models import SEGMENTOR, build, square_sample
 
-from mmseg_cellvta.datasets.transforms import ResizeToMpp
-from mmseg_cellvta.utils.network_scale import (
+from mmseg_cellvta.configuration.network_scale import (
     announce_network_mpp,
     announced_network_mpp,
     fill_network_mpp,
     network_mpp,
 )
+from mmseg_cellvta.datasets.transforms import ResizeToMpp
 
 RESIZE = dict(type='ResizeToMpp', source_mpp=0.5)
 

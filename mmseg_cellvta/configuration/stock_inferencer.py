@@ -16,12 +16,21 @@ def add_stock_loader(cfg: dict) -> None:
     """Puts the loader before that of the test pipeline.
 
     Args:
-        cfg: A whole config; its data set gets a new pipeline.
+        cfg: A whole config; its data set gets a new pipeline, a `ConcatDataset` that
+            of its first part.
     """
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    pipeline = dataset.get('pipeline')
-    if pipeline and type_name(pipeline[0]) == OWN_LOADER:
-        dataset['pipeline'] = [dict(type=STOCK_LOADER), *pipeline]
+    part = dataset
+    while part.get('datasets'):
+        part = part['datasets'][0]
+    pipeline = without_stock_loader(part.get('pipeline') or [])
+    if not pipeline or type_name(pipeline[0]) != OWN_LOADER:
+        return
+    pipeline = [dict(type=STOCK_LOADER), *pipeline]
+    if part is dataset:
+        dataset['pipeline'] = pipeline
+    else:  # no key: a ConcatDataset that is built from this takes no such argument
+        object.__setattr__(dataset, 'pipeline', pipeline)
 
 
 def without_stock_loader(pipeline: Sequence[dict]) -> Sequence[dict]:

@@ -7,8 +7,8 @@ from mmengine.runner import Runner
 from rule_segmentor import CONFIG as RULE_CONFIG
 from stained_folder import write_folder
 
+from mmseg_cellvta.configuration.test_time_augmentation import enable_tta
 from mmseg_cellvta.datasets.transforms import CellRandomRotate90
-from mmseg_cellvta.utils.test_time_augmentation import enable_tta
 
 VIEWS = [dict(type='RandomFlip', prob=1.0, direction=direction)
          for direction in ('vertical', 'diagonal')]

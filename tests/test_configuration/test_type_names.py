@@ -2,7 +2,7 @@
 import pytest
 from mmengine.optim import OptimWrapper
 
-from mmseg_cellvta.utils.type_names import type_name
+from mmseg_cellvta.configuration.type_names import type_name
 
 
 @pytest.mark.parametrize('kind', [

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.logging import MessageHub
 
-from .pixel_size import mpp_problem
+from ..utils.pixel_size import mpp_problem
 from .type_names import type_name
 
 SCALED_TO = 'network_mpp'  # in the message hub, and of every sample that was scaled

@@ -2,15 +2,15 @@
 import pytest
 from stained_folder import write_folder
 
-from mmseg_cellvta.datasets import CellFolderDataset
-from mmseg_cellvta.datasets.transforms import ResizeToMpp
-from mmseg_cellvta.utils.configs import (
+from mmseg_cellvta.configuration.configs import (
     build_cell_dataset,
     inner_configs,
     load_config,
     part_config,
     unchecked_configs,
 )
+from mmseg_cellvta.datasets import CellFolderDataset
+from mmseg_cellvta.datasets.transforms import ResizeToMpp
 
 
 def test_options_replace_settings_of_the_file(tmp_path):
