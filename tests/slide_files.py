@@ -60,20 +60,8 @@ def damage_tile(path: Path, x: int, y: int, level: int = 0) -> Path:
     return path
 
 
-def dicom_element(tag: int, kind: bytes, value: bytes, implicit: bool = False,
-                  undefined: bool = False) -> bytes:
-    """Returns an element of DICOM; of undefined length, it needs an end in `value`."""
-    length = 0xFFFFFFFF if undefined else len(value)
-    head = struct.pack('<HH', tag >> 16, tag & 0xFFFF)
-    if implicit:
-        return head + struct.pack('<I', length) + value
-    if kind == b'SQ':
-        return head + kind + struct.pack('<HI', 0, length) + value
-    return head + kind + struct.pack('<H', length) + value
-
-
 def write_dicom(path: Path, series: str, kind: str = '1.2.840.10008.5.1.4.1.1.77.1.6',
-                implicit: bool = False, before: bytes = b'') -> Path:
+                implicit: bool = False) -> Path:
     """Write a header of DICOM alone; by default that of a slide.
 
     Args:
@@ -81,14 +69,19 @@ def write_dicom(path: Path, series: str, kind: str = '1.2.840.10008.5.1.4.1.1.77
         series: UID of the series; digits and dots.
         kind: UID of what the file holds (SOP class).
         implicit: Without kinds of values.
-        before: Elements before the series.
     """
     syntax = '1.2.840.10008.1.2' if implicit else '1.2.840.10008.1.2.1'
-    path.write_bytes(bytes(128) + b'DICM' + dicom_element(
-        0x00020002, b'UI', kind.encode()) + dicom_element(
-        0x00020010, b'UI', syntax.encode()) + before + dicom_element(
-        0x0020000E, b'UI', series.encode() + bytes(len(series) % 2), implicit))
+    path.write_bytes(
+        bytes(128) + b'DICM' + _dicom_uid(0x00020002, kind)
+        + _dicom_uid(0x00020010, syntax) + _dicom_uid(0x0020000E, series, implicit))
     return path
+
+
+def _dicom_uid(tag: int, uid: str, implicit: bool = False) -> bytes:
+    value = uid.encode() + bytes(len(uid) % 2)
+    length = struct.pack('<I', len(value)) if implicit else (
+        b'UI' + struct.pack('<H', len(value)))
+    return struct.pack('<HH', tag >> 16, tag & 0xFFFF) + length + value
 
 
 SCN = """<?xml version="1.0"?>
