@@ -80,7 +80,7 @@ class CellInferencer:
         if origin not in ORIGINS:
             raise ValueError(f'origin={origin!r}: expected one of {ORIGINS}')
         if backend != 'torch':
-            _check_backend(backend, device, amp)
+            _check_backend(backend, device)
             device = 'cpu'
         self.options = InputOptions(force_mpp, skip_damaged, origin, expand_um)
         cfg = model if isinstance(model, Config) else Config.fromfile(model)
@@ -98,7 +98,8 @@ class CellInferencer:
             default_num_workers() if num_workers is None else num_workers,
             TileNetwork(self.model, amp, with_tokens))
         if backend == 'openvino':
-            self.network = OpenVINONetwork(self.model, self.tile, with_tokens)
+            self.network = OpenVINONetwork(
+                self.model, self.tile, amp, with_tokens)
         else:
             self.network = TileNetwork(self.model.to(device), amp, with_tokens)
         self.clock = StageClock()
@@ -277,13 +278,12 @@ class CellInferencer:
         return cells if self.embeddings else replace(cells, embeddings=None)
 
 
-def _check_backend(backend: str, device: str | None, amp: bool) -> None:
+def _check_backend(backend: str, device: str | None) -> None:
     if backend not in BACKENDS:
         raise ValueError(f'backend={backend!r}: expected one of {BACKENDS}')
-    if amp or device not in (None, 'cpu'):
-        asked = 'amp' if amp else f'device={device!r}'
-        raise ValueError(f'backend={backend!r} computes in float32 on processors: '
-                         f'leave out {asked}, or the backend')
+    if device not in (None, 'cpu'):
+        raise ValueError(f'backend={backend!r} is for processors: leave it out, or '
+                         f'device={device!r}')
 
 
 def _is_small(plan: TilePlan) -> bool:

@@ -29,18 +29,20 @@ class OpenVINONetwork(TileNetwork):
     Args:
         model: A `CellSegmentor` in the form for inference, on the CPU.
         tile: (height, width) of tiles, px.
+        amp: Compute in bfloat16.
         with_tokens: Hand out tokens too.
 
     Raises:
         ImportError: When OpenVINO is not installed.
-        ValueError: When its maps are not those of torch.
+        ValueError: When its maps are not those of torch, or the processor does not
+            know bfloat16.
     """
 
     def __init__(self, model: EncoderDecoder, tile: tuple[int, int],
-                 with_tokens: bool = False) -> None:
-        super().__init__(model, with_tokens=with_tokens)
+                 amp: bool = False, with_tokens: bool = False) -> None:
+        super().__init__(model, amp, with_tokens)
         self.tile = tile
-        self.compiled = self._compile()
+        self.compiled = self._prepare()
 
     def _compute(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         if tuple(inputs.shape[2:]) != self.tile:
@@ -52,33 +54,45 @@ class OpenVINONetwork(TileNetwork):
             for part in range(2))
 
     @torch.no_grad()
-    def _compile(self) -> 'openvino.CompiledModel':  # noqa: F821
+    def _prepare(self) -> 'openvino.CompiledModel':  # noqa: F821
         openvino = _import_openvino()
+        if self.amp and 'BF16' not in openvino.Core().get_property(
+                'CPU', 'OPTIMIZATION_CAPABILITIES'):
+            raise ValueError("backend='openvino': this processor does not know "
+                             'bfloat16; leave out amp')
         noise = np.random.default_rng(0).integers(
             256, size=(2, *self.tile, 3), dtype=np.uint8)
         seen, new = self._normalize(torch.from_numpy(noise)).split(1)
-        compute = super()._compute
+        full = TileNetwork(self.model, with_tokens=self.token_dims > 0)
         try:
-            compiled = openvino.compile_model(_convert(compute, seen), 'CPU', {
-                # Processors that know bfloat16 would take it.
-                'INFERENCE_PRECISION_HINT': 'f32',
-                'INFERENCE_NUM_THREADS': torch.get_num_threads(),
-                # The workers that find nuclei need processors too.
-                'ENABLE_CPU_PINNING': False,
-            })
+            graph = _convert(full._compute, seen)
+            compiled = _compile(graph, 'f32')
             found = compiled(new.numpy())
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise _refusal(
                 openvino, f'cannot compute this network ({reason})') from None
         # What does not depend on pixels as it should shows in others than it has seen.
-        for part, values in enumerate(compute(new)):
+        for part, values in enumerate(full._compute(new)):
             apart = np.abs(values.numpy() - found[part]).max(initial=0)
             if not apart <= MAX_APART:
                 raise _refusal(
                     openvino, f'gives maps of a tile that are {apart:.2g} apart from '
                     f'those of torch, expected at most {MAX_APART:g}')
-        return compiled
+        return _compile(graph, 'bf16') if self.amp else compiled
+
+
+def _compile(graph: 'openvino.Model',  # noqa: F821
+             precision: str) -> 'openvino.CompiledModel':  # noqa: F821
+    import openvino
+
+    return openvino.compile_model(graph, 'CPU', {
+        # Processors that know bfloat16 would take it unasked.
+        'INFERENCE_PRECISION_HINT': precision,
+        'INFERENCE_NUM_THREADS': torch.get_num_threads(),
+        # The workers that find nuclei need processors too.
+        'ENABLE_CPU_PINNING': False,
+    })
 
 
 def _refusal(openvino: ModuleType, fault: str) -> ValueError:
