@@ -29,7 +29,8 @@ def tiny_model(**backbone):
 
 # Positions are brought to the size of tiles for both; images too for patches of 14 px.
 @pytest.mark.parametrize('backbone', [
-    dict(encoder=ENCODERS['registers']), dict(WITHOUT_PYRAMID, encoder=ENCODERS['sam'])])
+    dict(encoder=ENCODERS['registers']),
+    dict(WITHOUT_PYRAMID, encoder=ENCODERS['sam'])])
 def test_maps_and_tokens_are_those_of_torch(openvino, backbone):
     model = tiny_model(**backbone)
     network = OpenVINONetwork(model, TILE, with_tokens=True)
