@@ -125,15 +125,16 @@ def test_the_report_shows_the_places_of_the_cells(rule_model, scan, tmp_path):
     assert np.abs(seen[..., ::-1].astype(int) - draw_slide(300, 400)[0]).mean() < 5
 
 
-@pytest.mark.parametrize('num_cells', ['some', 'none'])
-@pytest.mark.parametrize('first', [['geojson'], ['csv']])
+@pytest.mark.parametrize(('first', 'num_cells', 'expand_um'), [
+    (['geojson'], 'some', None), (['csv'], 'some', 4.0),
+    (['geojson'], 'none', None), (['csv'], 'none', 4.0)])
 def test_all_formats_count_from_the_same_corner(
-        rule_model, scan, tmp_path, first, num_cells):
-    every = ['geojson', 'parquet', 'csv', 'cellvit', 'labels']
+        rule_model, scan, tmp_path, first, num_cells, expand_um):
+    every = ['geojson', 'parquet', 'csv', 'cellvit', 'labels', 'spaceranger', 'xenium']
     if num_cells == 'none':
         scan = write_scn(scan[0], np.full((300, 400, 3), 240, np.uint8), OFFSET), []
     for origin in ('slide', 'bounds'):
-        inferencer = make(rule_model, origin=origin)
+        inferencer = make(rule_model, origin=origin, expand_um=expand_um)
         run(inferencer, tmp_path / origin, scan[0], formats=first)
         added = run(inferencer, tmp_path / origin, scan[0], formats=every, report=True)
         assert added.error is None and not added.skipped
@@ -150,10 +151,11 @@ def test_all_formats_count_from_the_same_corner(
     assert summaries['slide']['shape'][0] > 460
     np.testing.assert_array_equal(
         places(tmp_path / 'bounds') + OFFSET, places(tmp_path / 'slide'))
-    rings = [[feature['geometry']['coordinates'][0] for feature in
+    shapes = ['geometry'] if expand_um is None else ['geometry', 'nucleusGeometry']
+    rings = [[feature[shape]['coordinates'][0] for shape in shapes for feature in
               json.loads((tmp_path / origin / 'a.geojson').read_text())['features']]
              for origin in ('bounds', 'slide')]
-    assert len(rings[0]) == len(scan[1]) and all(
+    assert len(rings[0]) == len(shapes) * len(scan[1]) and all(
         np.add(one, OFFSET).tolist() == other
         for one, other in zip(*rings, strict=True))
 
