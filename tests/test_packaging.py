@@ -30,7 +30,8 @@ OPTIONAL = dict(
     spatialdata_export={'spatialdata', 'geopandas', 'anndata', 'dask', 'xarray',
                         'pandas'},
     bin_counts={'anndata', 'h5py', 'pandas'},
-    lazyslide_model={'lazyslide_models'})
+    lazyslide_model={'lazyslide_models'},
+    openvino_network={'openvino'})
 FORBIDDEN = ('mmcv', 'mmengine', 'mmsegmentation', 'opencv')
 
 
