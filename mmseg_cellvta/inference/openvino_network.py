@@ -47,7 +47,7 @@ class OpenVINONetwork(TileNetwork):
     def _compute(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         if tuple(inputs.shape[2:]) != self.tile:
             return super()._compute(inputs)
-        # One by one: together they are no faster.
+        # It is made for one: another number of tiles would need another preparation.
         results = [self.compiled(inputs[i:i + 1].numpy()) for i in range(len(inputs))]
         return tuple(
             torch.from_numpy(np.concatenate([result[part] for result in results]))
