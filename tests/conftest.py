@@ -6,10 +6,13 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import init_default_scope
+from mmengine.visualization import Visualizer
 from rule_segmentor import write_model
 
 import mmseg_cellvta  # noqa: F401  registers everything
+from mmseg_cellvta.visualization import CellVisualizer
 
 matplotlib.use('Agg')
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
@@ -31,6 +34,17 @@ def seed():
 def scope():
     """Lets tests name classes as configs do."""
     init_default_scope('mmseg')
+
+
+@pytest.fixture(autouse=True)
+def apart():
+    """Lets no test log, count or draw into the run of another.
+
+    MMEngine finds a run's logger, counters and visualizer by the name of the config and
+    the second: two tests that train a `config.py` in one second shared them.
+    """
+    for kind in (MMLogger, MessageHub, Visualizer, CellVisualizer):
+        kind._instance_dict.clear()
 
 
 @pytest.fixture
