@@ -1,8 +1,10 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import gc
 import random
 from pathlib import Path
 
 import matplotlib
+import mmengine.config.config
 import numpy as np
 import pytest
 import torch
@@ -10,12 +12,24 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 from rule_segmentor import write_model
+from yapf.yapflib import yapf_api
 
 import mmseg_cellvta  # noqa: F401  registers everything
 from mmseg_cellvta.visualization import CellVisualizer
 
 matplotlib.use('Agg')
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
+
+
+# Configs are written with every checkpoint, and laying one out takes up to a second.
+for module in (yapf_api, mmengine.config.config):
+    module.FormatCode = lambda text, **style: (text, False)
+
+
+def pytest_collection_finish(session):
+    """Keeps what is imported out of the garbage collection of every data set."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item):
