@@ -1,7 +1,9 @@
 # Copyright (c) CellVTA-MMSeg contributors.
+import mmap
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
@@ -216,12 +218,13 @@ def test_memory_that_a_step_takes_is_seen(config, monkeypatch):
 
     def greedy(module, *args, **kwargs):
         if kwargs.get('mode') == 'tensor':
-            torch.ones(size, dtype=torch.uint8)  # freed at once: only a peak has it
+            # Gone at once: only a peak has it. Not of what was freed before.
+            np.frombuffer(mmap.mmap(-1, size), np.uint8).fill(1)
         return forward(module, *args, **kwargs)
 
     monkeypatch.setattr('mmseg.models.EncoderDecoder.__call__', greedy, raising=False)
     timing = measure_timing(config, None, (64, 64), 1, 'cpu', repeats=1)
-    assert timing.forward_mib > 150  # some of it may come from what was freed before
+    assert timing.forward_mib > 190
 
 
 @pytest.mark.gpu
