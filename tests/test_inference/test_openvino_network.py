@@ -10,7 +10,7 @@ CASES = Path(__file__).parents[1] / 'openvino_cases.py'
 
 
 def test_openvino_in_a_process_of_its_own():
-    """Its libraries beside those of all other tests ended the process of the tests."""
+    """Three times a process with these and most other tests died; why is not known."""
     if importlib.util.find_spec('openvino') is None:
         pytest.skip('the extra "openvino" is missing')
     done = subprocess.run(

@@ -218,7 +218,7 @@ def test_memory_that_a_step_takes_is_seen(config, monkeypatch):
 
     def greedy(module, *args, **kwargs):
         if kwargs.get('mode') == 'tensor':
-            # Gone at once: only a peak has it. Not of what was freed before.
+            # Gone at once: only a peak has it. The heap may reuse freed memory.
             np.frombuffer(mmap.mmap(-1, size), np.uint8).fill(1)
         return forward(module, *args, **kwargs)
 
